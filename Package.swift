@@ -1,0 +1,131 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "curtain",
+    products: [
+        .library(name: "MLS", targets: ["MLS"]),
+        .library(name: "Consultations", targets: ["Consultations"]),
+        .executable(name: "curtain", targets: ["curtain"]),
+        .executable(name: "curtain-relay", targets: ["curtain-relay"]),
+        .executable(name: "curtain-clinic", targets: ["curtain-clinic"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(
+            name: "CLibcrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CWebSockets", pkgConfig: "libwebsockets",
+            providers: [.apt(["libwebsockets-dev", "libwebsockets-evlib-uv", "libuv1-dev"])]),
+
+        .target(name: "Cryptography", dependencies: ["CSodium", "CLibcrypto", crypto]),
+        .target(name: "TLSSyntax"),
+        .target(name: "MLS", dependencies: ["TLSSyntax", "Cryptography"]),
+        .target(
+            name: "Credentials", dependencies: ["Cryptography", "TLSSyntax", x509, asn1, crypto]),
+        .target(name: "Prescriptions", dependencies: ["Credentials", "Cryptography"]),
+        .target(name: "RelayProtocol", dependencies: ["Cryptography", "TLSSyntax", protobuf]),
+        .target(
+            name: "RelayCore", dependencies: ["RelayProtocol", "Cryptography", "TLSSyntax"]),
+        .target(name: "WebSockets", dependencies: ["CWebSockets"]),
+        .target(
+            name: "Relay",
+            dependencies: [
+                "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", grdb, logging,
+            ]),
+        .target(name: "Vault", dependencies: ["Cryptography", grdb]),
+        .target(
+            name: "Consultations",
+            dependencies: [
+                "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Vault", "WebSockets",
+                "Cryptography", "TLSSyntax", protobuf,
+            ]),
+        .target(
+            name: "Clinic",
+            dependencies: ["Credentials", "Cryptography", "RelayProtocol", x509, asn1, crypto]),
+
+        .executableTarget(
+            name: "curtain",
+            dependencies: [
+                "Consultations", "Credentials", "Prescriptions", "Cryptography", "Terminal",
+                arguments,
+            ]),
+        .executableTarget(
+            name: "curtain-relay", dependencies: ["Relay", "Terminal", arguments, logging]),
+        .executableTarget(
+            name: "curtain-clinic",
+            dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),
+        .target(name: "Terminal", dependencies: ["Cryptography"]),
+
+        .target(
+            name: "TestSupport", dependencies: ["Cryptography"], path: "Tests/TestSupport"),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "TestSupport"]),
+        .testTarget(name: "TLSSyntaxTests", dependencies: ["TLSSyntax", "TestSupport"]),
+        .testTarget(
+            name: "MLSTests", dependencies: ["MLS", "TLSSyntax", "Cryptography", "TestSupport"]),
+        .testTarget(
+            name: "CredentialsTests",
+            dependencies: ["Credentials", "Cryptography", "TestSupport", x509]),
+        .testTarget(
+            name: "PrescriptionsTests",
+            dependencies: ["Prescriptions", "Credentials", "Cryptography", "TestSupport", x509]),
+        .testTarget(
+            name: "RelayProtocolTests",
+            dependencies: ["RelayProtocol", "Cryptography", "TestSupport"]),
+        .testTarget(
+            name: "RelayCoreTests",
+            dependencies: ["RelayCore", "RelayProtocol", "Cryptography", "TestSupport"]),
+        .testTarget(name: "WebSocketsTests", dependencies: ["WebSockets", "TestSupport"]),
+        .testTarget(
+            name: "RelayTests",
+            dependencies: [
+                "Relay", "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", "TestSupport",
+            ]),
+        .testTarget(name: "VaultTests", dependencies: ["Vault", "Cryptography", "TestSupport"]),
+        .testTarget(
+            name: "ConsultationsTests",
+            dependencies: [
+                "Consultations", "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Relay",
+                "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "TestSupport",
+            ]),
+        .testTarget(
+            name: "ClinicTests",
+            dependencies: ["Clinic", "Credentials", "RelayProtocol", "Cryptography", "TestSupport"]
+        ),
+        .testTarget(name: "TerminalTests", dependencies: ["Terminal", "TestSupport"]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings =
+        (target.swiftSettings ?? []) + [
+            .swiftLanguageMode(.v6),
+            .enableUpcomingFeature("ExistentialAny"),
+            .enableUpcomingFeature("InternalImportsByDefault"),
+            .enableUpcomingFeature("MemberImportVisibility"),
+            .strictMemorySafety(),
+            .treatAllWarnings(as: .error),
+        ]
+}
