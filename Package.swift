@@ -73,7 +73,8 @@ let package = Package(
         .executableTarget(
             name: "curtain-clinic",
             dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),
-        .target(name: "Terminal", dependencies: ["Cryptography"]),
+        .systemLibrary(name: "CTerminal"),
+        .target(name: "Terminal", dependencies: ["CTerminal", "Cryptography", arguments]),
 
         .target(
             name: "TestSupport", dependencies: ["Cryptography"], path: "Tests/TestSupport"),
@@ -110,7 +111,9 @@ let package = Package(
             name: "ClinicTests",
             dependencies: ["Clinic", "Credentials", "RelayProtocol", "Cryptography", "TestSupport"]
         ),
-        .testTarget(name: "TerminalTests", dependencies: ["Terminal", "TestSupport"]),
+        .testTarget(
+            name: "TerminalTests",
+            dependencies: ["Terminal", "Cryptography", "TestSupport", arguments]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport"]),

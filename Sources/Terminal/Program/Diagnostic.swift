@@ -1,0 +1,18 @@
+/// Words to the person that aren't the command's result: standard error, `curtain: lower case`.
+public enum Diagnostic {
+    /// Prints `curtain: text`; control characters in `text` are shown, not obeyed.
+    public static func warn(_ text: String) {
+        let lines = Sanitiser.lines(text)
+        write("curtain: " + lines.joined(separator: "\n") + "\n")
+    }
+
+    /// Prints a failure, unless it is a quiet one.
+    static func report(_ failure: Failure) {
+        if !failure.message.isEmpty { warn(failure.message) }
+    }
+
+    /// Writes to standard error; if even that fails there is nobody to tell.
+    static func write(_ text: String) {
+        try? Descriptor.standardError.write(Array(text.utf8))
+    }
+}

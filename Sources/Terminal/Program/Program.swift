@@ -1,0 +1,95 @@
+public import ArgumentParser
+private import Foundation
+
+/// Runs a program's commands: parses arguments, turns errors into words and exit statuses, and lets
+/// signals end it cleanly.
+public enum Program {
+    /// Runs the command that the arguments name, then ends the process.
+    ///
+    /// SIGINT, SIGTERM and SIGHUP cancel the command's task: one that then returns has ended well,
+    /// one that throws ends by the signal. A second signal, or three seconds, end the process at
+    /// once; terminal modes are restored in every case.
+    ///
+    /// - Parameter explain: words and status for the errors of the program's libraries; nil for
+    ///   those that it doesn't know, which are reported as a bug.
+    public static func run<Root: ParsableCommand>(
+        _ root: Root.Type, explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
+    ) async -> Never {
+        let work = Task { await perform(root, explain: explain) }
+        Signals.install { work.cancel() }
+        let outcome = await work.value
+        TerminalMode.restoreAll()
+        switch outcome {
+        case .ended(let status): exit(status.rawValue)
+        case .interrupted: Signals.end(by: Signals.interruption ?? SIGINT)
+        }
+    }
+
+    enum Outcome: Equatable, Sendable {
+        case ended(ExitStatus)
+        case interrupted
+    }
+
+    private static func perform<Root: ParsableCommand>(
+        _ root: Root.Type, explain: @Sendable (any Error) -> Failure?
+    ) async -> Outcome {
+        var command: any ParsableCommand
+        do {
+            command = try root.parseAsRoot()
+        } catch {
+            return .ended(reportUsage(error, of: root))
+        }
+        do {
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+            return .ended(.done)
+        } catch {
+            return outcome(of: error, in: root, explain: explain)
+        }
+    }
+
+    /// What an error means for the person and the shell.
+    static func outcome<Root: ParsableCommand>(
+        of error: any Error, in root: Root.Type, explain: (any Error) -> Failure?
+    ) -> Outcome {
+        if error is CancellationError { return .interrupted }
+        if error is BrokenPipe { return .ended(.inputOutput) }
+        if let failure = explain(error) ?? error as? Failure {
+            Diagnostic.report(failure)
+            return .ended(failure.status)
+        }
+        if error is ExitCode || error is ValidationError || error is CleanExit {
+            return .ended(reportUsage(error, of: root))
+        }
+        // Errors of ours describe themselves without secrets (STYLE.md); those of others may not.
+        Diagnostic.warn("unexpected \(type(of: error)): \(error); this is a bug, please report it")
+        return .ended(.bug)
+    }
+
+    /// Prints what ArgumentParser has to say: help to standard output, mistakes to standard error.
+    private static func reportUsage<Root: ParsableCommand>(
+        _ error: any Error, of root: Root.Type
+    ) -> ExitStatus {
+        let status = ExitStatus(rawValue: root.exitCode(for: error).rawValue)
+        let columns = Descriptor.standardOutput.windowSize?.columns
+        var text = root.fullMessage(for: error, columns: columns)
+        guard !text.isEmpty else { return status }
+        if status == .done {
+            do {
+                try Descriptor.standardOutput.write(Array((text + "\n").utf8))
+            } catch {
+                return .inputOutput
+            }
+            return .done
+        }
+        if text.hasPrefix("Error: ") { text.removeFirst("Error: ".count) }
+        if let first = text.first, text.dropFirst().first?.isUppercase != true {
+            text = first.lowercased() + text.dropFirst()
+        }
+        Diagnostic.warn(text)
+        return status
+    }
+}
