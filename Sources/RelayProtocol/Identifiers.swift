@@ -1,0 +1,119 @@
+/// A mailbox: an Ed25519 public key of 32 octets that stands for nothing else.
+public struct MailboxID: Hashable, Sendable {
+    /// Octets of an identifier.
+    public static let byteCount = 32
+    private let words: Words
+
+    /// Takes 32 octets; `nil` for another number of them.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard let words = Words(bytes) else { return nil }
+        self.words = words
+    }
+
+    /// The 32 octets.
+    public var bytes: [UInt8] { words.bytes }
+}
+
+/// An MLS group id at the relay: 32 random octets.
+public struct GroupID: Hashable, Sendable {
+    /// Octets of an identifier.
+    public static let byteCount = 32
+    private let words: Words
+
+    /// Takes 32 octets; `nil` for another number of them.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard let words = Words(bytes) else { return nil }
+        self.words = words
+    }
+
+    /// The 32 octets.
+    public var bytes: [UInt8] { words.bytes }
+}
+
+/// A delivery: 16 octets, never given twice by one relay, different for each recipient.
+public struct DeliveryID: Hashable, Sendable {
+    /// Octets of an identifier.
+    public static let byteCount = 16
+    /// The first eight octets, most significant first.
+    public let high: UInt64
+    /// The last eight octets, most significant first.
+    public let low: UInt64
+
+    /// Joins both halves.
+    public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// Takes 16 octets; `nil` for another number of them.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == Self.byteCount else { return nil }
+        high = UInt64(bigEndianOctets: bytes.prefix(8))
+        low = UInt64(bigEndianOctets: bytes.dropFirst(8))
+    }
+
+    /// The 16 octets.
+    public var bytes: [UInt8] { high.bigEndianOctets + low.bigEndianOctets }
+}
+
+/// The number that a device gives a request; strictly increasing per mailbox, from 1.
+public struct RequestID: RawRepresentable, Hashable, Comparable, Sendable {
+    /// The number on the wire.
+    public let rawValue: UInt64
+    /// Takes a number; 0 stands only for `Open`, whose answer isn't stored.
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    /// The id of every `Open`.
+    public static let opening = RequestID(rawValue: 0)
+    /// Orders by number.
+    public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// Whole days since 1970-01-01 UTC: the relay's only calendar.
+public struct Day: RawRepresentable, Hashable, Comparable, Sendable {
+    /// Days since 1970-01-01 UTC.
+    public let rawValue: UInt32
+    /// Takes a number of days.
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// The day that a Unix time falls on.
+    public init(unixSeconds: UInt64) { rawValue = UInt32(clamping: unixSeconds / 86_400) }
+    /// The day so many days later; stays at the last day there is.
+    public func adding(days: UInt32) -> Day {
+        let (sum, overflow) = rawValue.addingReportingOverflow(days)
+        return Day(rawValue: overflow ? .max : sum)
+    }
+    /// Orders by time.
+    public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// 32 octets kept in place, so that identifiers are hashed and copied without touching the heap.
+private struct Words: Hashable, Sendable {
+    private let first: UInt64
+    private let second: UInt64
+    private let third: UInt64
+    private let fourth: UInt64
+
+    init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == 32 else { return nil }
+        first = UInt64(bigEndianOctets: bytes.prefix(8))
+        second = UInt64(bigEndianOctets: bytes.dropFirst(8).prefix(8))
+        third = UInt64(bigEndianOctets: bytes.dropFirst(16).prefix(8))
+        fourth = UInt64(bigEndianOctets: bytes.dropFirst(24))
+    }
+
+    var bytes: [UInt8] {
+        first.bigEndianOctets + second.bigEndianOctets + third.bigEndianOctets
+            + fourth.bigEndianOctets
+    }
+}
+
+extension UInt64 {
+    /// The number whose octets these are, most significant first; at most the last eight count.
+    package init(bigEndianOctets octets: some Collection<UInt8>) {
+        self = octets.reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// Its eight octets, most significant first.
+    package var bigEndianOctets: [UInt8] {
+        unsafe withUnsafeBytes(of: bigEndian) { unsafe [UInt8]($0) }
+    }
+}

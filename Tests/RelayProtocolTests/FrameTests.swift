@@ -1,0 +1,182 @@
+import Cryptography
+import RelayProtocol
+import Testing
+
+private func mailbox(_ octet: UInt8) throws -> MailboxID {
+    try #require(MailboxID([UInt8](repeating: octet, count: 32)))
+}
+
+private func group(_ octet: UInt8) throws -> GroupID {
+    try #require(GroupID([UInt8](repeating: octet, count: 32)))
+}
+
+private let hash = [UInt8](repeating: 7, count: 32)
+
+private func clientFrame() throws -> ClientFrame {
+    let operations: [RelayProtocol.Operation] = [
+        .open(
+            Opening(
+                counter: .max, signature: [UInt8](repeating: 1, count: 64),
+                creation: .home(admissionToken: [1, 2]))),
+        .open(
+            Opening(
+                counter: 1, signature: [UInt8](repeating: 1, count: 64),
+                creation: .fresh(ticket: [3], permitHash: hash, permitUses: 2))),
+        .open(
+            Opening(
+                counter: 1, signature: [UInt8](repeating: 1, count: 64),
+                creation: .fresh(ticket: [3], permitHash: nil, permitUses: 0))),
+        .drawTickets(count: 5),
+        .stockShelf(ShelfStock(packages: [[1], [2]], lastResort: [3], withdraw: true)),
+        .claimKeyPackage(shelf: try mailbox(9)),
+        .createGroup(
+            GroupCreation(
+                groupID: try group(1), epoch: 1, commitHash: hash,
+                members: [Member(mailbox: try mailbox(2), permit: JoinPermit(), role: .owner)],
+                welcomes: [WelcomeDelivery(mailbox: try mailbox(2), content: [1, 2, 3])],
+                deadline: Day(rawValue: 20_000))),
+        .commit(
+            CommitRequest(
+                groupID: try group(1), epoch: .max, content: [4, 5],
+                adds: [
+                    Member(
+                        mailbox: try mailbox(3), permit: JoinPermit(), role: .guest,
+                        expires: Day(rawValue: 3))
+                ],
+                removes: [try mailbox(4)],
+                welcomes: [WelcomeDelivery(mailbox: try mailbox(3), content: [])])),
+        .send(MessageRequest(groupID: try group(1), epoch: 3, content: [1])),
+        .close(MessageRequest(groupID: try group(1), epoch: 3, content: [1])),
+        .confirm(try group(1)), .inspectGroup(try group(2)), .retire,
+    ]
+    var frame = ClientFrame(hello: Hello(nonce: [UInt8](repeating: 8, count: 32)))
+    for (index, operation) in operations.enumerated() {
+        frame.requests.append(
+            Request(
+                mailbox: try mailbox(1), id: RequestID(rawValue: UInt64(index)),
+                confirmed: RequestID(rawValue: 3), operation: operation))
+    }
+    frame.acknowledgements = [
+        Acknowledgement(
+            mailbox: try mailbox(1),
+            deliveries: [DeliveryID(high: 1, low: .max), DeliveryID(high: 0, low: 0)])
+    ]
+    return frame
+}
+
+private func relayFrame() throws -> RelayFrame {
+    let outcomes: [Outcome] = [
+        .opened(
+            Opened(
+                lastCounter: 3, shelf: ShelfState(packages: 1, lastResortClaims: 2),
+                lastRequest: RequestID(rawValue: 4))),
+        .opened(Opened(lastCounter: 0, lastRequest: .opening)),
+        .done, .tickets([[1], [2]]), .shelf(ShelfState(packages: 0, lastResortClaims: 0)),
+        .keyPackage(sealed: [1, 2], lastResort: true),
+        .committed(epoch: 4, commitHash: hash), .staleEpoch(epoch: 5, commitHash: hash),
+        .groupState(
+            GroupState(
+                epoch: 1, commitHash: hash, closed: true, deadline: Day(rawValue: 9),
+                members: [Member(mailbox: try mailbox(1), role: .guest)])),
+        .erased(receipts: [[1], [2, 3]]), .refused(.rate, retryAfterSeconds: 3),
+        .refused(Refusal(rawValue: 15), retryAfterSeconds: 0), .refusedCounter(last: 77),
+    ]
+    var frame = RelayFrame(
+        challenge: try RelayIntroduction.make(
+            identity: SigningKey(), clientNonce: hash, relayNonce: hash,
+            incarnation: [UInt8](repeating: 1, count: 16), limits: PublishedLimits()))
+    for (index, outcome) in outcomes.enumerated() {
+        frame.replies.append(
+            Reply(
+                mailbox: try mailbox(2), id: RequestID(rawValue: UInt64(index)), outcome: outcome))
+    }
+    frame.deliveries = [
+        Delivery(
+            mailbox: try mailbox(1), id: DeliveryID(high: 1, low: 2), kind: .message,
+            groupID: try group(1), content: [1, 2]),
+        Delivery(
+            mailbox: try mailbox(1), id: DeliveryID(high: 1, low: 2), kind: .receipt, groupID: nil,
+            content: []),
+    ]
+    frame.notices = [.displaced(try mailbox(5)), .goodbye("stopping")]
+    return frame
+}
+
+struct FrameTests {
+    @Test func `a client frame survives the wire`() throws {
+        let frame = try clientFrame()
+        #expect(try ClientFrame(decoding: frame.encoded()) == frame)
+    }
+
+    @Test func `a relay frame survives the wire`() throws {
+        let frame = try relayFrame()
+        #expect(try RelayFrame(decoding: frame.encoded()) == frame)
+    }
+
+    @Test func `a frame cut anywhere, or with any octet changed, never crashes`() throws {
+        let client = try clientFrame().encoded()
+        let relay = try relayFrame().encoded()
+        for count in 0..<client.count { _ = try? ClientFrame(decoding: Array(client[..<count])) }
+        for count in 0..<relay.count { _ = try? RelayFrame(decoding: Array(relay[..<count])) }
+        var random = SystemRandomNumberGenerator()
+        for index in client.indices {
+            var bytes = client
+            bytes[index] ^= UInt8.random(in: 1...255, using: &random)
+            _ = try? ClientFrame(decoding: bytes)
+        }
+        for index in relay.indices {
+            var bytes = relay
+            bytes[index] ^= UInt8.random(in: 1...255, using: &random)
+            _ = try? RelayFrame(decoding: bytes)
+        }
+    }
+
+    @Test func `random octets are refused or read, never fatal`() {
+        for round in 0..<500 {
+            let bytes = Random.bytes(round % 97)
+            _ = try? ClientFrame(decoding: bytes)
+            _ = try? RelayFrame(decoding: bytes)
+        }
+        #expect(throws: RelayProtocolError.notAFrame) {
+            try ClientFrame(decoding: [0xff, 0xff, 0xff])
+        }
+    }
+
+    @Test func `a request that can't be carried out keeps its name, so that it is answered`() throws
+    {
+        // Request { mailbox: 32 octets, id: 7 } with operation 99, which nobody knows.
+        let box: [UInt8] = [10, 32] + [UInt8](repeating: 1, count: 32)
+        let unknown: [UInt8] = box + [16, 7] + [0x9a, 0x06, 0]
+        let badGroup: [UInt8] = box + [16, 8] + [0x9a, 0x01, 3, 10, 1, 5]  // confirm, short id
+        let frame = try ClientFrame(
+            decoding: [18, UInt8(unknown.count)] + unknown + [18, UInt8(badGroup.count)] + badGroup)
+        #expect(frame.requests.map(\.id.rawValue) == [7, 8])
+        #expect(
+            frame.requests.map(\.operation) == [.unusable(.unsupported), .unusable(.malformed)])
+    }
+
+    @Test func `a request without a mailbox fits nobody and ends the connection`() {
+        #expect(throws: RelayProtocolError.invalidField("request.mailbox")) {
+            try ClientFrame(decoding: [18, 2, 16, 7])
+        }
+    }
+
+    @Test(arguments: [
+        (1, 256), (256, 256), (257, 384), (385, 512), (1_000, 1_024), (1_025, 1_536),
+        (100_000, 131_072),
+    ])
+    func `sizes are padded to few buckets`(size: Int, bucket: Int) {
+        #expect(Padding.bucket(for: size) == bucket)
+    }
+
+    @Test func `padding comes off again`() throws {
+        for count in [0, 1, 255, 256, 257] {
+            let content = [UInt8](repeating: 0, count: count)
+            let padded = Padding.pad(content)
+            #expect(padded.count == Padding.bucket(for: count + 1))
+            #expect(try Padding.unpad(padded) == content)
+        }
+        #expect(throws: RelayProtocolError.invalidStructure) { try Padding.unpad([0, 0]) }
+        #expect(throws: RelayProtocolError.invalidStructure) { try Padding.unpad([]) }
+    }
+}
