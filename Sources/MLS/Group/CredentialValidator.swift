@@ -1,0 +1,24 @@
+/// The application's judgement of who somebody is (RFC 9420 §5.3.1): its Authentication Service.
+///
+/// Asked for every leaf that is about to enter a group: of a key package, an update, a commit's
+/// path, and of all members when joining.
+public protocol CredentialValidator: Sendable {
+    /// Whether the credential belongs to the signature key and may be in this place.
+    func accepts(_ subject: CredentialSubject) -> Bool
+}
+
+/// Whom a ``CredentialValidator`` is asked about.
+public struct CredentialSubject: Sendable {
+    /// Who the member says it is.
+    public let credential: Credential
+    /// The key that the member signs with: 32 octets, Ed25519.
+    public let signatureKey: [UInt8]
+    /// The extensions of the member's leaf.
+    public let extensions: [Extension]
+    /// The leaf that is being replaced, if it is an update.
+    public let previous: LeafNode?
+    /// The group, if it is known.
+    public let groupID: [UInt8]
+    /// The caller's clock.
+    public let now: UnixSeconds
+}

@@ -1,0 +1,279 @@
+public import Cryptography
+internal import TLSSyntax
+
+extension Group {
+    /// Makes a commit (RFC 9420 §12.4.1).
+    ///
+    /// The group itself stays in its epoch; only the own handshake ratchet moves. Store group and
+    /// result before the message leaves.
+    ///
+    /// - Parameters:
+    ///   - signingKey: the key in the own leaf, also when the commit replaces it.
+    ///   - validator: is asked about key packages and updates.
+    public mutating func commit(
+        _ content: CommitContent = CommitContent(), signingKey: SigningKey,
+        validator: some CredentialValidator, at now: UnixSeconds,
+        preSharedKeys: PreSharedKeys = PreSharedKeys()
+    ) throws(MLSError) -> PendingCommit {
+        try requireActive(signingKey)
+        let list = selectProposals(content)
+        let applied = try AppliedProposals(
+            list.map(\.committed), tree: current.tree, context: current.context,
+            committer: ownLeafIndex
+        ) { extensions throws(MLSError) in
+            try checks(extensions: extensions, validator: validator, now: now, isSending: true)
+        }
+        var next = try nextContext(extensions: applied.extensions)
+        var tree = applied.tree
+        var privateKeys = try privateKeys(after: applied)
+        var renewal: PathRenewal?
+        if applied.requiresPath || content.forcesPath {
+            renewal = try renewPath(
+                in: &tree, content: content, signingKey: signingKey, privateKeys: &privateKeys)
+            let checks = try checks(
+                extensions: applied.extensions, validator: validator, now: now, isSending: true)
+            if let leafNode = renewal?.leafNode {
+                try checks.validateCapabilities(of: leafNode)
+                if leafNode.hasNewIdentity(comparedTo: current.tree[ownLeafIndex]) {
+                    try checks.validateTogether(tree.leaves.map(\.node))
+                }
+            }
+        } else if content.leaf != nil || content.newSigningKey != nil {
+            throw .invalid(.pathRequired)
+        }
+        next.treeHash = tree.treeHash()
+        privateKeys.prune(to: tree)
+        var path: UpdatePath?
+        if let renewal {
+            path = UpdatePath(
+                leafNode: renewal.leafNode,
+                nodes: try tree.encrypt(
+                    renewal.secrets, steps: renewal.steps, excluding: applied.addedLeaves,
+                    context: next.encoded()))
+        }
+        let unconfirmed = try signed(
+            .commit(Commit(proposals: list.map(\.entry), path: path)),
+            authenticatedData: content.authenticatedData, signingKey: signingKey)
+        next.confirmedTranscriptHash = Transcript.confirmedHash(
+            after: current.interimTranscriptHash, unconfirmed, algorithms: algorithms)
+        let joinerSecret = JoinerSecret(
+            initSecret: current.secrets.initSecret,
+            commitSecret: renewal?.secrets.commitSecret ?? CommitSecret(algorithms.zeroSecret),
+            context: next.encoded(), algorithms: algorithms)
+        let joined = JoinedSecrets(
+            joinerSecret: joinerSecret,
+            preSharedKeys: try withOwnResumptionSecrets(preSharedKeys)
+                .combined(applied.preSharedKeys, algorithms: algorithms),
+            algorithms: algorithms)
+        let state = try EpochState(
+            context: next,
+            epochSecret: joined.epochSecret(context: next.encoded(), algorithms: algorithms),
+            tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, confirmationTag: nil)
+        let welcome = try applied.added.isEmpty
+            ? nil
+            : makeWelcome(
+                for: applied, state: state, joinerSecret: joinerSecret,
+                welcomeSecret: joined.welcomeSecret, renewal: renewal, content: content,
+                signingKey: content.newSigningKey ?? signingKey)
+        let message = try send(unconfirmed.confirmed(by: state.confirmationTag))
+        return PendingCommit(
+            message: message.bytes, commitHash: Hash.sha256(message.bytes),
+            welcome: welcome.map { MLSMessage.welcome($0).encoded() }, groupID: groupID,
+            epoch: epoch, generation: message.generation,
+            added: applied.added.map { Member(index: $0.leaf, leafNode: $0.keyPackage.leafNode) },
+            removed: applied.removed.map { Member(index: $0.leaf, leafNode: $0.node) },
+            reInit: applied.reInit, next: state)
+    }
+
+    /// New keys for the own leaf and the parents above it.
+    struct PathRenewal {
+        let leafNode: LeafNode
+        let steps: [RatchetTree.PathStep]
+        let secrets: PathSecrets
+    }
+
+    /// Renews the own direct path (RFC 9420 §7.4, §7.5).
+    private func renewPath(
+        in tree: inout RatchetTree, content: CommitContent, signingKey: SigningKey,
+        privateKeys: inout TreePrivateKeys
+    ) throws(MLSError) -> PathRenewal {
+        let steps = tree.filteredDirectPath(of: ownLeafIndex)
+        let secrets = try PathSecrets(
+            from: PathSecret(.random(count: algorithms.hashByteCount)), count: steps.count,
+            algorithms: algorithms)
+        let leafKey = try newKey()
+        let parentHash = tree.setPath(
+            of: ownLeafIndex, steps: steps, keys: secrets.keys.map(\.publicKey))
+        let leafNode = try newLeaf(
+            content.leaf, key: leafKey, source: .commit(parentHash: parentHash),
+            signingKey: content.newSigningKey ?? signingKey)
+        tree.set(ownLeafIndex.node, to: .leaf(leafNode))
+        privateKeys[ownLeafIndex.node] = leafKey
+        for (step, key) in zip(steps, secrets.keys) { privateKeys[step.parent] = key }
+        return PathRenewal(leafNode: leafNode, steps: steps, secrets: secrets)
+    }
+
+    /// Encrypts the new epoch's GroupInfo and secrets for the added clients (RFC 9420 §12.4.3.1).
+    private func makeWelcome(
+        for applied: AppliedProposals, state: EpochState, joinerSecret: JoinerSecret,
+        welcomeSecret: WelcomeSecret, renewal: PathRenewal?, content: CommitContent,
+        signingKey: SigningKey
+    ) throws(MLSError) -> Welcome {
+        let groupInfo = try state.groupInfo(
+            includesTree: content.welcomeIncludesTree, includesExternalKey: false,
+            paddingBucket: content.welcomePaddingBucket, signingKey: signingKey)
+        let (key, nonce) = welcomeSecret.keyAndNonce(algorithms)
+        let encryptedGroupInfo: [UInt8]
+        do {
+            encryptedGroupInfo = try algorithms.seal(
+                groupInfo.encoded(), key: key, nonce: nonce, authenticating: [])
+        } catch {
+            throw .machine
+        }
+        var secrets: [EncryptedGroupSecrets] = []
+        for (leaf, keyPackage) in applied.added {
+            let ancestor = state.tree.width.commonAncestor(leaf.node, ownLeafIndex.node)
+            let pathSecret = renewal.flatMap { renewal in
+                renewal.steps.firstIndex { $0.parent == ancestor }
+                    .map { renewal.secrets.secrets[$0] }
+            }
+            let groupSecrets = GroupSecrets(
+                joinerSecret: joinerSecret, pathSecret: pathSecret,
+                preSharedKeys: applied.preSharedKeys)
+            secrets.append(
+                EncryptedGroupSecrets(
+                    newMember: keyPackage.reference(algorithms),
+                    encryptedGroupSecrets: try algorithms.encryptWithLabel(
+                        groupSecrets.encoded(), to: keyPackage.initKey, "Welcome",
+                        context: encryptedGroupInfo)))
+        }
+        return Welcome(
+            cipherSuite: suite, secrets: secrets, encryptedGroupInfo: encryptedGroupInfo)
+    }
+
+    private struct Selected {
+        let entry: ProposalOrRef
+        let committed: CommittedProposal
+    }
+
+    /// The commit's own proposals, and the pending ones that go together with them (§12.2).
+    private func selectProposals(_ content: CommitContent) -> [Selected] {
+        var inline: [Proposal] = []
+        if let reInit = content.reInit { inline.append(.reInit(reInit)) }
+        if let extensions = content.groupContextExtensions {
+            inline.append(.groupContextExtensions(extensions))
+        }
+        inline += content.removes.map { .remove($0) }
+        inline += content.adds.map { .add($0) }
+        inline += content.preSharedKeys.map { .preSharedKey(newID($0)) }
+        let own = inline.map { proposal in
+            Selected(
+                entry: .proposal(proposal),
+                committed: CommittedProposal(
+                    proposal: proposal, sender: .member(ownLeafIndex), isByReference: false))
+        }
+        guard content.includesPendingProposals, content.reInit == nil else { return own }
+        return own
+            + compatible(with: inline).map { pending in
+                Selected(
+                    entry: .reference(pending.reference),
+                    committed: CommittedProposal(
+                        proposal: pending.proposal, sender: pending.sender,
+                        isByReference: true))
+            }
+    }
+
+    /// Pending proposals without those that rule each other out: removes go before updates, the last
+    /// update before earlier ones, anything before a ReInit (RFC 9420 §12.2).
+    private func compatible(with inline: [Proposal]) -> [PendingProposal] {
+        var removed = Set<LeafIndex>()
+        var clients = Set<[UInt8]>()
+        var replacesExtensions = false
+        for proposal in inline {
+            switch proposal {
+            case .remove(let leaf): removed.insert(leaf)
+            case .add(let keyPackage): clients.insert(keyPackage.leafNode.signatureKey)
+            case .groupContextExtensions: replacesExtensions = true
+            default: break
+            }
+        }
+        var selected: [PendingProposal] = []
+        var updated = Set<LeafIndex>()
+        for pending in proposals {
+            if case .remove(let leaf) = pending.proposal,
+                leaf != ownLeafIndex, removed.insert(leaf).inserted
+            {
+                selected.append(pending)
+            }
+        }
+        for pending in proposals.reversed() {
+            if case .update = pending.proposal, case .member(let leaf) = pending.sender,
+                leaf != ownLeafIndex, !removed.contains(leaf), updated.insert(leaf).inserted
+            {
+                selected.append(pending)
+            }
+        }
+        for pending in proposals {
+            switch pending.proposal {
+            case .add(let keyPackage):
+                if clients.insert(keyPackage.leafNode.signatureKey).inserted {
+                    selected.append(pending)
+                }
+            case .preSharedKey:
+                if !selected.contains(where: { $0.proposal == pending.proposal }) {
+                    selected.append(pending)
+                }
+            case .groupContextExtensions:
+                if !replacesExtensions { selected.append(pending) }
+                replacesExtensions = true
+            case .update, .remove, .reInit, .externalInit:
+                break
+            }
+        }
+        if selected.isEmpty, inline.isEmpty,
+            let reInit = proposals.first(where: { $0.proposal.type == .reInit })
+        {
+            return [reInit]
+        }
+        return selected
+    }
+}
+
+extension AuthenticatedContent {
+    /// The same with its confirmation tag, which the signature does not cover.
+    func confirmed(by tag: [UInt8]) -> AuthenticatedContent {
+        AuthenticatedContent(
+            wireFormat: wireFormat, content: content,
+            auth: FramedContentAuthData(signature: auth.signature, confirmationTag: tag))
+    }
+}
+
+extension EpochState {
+    /// The epoch as others are told of it (RFC 9420 §12.4.3).
+    func groupInfo(
+        includesTree: Bool, includesExternalKey: Bool, paddingBucket: Int, signingKey: SigningKey
+    ) throws(MLSError) -> GroupInfo {
+        var extensions: [Extension] = []
+        if includesTree { extensions.append(Extension(type: .ratchetTree, data: tree.encoded())) }
+        if includesExternalKey {
+            var key = TLSWriter()
+            key.write(vector: try externalKey().publicKey)
+            extensions.append(Extension(type: .externalPub, data: key.bytes))
+        }
+        func groupInfo(_ signature: [UInt8]) -> GroupInfo {
+            GroupInfo(
+                groupContext: context, extensions: extensions, confirmationTag: confirmationTag,
+                signer: ownLeaf, signature: signature)
+        }
+        if paddingBucket > 0 {
+            // A signature has always the same length; the extension itself takes up to 7 octets.
+            let count = groupInfo([UInt8](repeating: 0, count: 64)).encoded().count + 7
+            let padding = (paddingBucket - count % paddingBucket) % paddingBucket
+            extensions.append(
+                Extension(type: .padding, data: [UInt8](repeating: 0, count: padding)))
+        }
+        return groupInfo(
+            try algorithms.sign(
+                groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: signingKey))
+    }
+}

@@ -1,0 +1,181 @@
+internal import Cryptography
+internal import TLSSyntax
+
+extension Group {
+    /// Joins a group by a Welcome (RFC 9420 §12.4.3.1).
+    ///
+    /// The bundle's keys are used up by it: destroy them when the group is stored, unless the key
+    /// package is a last resort. That no other group has the same id is for the caller to check.
+    ///
+    /// - Parameters:
+    ///   - welcome: an MLSMessage with a Welcome.
+    ///   - ratchetTree: the tree, if the Welcome comes without.
+    ///   - validator: is asked about every member.
+    public static func join(
+        welcome: [UInt8], bundle: KeyPackageBundle, ratchetTree: [UInt8]? = nil,
+        preSharedKeys: PreSharedKeys = PreSharedKeys(), validator: some CredentialValidator,
+        at now: UnixSeconds, policy: GroupPolicy = .standard
+    ) throws(MLSError) -> Group {
+        guard let decoded = try? MLSMessage(decoding: welcome) else { throw .malformed }
+        guard case .welcome(let welcome) = decoded else { throw .misuse(.wrongMessageKind) }
+        guard
+            let entry = welcome.secrets.first(where: { $0.newMember == bundle.reference })
+        else { throw .notAddressedToUs }
+        guard let algorithms = CipherAlgorithms(welcome.cipherSuite) else {
+            throw .unsupportedCipherSuite
+        }
+        guard bundle.keyPackage.cipherSuite == welcome.cipherSuite else {
+            throw .invalid(.welcomeSuite)
+        }
+        let groupSecrets = try openSecrets(
+            entry, welcome: welcome, bundle: bundle, algorithms: algorithms)
+        let joined = JoinedSecrets(
+            joinerSecret: groupSecrets.joinerSecret,
+            preSharedKeys: try preSharedKeys.combined(
+                groupSecrets.preSharedKeys, algorithms: algorithms),
+            algorithms: algorithms)
+        let groupInfo = try openGroupInfo(
+            welcome, welcomeSecret: joined.welcomeSecret, algorithms: algorithms)
+        let context = groupInfo.groupContext
+        guard context.cipherSuite == welcome.cipherSuite else { throw .invalid(.welcomeSuite) }
+        let checks = try LeafChecks(
+            algorithms: algorithms, groupID: context.groupID, extensions: context.extensions,
+            policy: policy, validator: validator, now: now, isSending: false)
+        let tree = try verifiedTree(
+            ratchetTree, groupInfo: groupInfo, checks: checks, algorithms: algorithms)
+
+        guard
+            let own = tree.leaves.first(where: { $0.node == bundle.keyPackage.leafNode })?.index
+        else { throw .invalid(.welcomeLeaf) }
+        var privateKeys = TreePrivateKeys(leaf: own, key: bundle.encryptionKey)
+        if let pathSecret = groupSecrets.pathSecret {
+            try privateKeys.derive(from: pathSecret, of: groupInfo.signer, for: own, in: tree)
+        }
+        let epoch = try EpochState(
+            context: context,
+            epochSecret: joined.epochSecret(
+                context: context.encoded(), algorithms: algorithms),
+            tree: tree, privateKeys: privateKeys, ownLeaf: own,
+            confirmationTag: groupInfo.confirmationTag)
+        return Group(epoch, policy: policy)
+    }
+
+    private static func openSecrets(
+        _ entry: EncryptedGroupSecrets, welcome: Welcome, bundle: KeyPackageBundle,
+        algorithms: CipherAlgorithms
+    ) throws(MLSError) -> GroupSecrets {
+        guard
+            let opened = algorithms.decryptWithLabel(
+                entry.encryptedGroupSecrets, with: bundle.initKey, "Welcome",
+                context: welcome.encryptedGroupInfo)
+        else { throw .undecryptable }
+        let secrets: GroupSecrets
+        do { secrets = try GroupSecrets(decoding: opened) } catch { throw .malformed }
+        // Re-init and branch tie a group to another, which this call does not know.
+        for id in secrets.preSharedKeys {
+            guard id.nonce.count == algorithms.hashByteCount else {
+                throw .invalid(.preSharedKeyNonce)
+            }
+            if case .resumption(let usage, _, _) = id.source, usage != .application {
+                throw .invalid(.welcomePreSharedKeys)
+            }
+        }
+        return secrets
+    }
+
+    private static func openGroupInfo(
+        _ welcome: Welcome, welcomeSecret: WelcomeSecret, algorithms: CipherAlgorithms
+    ) throws(MLSError) -> GroupInfo {
+        let (key, nonce) = welcomeSecret.keyAndNonce(algorithms)
+        guard
+            let opened = try? algorithms.open(
+                welcome.encryptedGroupInfo, key: key, nonce: nonce, authenticating: [])
+        else { throw .undecryptable }
+        do { return try GroupInfo(decoding: opened) } catch { throw .malformed }
+    }
+
+    /// Checks tree and GroupInfo against each other (RFC 9420 §12.4.3.1).
+    static func verifiedTree(
+        _ detached: [UInt8]?, groupInfo: GroupInfo, checks: LeafChecks,
+        algorithms: CipherAlgorithms
+    ) throws(MLSError) -> RatchetTree {
+        guard groupInfo.extensions.hasDistinctTypes else {
+            throw .invalid(.duplicateExtension)
+        }
+        guard let encoded = groupInfo.extensions[.ratchetTree] ?? detached else {
+            throw .invalid(.treeShape)
+        }
+        var tree = try RatchetTree(decoding: encoded, algorithms: algorithms)
+        guard let signer = tree[groupInfo.signer],
+            algorithms.isValid(
+                signature: groupInfo.signature, of: groupInfo.toBeSigned, label: "GroupInfoTBS",
+                by: signer.signatureKey)
+        else { throw .invalid(.groupInfoSignature) }
+        guard tree.treeHash() == groupInfo.groupContext.treeHash else {
+            throw .invalid(.treeHash)
+        }
+        try tree.verifyStructure()
+        try tree.verifyParentHashes()
+        for (index, leaf) in tree.leaves { try checks.validate(leaf, as: .tree(index)) }
+        try checks.validateTogether(tree.leaves.map(\.node))
+        return tree
+    }
+}
+
+extension TreePrivateKeys {
+    /// Takes over the keys above the common ancestor with the committer (RFC 9420 §12.4.3.1).
+    mutating func derive(
+        from secret: PathSecret, of committer: LeafIndex, for own: LeafIndex,
+        in tree: RatchetTree
+    ) throws(MLSError) {
+        guard tree.width.contains(committer) else { throw .invalid(.pathSecret) }
+        let steps = tree.filteredDirectPath(of: committer)
+        let ancestor = tree.width.commonAncestor(own.node, committer.node)
+        guard let start = steps.firstIndex(where: { $0.parent == ancestor }) else {
+            throw .invalid(.pathSecret)
+        }
+        let secrets = try PathSecrets(
+            from: secret, count: steps.count - start, algorithms: tree.algorithms)
+        for (step, key) in zip(steps[start...], secrets.keys) {
+            guard tree[step.parent]?.encryptionKey == key.publicKey else {
+                throw .invalid(.pathKeys)
+            }
+            self[step.parent] = key
+        }
+    }
+}
+
+extension RatchetTree {
+    /// Checks parents and their unmerged leaves (RFC 9420 §12.4.3.1).
+    func verifyStructure() throws(MLSError) {
+        var keys = Set<[UInt8]>()
+        var count = 0
+        for (_, leaf) in leaves {
+            keys.insert(leaf.encryptionKey)
+            count += 1
+        }
+        for (index, parent) in parents {
+            keys.insert(parent.encryptionKey)
+            count += 1
+            guard parent.encryptionKey.count == algorithms.publicKeyByteCount else {
+                throw .invalid(.publicKey)
+            }
+            let unmerged = parent.unmergedLeaves
+            guard zip(unmerged, unmerged.dropFirst()).allSatisfy({ $0 < $1 }) else {
+                throw .invalid(.unmergedLeaves)
+            }
+            for leaf in unmerged {
+                guard index.contains(leaf.node), self[leaf] != nil else {
+                    throw .invalid(.unmergedLeaves)
+                }
+                for between in width.directPath(of: leaf.node) {
+                    if between == index { break }
+                    if let node = self.parent(at: between), !node.unmergedLeaves.contains(leaf) {
+                        throw .invalid(.unmergedLeaves)
+                    }
+                }
+            }
+        }
+        guard keys.count == count else { throw .invalid(.uniqueParentKey) }
+    }
+}

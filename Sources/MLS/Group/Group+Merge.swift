@@ -1,0 +1,62 @@
+internal import Cryptography
+
+extension Group {
+    /// Enters the epoch of a received commit (RFC 9420 §12.4.2).
+    ///
+    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since.
+    public mutating func merge(
+        _ commit: StagedCommit, at now: UnixSeconds
+    ) throws(MLSError) {
+        guard isActive else { throw .inactive }
+        guard commit.groupID == groupID, commit.epoch == epoch &+ 1 else {
+            throw .misuse(.staleCommit)
+        }
+        if let next = commit.next {
+            advance(to: next, reInit: commit.reInit, at: now)
+        } else {
+            status = .removed
+            proposals = []
+            updateKeys = [:]
+            changedKeys.insert(.core)
+        }
+    }
+
+    /// Enters the epoch of an own commit, once the delivery service has taken it.
+    ///
+    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since.
+    public mutating func merge(
+        _ commit: PendingCommit, at now: UnixSeconds
+    ) throws(MLSError) {
+        guard isActive else { throw .inactive }
+        guard commit.groupID == groupID, commit.epoch == epoch,
+            commit.next.ownLeaf == ownLeafIndex
+        else { throw .misuse(.staleCommit) }
+        advance(to: commit.next, reInit: commit.reInit, at: now)
+    }
+
+    private mutating func advance(to next: EpochState, reInit: ReInit?, at now: UnixSeconds) {
+        changedKeys.insert(.epoch(epoch))
+        past.insert(PastEpoch(messages: current.messages, endedAt: now), at: 0)
+        current = next
+        proposals = []
+        updateKeys = [:]
+        resumptionSecrets.append((next.context.epoch, next.secrets.resumptionSecret))
+        resumptionSecrets.removeFirst(
+            max(0, resumptionSecrets.count - max(1, policy.resumptionSecretCount)))
+        if let reInit { status = .reInitialized(reInit) }
+        changedKeys.formUnion(currentKeys)
+        prunePastEpochs(at: now)
+    }
+
+    /// Forgets the keys of past epochs that policy no longer keeps.
+    public mutating func prunePastEpochs(at now: UnixSeconds) {
+        let kept = past.prefix(max(0, policy.pastEpochCount)).filter { epoch in
+            now < epoch.endedAt || now - epoch.endedAt <= policy.pastEpochSeconds
+        }
+        for epoch in past.dropFirst(kept.count) {
+            changedKeys.formUnion(keys(of: epoch.messages))
+            changedKeys.insert(.core)
+        }
+        past = Array(kept)
+    }
+}

@@ -1,0 +1,173 @@
+internal import Cryptography
+internal import TLSSyntax
+
+extension Group {
+    /// Takes in a message (RFC 9420 §6, §12, §15).
+    ///
+    /// Application data and proposals are final with this call. A commit is only staged: the sender's
+    /// ratchet has moved, nothing else; ``merge(_:at:)-(StagedCommit,_)`` starts the new epoch.
+    ///
+    /// - Parameters:
+    ///   - message: an MLSMessage with a PrivateMessage or PublicMessage.
+    ///   - now: the caller's clock, for leaf lifetimes and the credential validator.
+    ///   - preSharedKeys: those that a commit may ask for, besides the group's own.
+    public mutating func process(
+        _ message: [UInt8], validator: some CredentialValidator, at now: UnixSeconds,
+        preSharedKeys: PreSharedKeys = PreSharedKeys()
+    ) throws(MLSError) -> ReceivedMessage {
+        let decoded: MLSMessage
+        do { decoded = try MLSMessage(decoding: message) } catch { throw .malformed }
+        let arrival = Arrival(
+            hash: Hash.sha256(message), validator: validator, now: now,
+            preSharedKeys: preSharedKeys)
+        switch decoded {
+        case .privateMessage(let message): return try process(message, arrival)
+        case .publicMessage(let message): return try process(message, arrival)
+        case .welcome, .groupInfo, .keyPackage: throw .misuse(.wrongMessageKind)
+        }
+    }
+
+    /// What comes along with a message.
+    struct Arrival {
+        let hash: [UInt8]
+        let validator: any CredentialValidator
+        let now: UnixSeconds
+        let preSharedKeys: PreSharedKeys
+    }
+
+    private mutating func process(
+        _ message: PrivateMessage, _ arrival: Arrival
+    ) throws(MLSError) -> ReceivedMessage {
+        guard message.groupID == groupID else { throw .wrongGroup }
+        guard message.epoch == epoch else { return try processPast(message, arrival) }
+        guard status != .removed else { throw .inactive }
+        let unprotected = try current.messages.unprotect(
+            message, ownLeaf: ownLeafIndex, window: policy.window)
+        guard case .content(let verified, let opened) = unprotected else {
+            return own(unprotected, message, arrival)
+        }
+        let received: ReceivedMessage
+        switch verified.content.content {
+        case .application(let data):
+            received = try application(data, verified, tree: current.tree)
+        case .proposal(let proposal):
+            received = .proposal(try admit(proposal, verified, arrival))
+        case .commit:
+            received = .commit(try stage(verified, arrival))
+        }
+        current.messages.secretTree.keep(opened)
+        changedKeys.formUnion(opened.changes(in: epoch))
+        return received
+    }
+
+    private mutating func processPast(
+        _ message: PrivateMessage, _ arrival: Arrival
+    ) throws(MLSError) -> ReceivedMessage {
+        guard let index = past.firstIndex(where: { $0.messages.epoch == message.epoch }),
+            message.contentType == .application
+        else { throw .wrongEpoch(message.epoch) }
+        let unprotected = try past[index].messages.unprotect(
+            message, ownLeaf: ownLeafIndex, window: policy.window)
+        guard case .content(let verified, let opened) = unprotected else {
+            return own(unprotected, message, arrival)
+        }
+        guard case .application(let data) = verified.content.content else { throw .malformed }
+        let received = try application(data, verified, tree: past[index].messages.tree)
+        past[index].messages.secretTree.keep(opened)
+        changedKeys.formUnion(opened.changes(in: message.epoch))
+        return received
+    }
+
+    private func own(
+        _ unprotected: MessageEpoch.Unprotected, _ message: PrivateMessage, _ arrival: Arrival
+    ) -> ReceivedMessage {
+        var generation: UInt32?
+        if case .own(let number) = unprotected { generation = number }
+        return .own(
+            OwnMessage(
+                contentType: message.contentType, epoch: message.epoch, generation: generation,
+                messageHash: arrival.hash))
+    }
+
+    private func application(
+        _ data: [UInt8], _ verified: VerifiedContent, tree: RatchetTree
+    ) throws(MLSError) -> ReceivedMessage {
+        guard case .member(let leaf) = verified.content.sender, let node = tree[leaf],
+            let generation = verified.generation
+        else { throw .invalid(.senderIsMember) }
+        return .application(
+            ApplicationMessage(
+                sender: Member(index: leaf, leafNode: node), generation: generation,
+                epoch: verified.content.epoch,
+                authenticatedData: verified.content.authenticatedData, plaintext: data))
+    }
+
+    private mutating func process(
+        _ message: PublicMessage, _ arrival: Arrival
+    ) throws(MLSError) -> ReceivedMessage {
+        guard message.content.groupID == groupID else { throw .wrongGroup }
+        guard message.content.epoch == epoch else { throw .wrongEpoch(message.content.epoch) }
+        guard status != .removed else { throw .inactive }
+        let verified = try current.messages.unprotect(
+            message, membershipKey: current.secrets.membershipKey, extensions: extensions)
+        if case .member(ownLeafIndex) = verified.content.sender {
+            return .own(
+                OwnMessage(
+                    contentType: verified.content.content.type, epoch: epoch, generation: nil,
+                    messageHash: arrival.hash))
+        }
+        switch verified.content.content {
+        case .application: throw .invalid(.applicationIsPrivate)
+        case .proposal(let proposal): return .proposal(try admit(proposal, verified, arrival))
+        case .commit: return .commit(try stage(verified, arrival))
+        }
+    }
+
+    /// Checks a received proposal by itself (RFC 9420 §12.1) and keeps it.
+    private mutating func admit(
+        _ proposal: Proposal, _ verified: VerifiedContent, _ arrival: Arrival
+    ) throws(MLSError) -> PendingProposal {
+        let pending = PendingProposal(
+            reference: verified.authenticated.proposalReference(algorithms),
+            sender: verified.content.sender, proposal: proposal)
+        try validate(
+            proposal, from: pending.sender,
+            checks(
+                extensions: extensions, validator: arrival.validator, now: arrival.now,
+                isSending: false))
+        if !proposals.contains(where: { $0.reference == pending.reference }) {
+            proposals.append(pending)
+            changedKeys.insert(.core)
+        }
+        return pending
+    }
+
+    /// The rules of RFC 9420 §12.1 for a proposal that stands by itself.
+    func validate(
+        _ proposal: Proposal, from sender: Sender, _ checks: LeafChecks
+    ) throws(MLSError) {
+        switch proposal {
+        case .add(let keyPackage):
+            try checks.validate(keyPackage)
+        case .update(let leafNode):
+            guard case .member(let leaf) = sender, let old = current.tree[leaf] else {
+                throw .invalid(.senderMaySend)
+            }
+            try checks.validate(leafNode, as: .update(leaf, replacing: old))
+        case .remove(let leaf):
+            guard current.tree[leaf] != nil else { throw .invalid(.removedIsMember) }
+        case .preSharedKey(let id):
+            guard id.nonce.count == algorithms.hashByteCount else {
+                throw .invalid(.preSharedKeyNonce)
+            }
+        case .reInit(let reInit):
+            guard reInit.version.rawValue >= ProtocolVersion.mls10.rawValue else {
+                throw .invalid(.reInitVersion)
+            }
+        case .externalInit:
+            throw .invalid(.externalInitInside)
+        case .groupContextExtensions(let extensions):
+            guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+        }
+    }
+}

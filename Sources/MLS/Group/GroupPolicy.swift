@@ -1,0 +1,33 @@
+internal import Cryptography
+
+/// What RFC 9420 leaves to the application, as values. It is not part of the stored group.
+public struct GroupPolicy: Hashable, Sendable {
+    /// How proposals and commits are sent; both forms are read.
+    public var handshakeFormat: WireFormat = .privateMessage
+    /// How many generations of a sender may be overtaken and still be read (§9.1).
+    public var outOfOrderTolerance: UInt32 = 100
+    /// How many generations of a sender may be skipped at once (§9.1).
+    public var maximumForwardDistance: UInt32 = 1_000
+    /// How many past epochs stay readable.
+    public var pastEpochCount: Int = 5
+    /// For how long a past epoch stays readable, in seconds.
+    public var pastEpochSeconds: UInt64 = 7 * 86_400
+    /// How many epochs' resumption secrets are kept, the current one included.
+    public var resumptionSecretCount: Int = 5
+    /// The longest lifetime that a leaf may have, in seconds (§7.2).
+    public var maximumLifetimeSeconds: UInt64 = 400 * 86_400
+    /// Whether received leaves must be within their lifetime (§7.3, recommended).
+    public var checksLifetimeOnReceipt = true
+    /// Encrypted proposals and commits are padded to a multiple of this many octets.
+    public var handshakePaddingBucket: Int = 256
+
+    /// The values above.
+    public static let standard = GroupPolicy()
+
+    /// Starts from the standard values.
+    public init() {}
+
+    var window: HashRatchet.Window {
+        HashRatchet.Window(outOfOrder: outOfOrderTolerance, forward: maximumForwardDistance)
+    }
+}

@@ -1,0 +1,167 @@
+public import Cryptography
+internal import TLSSyntax
+
+/// What a client says of itself in its leaves.
+public struct LeafConfiguration: Hashable, Sendable {
+    /// Who the client is.
+    public var credential: Credential
+    /// What else it says of itself.
+    public var extensions: [Extension]
+    /// What it supports; the types of `extensions` are added.
+    public var capabilities: Capabilities
+
+    /// Describes a client that supports this library's suites and credentials.
+    ///
+    /// - Parameter supportedExtensions: types that may appear in groups and others' leaves.
+    public init(
+        credential: Credential, extensions: [Extension] = [],
+        supportedExtensions: [ExtensionType] = [], supportedProposals: [ProposalType] = []
+    ) {
+        self.credential = credential
+        self.extensions = extensions
+        var types: [ExtensionType] = []
+        for type in extensions.map(\.type) + supportedExtensions
+        where !type.isDefault && !types.contains(type) {
+            types.append(type)
+        }
+        capabilities = Capabilities(
+            cipherSuites: CipherSuite.supported, extensions: types, proposals: supportedProposals)
+    }
+
+    /// Takes over what a leaf says.
+    init(_ leaf: LeafNode) {
+        credential = leaf.credential
+        extensions = leaf.extensions
+        capabilities = leaf.capabilities
+    }
+}
+
+extension LeafNode {
+    /// Makes and signs a leaf (RFC 9420 §7.2).
+    init(
+        _ configuration: LeafConfiguration, encryptionKey: [UInt8], source: LeafNodeSource,
+        place: Place?, signingKey: SigningKey, algorithms: CipherAlgorithms
+    ) throws(MLSError) {
+        func leaf(_ signature: [UInt8]) -> LeafNode {
+            LeafNode(
+                encryptionKey: encryptionKey, signatureKey: signingKey.publicKey.bytes,
+                credential: configuration.credential, capabilities: configuration.capabilities,
+                source: source, extensions: configuration.extensions, signature: signature)
+        }
+        self = leaf(
+            try algorithms.sign(
+                leaf([]).toBeSigned(at: place), label: "LeafNodeTBS", with: signingKey))
+    }
+}
+
+extension KeyPackage {
+    /// The name by which a Welcome calls this key package (RFC 9420 §5.2).
+    public func reference() throws(MLSError) -> KeyPackageRef {
+        guard let algorithms = CipherAlgorithms(cipherSuite) else {
+            throw .unsupportedCipherSuite
+        }
+        return reference(algorithms)
+    }
+
+    func reference(_ algorithms: CipherAlgorithms) -> KeyPackageRef {
+        KeyPackageRef(bytes: algorithms.refHash("MLS 1.0 KeyPackage Reference", encoded()))
+    }
+
+    /// The key package in an MLSMessage, as it is published (RFC 9420 §6).
+    public var message: [UInt8] { MLSMessage.keyPackage(self).encoded() }
+
+    /// Reads a key package from an MLSMessage (RFC 9420 §6).
+    public init(message: [UInt8]) throws(MLSError) {
+        guard let decoded = try? MLSMessage(decoding: message) else { throw .malformed }
+        guard case .keyPackage(let keyPackage) = decoded else {
+            throw .misuse(.wrongMessageKind)
+        }
+        self = keyPackage
+    }
+}
+
+/// A key package with its private keys (RFC 9420 §10).
+///
+/// Store it before the key package is published, and destroy it when its Welcome was used, unless
+/// it is a last resort.
+public struct KeyPackageBundle: Sendable {
+    /// The public part, to be published.
+    public let keyPackage: KeyPackage
+    /// The name by which a Welcome calls it.
+    public let reference: KeyPackageRef
+    let initKey: HPKEPrivateKey
+    let encryptionKey: HPKEPrivateKey
+
+    /// Makes new keys and a signed key package for them.
+    ///
+    /// - Throws: `.unsupportedCipherSuite`.
+    public init(
+        suite: CipherSuite, leaf: LeafConfiguration, signingKey: SigningKey, lifetime: Lifetime,
+        isLastResort: Bool = false, extensions: [Extension] = []
+    ) throws(MLSError) {
+        guard let algorithms = CipherAlgorithms(suite) else { throw .unsupportedCipherSuite }
+        let initKey: HPKEPrivateKey
+        let encryptionKey: HPKEPrivateKey
+        do {
+            initKey = try .generate(algorithms)
+            encryptionKey = try .generate(algorithms)
+        } catch {
+            throw .machine
+        }
+        let leafNode = try LeafNode(
+            leaf, encryptionKey: encryptionKey.publicKey, source: .keyPackage(lifetime),
+            place: nil, signingKey: signingKey, algorithms: algorithms)
+        let lastResort = isLastResort ? [Extension(type: .lastResort, data: [])] : []
+        func keyPackage(_ signature: [UInt8]) -> KeyPackage {
+            KeyPackage(
+                version: .mls10, cipherSuite: suite, initKey: initKey.publicKey,
+                leafNode: leafNode, extensions: extensions + lastResort, signature: signature)
+        }
+        let signature = try algorithms.sign(
+            keyPackage([]).toBeSigned, label: "KeyPackageTBS", with: signingKey)
+        self.init(
+            keyPackage(signature), initKey: initKey, encryptionKey: encryptionKey,
+            algorithms: algorithms)
+    }
+
+    init(
+        _ keyPackage: KeyPackage, initKey: HPKEPrivateKey, encryptionKey: HPKEPrivateKey,
+        algorithms: CipherAlgorithms
+    ) {
+        self.keyPackage = keyPackage
+        reference = keyPackage.reference(algorithms)
+        self.initKey = initKey
+        self.encryptionKey = encryptionKey
+    }
+
+    /// Everything, private keys included, for storing.
+    public func serialized() -> SecretBytes {
+        SecretBytes(encodedBy: { writer in
+            writer.write(keyPackage)
+            writer.write(secret: initKey.bytes)
+            writer.write(secret: encryptionKey.bytes)
+        }, capacity: 4_096)
+    }
+
+    /// Reads back what `serialized` gave.
+    public init(serialized: SecretBytes) throws(MLSError) {
+        var octets = serialized.exposedCopy()
+        defer { TLSWriter.wipe(&octets) }
+        do {
+            var reader = TLSReader(octets)
+            let keyPackage = try KeyPackage(from: &reader)
+            let initKey = try reader.readSecret()
+            let encryptionKey = try reader.readSecret()
+            try reader.finish()
+            guard let algorithms = CipherAlgorithms(keyPackage.cipherSuite) else {
+                throw MLSError.unsupportedCipherSuite
+            }
+            self.init(
+                keyPackage, initKey: try HPKEPrivateKey(initKey, algorithms: algorithms),
+                encryptionKey: try HPKEPrivateKey(encryptionKey, algorithms: algorithms),
+                algorithms: algorithms)
+        } catch {
+            throw .corruptState
+        }
+    }
+}

@@ -1,0 +1,163 @@
+internal import Cryptography
+internal import TLSSyntax
+
+/// What leaves are checked against (RFC 9420 §7.3).
+struct LeafChecks {
+    let algorithms: CipherAlgorithms
+    let groupID: [UInt8]
+    let extensions: [Extension]
+    let required: RequiredCapabilities?
+    let policy: GroupPolicy
+    let validator: any CredentialValidator
+    let now: UnixSeconds
+    /// Leaves of our own messages must be within their lifetime; received ones by policy.
+    let isSending: Bool
+
+    init(
+        algorithms: CipherAlgorithms, groupID: [UInt8], extensions: [Extension],
+        policy: GroupPolicy, validator: any CredentialValidator, now: UnixSeconds,
+        isSending: Bool
+    ) throws(MLSError) {
+        guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+        self.algorithms = algorithms
+        self.groupID = groupID
+        self.extensions = extensions
+        required = try extensions.decoded(.requiredCapabilities, as: RequiredCapabilities.self)
+        self.policy = policy
+        self.validator = validator
+        self.now = now
+        self.isSending = isSending
+    }
+
+    /// Where a leaf was found, which decides on its source (RFC 9420 §7.3).
+    enum Role {
+        case keyPackage
+        case update(LeafIndex, replacing: LeafNode)
+        case commit(LeafIndex, replacing: LeafNode?)
+        case tree(LeafIndex)
+    }
+
+    /// Checks one leaf by itself, its credential included.
+    func validate(_ leaf: LeafNode, as role: Role) throws(MLSError) {
+        let index: LeafIndex?
+        var previous: LeafNode?
+        switch (role, leaf.source) {
+        case (.keyPackage, .keyPackage):
+            index = nil
+        case (.update(let place, let old), .update):
+            index = place
+            previous = old
+        case (.commit(let place, let old), .commit):
+            index = place
+            previous = old
+        case (.tree(let place), _):
+            index = place
+        default:
+            throw .invalid(.leafSource)
+        }
+        if let previous, previous.encryptionKey == leaf.encryptionKey {
+            throw .invalid(.leafKeyIsNew)
+        }
+        let place = index.map { LeafNode.Place(groupID: groupID, leaf: $0) }
+        guard
+            algorithms.isValid(
+                signature: leaf.signature, of: leaf.toBeSigned(at: place), label: "LeafNodeTBS",
+                by: leaf.signatureKey)
+        else { throw .invalid(.leafSignature) }
+        try validateCapabilities(of: leaf)
+        try validateLifetime(of: leaf)
+        guard leaf.encryptionKey.count == algorithms.publicKeyByteCount else {
+            throw .invalid(.publicKey)
+        }
+        let subject = CredentialSubject(
+            credential: leaf.credential, signatureKey: leaf.signatureKey,
+            extensions: leaf.extensions, previous: previous, groupID: groupID, now: now)
+        guard validator.accepts(subject) else { throw .credentialRefused }
+    }
+
+    /// Checks that a leaf supports itself and the group (RFC 9420 §7.2, §7.3, §13.4).
+    func validateCapabilities(of leaf: LeafNode) throws(MLSError) {
+        let capabilities = leaf.capabilities
+        guard leaf.extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+        guard leaf.extensions.allSatisfy({ capabilities.supports($0.type) }),
+            capabilities.credentials.contains(leaf.credential.type)
+        else { throw .invalid(.leafSupportsItself) }
+        guard capabilities.versions.contains(.mls10),
+            capabilities.cipherSuites.contains(algorithms.suite)
+        else { throw .invalid(.leafSupportsGroup) }
+        if let required, !capabilities.supports(required) {
+            throw .invalid(.leafSupportsGroup)
+        }
+        guard extensions.allSatisfy({ capabilities.supports($0.type) }) else {
+            throw .invalid(.extensionSupport)
+        }
+    }
+
+    private func validateLifetime(of leaf: LeafNode) throws(MLSError) {
+        guard let lifetime = leaf.lifetime else { return }
+        guard lifetime.notBefore <= lifetime.notAfter,
+            lifetime.notAfter - lifetime.notBefore <= policy.maximumLifetimeSeconds
+        else { throw .invalid(.leafLifetimeLength) }
+        if isSending || policy.checksLifetimeOnReceipt, !lifetime.contains(now) {
+            throw .invalid(.leafLifetime)
+        }
+    }
+
+    /// Checks a key package (RFC 9420 §10.1), its leaf included.
+    func validate(_ keyPackage: KeyPackage) throws(MLSError) {
+        guard keyPackage.version == .mls10, keyPackage.cipherSuite == algorithms.suite else {
+            throw .invalid(.keyPackageSuite)
+        }
+        guard keyPackage.extensions.hasDistinctTypes else {
+            throw .invalid(.duplicateExtension)
+        }
+        guard keyPackage.initKey.count == algorithms.publicKeyByteCount else {
+            throw .invalid(.publicKey)
+        }
+        guard keyPackage.initKey != keyPackage.leafNode.encryptionKey else {
+            throw .invalid(.initKeyDiffers)
+        }
+        try validate(keyPackage.leafNode, as: .keyPackage)
+        guard
+            algorithms.isValid(
+                signature: keyPackage.signature, of: keyPackage.toBeSigned,
+                label: "KeyPackageTBS", by: keyPackage.leafNode.signatureKey)
+        else { throw .invalid(.keyPackageSignature) }
+    }
+
+    /// Checks what leaves have to have in common or apart (RFC 9420 §7.3).
+    func validateTogether(_ leaves: [LeafNode]) throws(MLSError) {
+        guard Set(leaves.map(\.signatureKey)).count == leaves.count else {
+            throw .invalid(.uniqueSignatureKey)
+        }
+        guard Set(leaves.map(\.encryptionKey)).count == leaves.count else {
+            throw .invalid(.uniqueEncryptionKey)
+        }
+        let types = Set(leaves.map(\.credential.type))
+        guard
+            leaves.allSatisfy({ leaf in
+                types.allSatisfy { leaf.capabilities.credentials.contains($0) }
+            })
+        else { throw .invalid(.credentialTypeSupport) }
+    }
+}
+
+extension KeyPackage {
+    /// Checks a downloaded key package before it is used (RFC 9420 §10.1), but for its credential.
+    public func validate(
+        at now: UnixSeconds, policy: GroupPolicy = .standard
+    ) throws(MLSError) {
+        guard let algorithms = CipherAlgorithms(cipherSuite) else {
+            throw .unsupportedCipherSuite
+        }
+        let checks = try LeafChecks(
+            algorithms: algorithms, groupID: [], extensions: [], policy: policy,
+            validator: AnyCredential(), now: now, isSending: true)
+        try checks.validate(self)
+    }
+}
+
+/// Leaves the question to a later call.
+private struct AnyCredential: CredentialValidator {
+    func accepts(_ subject: CredentialSubject) -> Bool { true }
+}

@@ -1,0 +1,51 @@
+/// Why a call was refused. The group is exactly as it was before the call.
+public enum MLSError: Error, Equatable, Sendable {
+    /// The bytes are no such structure (RFC 9420 §2.1). Fault: sender.
+    case malformed
+    /// A rule of RFC 9420 does not hold. Fault: sender; when creating a commit, the proposals.
+    case invalid(ValidationRule)
+    /// The suite is not one of ours. Fault: sender, or caller who chose it.
+    case unsupportedCipherSuite
+    /// The message belongs to another group. Fault: network.
+    case wrongGroup
+    /// The message belongs to this epoch, which is neither current nor kept. Fault: network.
+    case wrongEpoch(UInt64)
+    /// No key for this generation: used already, or beyond the window (§9.2). Fault: network.
+    case keyUnavailable(generation: UInt32)
+    /// Key, tag or signature do not fit; which of them, nobody is told. Fault: sender.
+    case undecryptable
+    /// A commit refers to a proposal that has not come yet. Fault: network.
+    case missingProposal
+    /// A pre-shared key that the message needs was not given. Fault: caller.
+    case missingPreSharedKey
+    /// A Welcome for other key packages. Fault: network.
+    case notAddressedToUs
+    /// The credential validator refused a member. Fault: that member.
+    case credentialRefused
+    /// This client was removed, or the group ended with a ReInit. Fault: caller.
+    case inactive
+    /// The call makes no sense now. Fault: caller.
+    case misuse(Misuse)
+    /// Stored state can't be read back. Fault: disk.
+    case corruptState
+    /// The machine could not provide memory or randomness. Fault: the machine.
+    case machine
+}
+
+/// What was wrong with a call.
+public enum Misuse: Hashable, Sendable {
+    /// The signing key is not the one in the own leaf.
+    case wrongSigningKey
+    /// A staged or pending commit belongs to another group or epoch.
+    case staleCommit
+    /// The sender's ratchet has no generation left in this epoch.
+    case ratchetExhausted
+    /// An exported secret can't be that long.
+    case exportTooLong
+    /// The message is too long to be encoded.
+    case messageTooLong
+    /// The message is not of a kind that this call takes.
+    case wrongMessageKind
+    /// The group was reinitialised or branched in a way that does not fit.
+    case unrelatedGroup
+}

@@ -1,0 +1,267 @@
+internal import Cryptography
+internal import TLSSyntax
+
+/// The public part of the group's ratchet tree (RFC 9420 §4, §7), in array form.
+///
+/// The tree is always full: `nodes` has `2 · width - 1` entries, blank ones nil. A copy shares all
+/// storage until it is changed. Tree hashes are kept per node and dropped along the path of a change.
+struct RatchetTree: Sendable {
+    let algorithms: CipherAlgorithms
+    private(set) var width: LeafCount
+    private var nodes: [Node?]
+    private var hashes: TreeHashes
+
+    /// A tree of one leaf.
+    init(_ leaf: LeafNode, algorithms: CipherAlgorithms) {
+        self.algorithms = algorithms
+        width = LeafCount(holding: 1)
+        nodes = [.leaf(leaf)]
+        hashes = TreeHashes(nodeCount: 1, hashByteCount: algorithms.hashByteCount)
+    }
+
+    /// Takes up a `ratchet_tree` (RFC 9420 §12.4.3.3), checking its shape only.
+    init(decoding bytes: [UInt8], algorithms: CipherAlgorithms) throws(MLSError) {
+        var nodes: [Node?] = []
+        do {
+            var reader = TLSReader(bytes)
+            var content = try reader.readVectorReader()
+            try reader.finish()
+            while !content.isAtEnd { nodes.append(try content.readOptional(of: Node.self)) }
+        } catch {
+            throw .malformed
+        }
+        guard let last = nodes.last, last != nil else { throw .invalid(.treeShape) }
+        for (index, node) in nodes.enumerated() {
+            switch node {
+            case .leaf: guard index % 2 == 0 else { throw .invalid(.treeShape) }
+            case .parent: guard index % 2 == 1 else { throw .invalid(.treeShape) }
+            case nil: break
+            }
+        }
+        self.algorithms = algorithms
+        width = LeafCount(holding: nodes.count / 2 + 1)
+        nodes.append(contentsOf: repeatElement(nil, count: width.nodeCount - nodes.count))
+        self.nodes = nodes
+        hashes = TreeHashes(nodeCount: nodes.count, hashByteCount: algorithms.hashByteCount)
+    }
+
+    /// The `ratchet_tree` form, which ends with the last node that is not blank.
+    func encoded() -> [UInt8] {
+        let count = (nodes.lastIndex { $0 != nil } ?? -1) + 1
+        var writer = TLSWriter()
+        writer.writeVector { content in
+            for node in nodes[..<count] { content.write(optional: node) }
+        }
+        return writer.bytes
+    }
+
+    /// The node at an index of this tree, nil if blank or outside.
+    subscript(index: NodeIndex) -> Node? {
+        nodes.indices.contains(index.rawValue) ? nodes[index.rawValue] : nil
+    }
+
+    /// The leaf of a member, nil if blank or outside.
+    subscript(leaf: LeafIndex) -> LeafNode? {
+        guard width.contains(leaf), case .leaf(let node) = nodes[leaf.node.rawValue] else {
+            return nil
+        }
+        return node
+    }
+
+    func parent(at index: NodeIndex) -> ParentNode? {
+        guard case .parent(let parent) = self[index] else { return nil }
+        return parent
+    }
+
+    /// The leaves that are not blank, from the left.
+    var leaves: [(index: LeafIndex, node: LeafNode)] {
+        stride(from: 0, to: nodes.count, by: 2).compactMap { index in
+            guard case .leaf(let node) = nodes[index], let leaf = NodeIndex(index).leaf else {
+                return nil
+            }
+            return (leaf, node)
+        }
+    }
+
+    /// The parents that are not blank, from the left.
+    var parents: [(index: NodeIndex, node: ParentNode)] {
+        stride(from: 1, to: nodes.count, by: 2).compactMap { index in
+            guard case .parent(let node) = nodes[index] else { return nil }
+            return (NodeIndex(index), node)
+        }
+    }
+
+    // MARK: Changing nodes
+
+    mutating func set(_ index: NodeIndex, to node: Node?) {
+        nodes[index.rawValue] = node
+        hashes.forget(index, in: width)
+    }
+
+    private mutating func blankDirectPath(of leaf: LeafIndex) {
+        for parent in width.directPath(of: leaf.node) where nodes[parent.rawValue] != nil {
+            nodes[parent.rawValue] = nil
+        }
+        hashes.forget(leaf.node, in: width)
+    }
+
+    /// The leftmost blank leaf, after doubling the tree if there is none (RFC 9420 §7.7).
+    mutating func makeRoomForLeaf() -> LeafIndex? {
+        let blank = stride(from: 0, to: nodes.count, by: 2).first { nodes[$0] == nil }
+        if let blank { return NodeIndex(blank).leaf }
+        let leaf = NodeIndex(nodes.count + 1).leaf
+        width = LeafCount(holding: width.rawValue * 2)
+        nodes.append(contentsOf: repeatElement(nil, count: width.nodeCount - nodes.count))
+        hashes.resize(to: nodes.count)
+        return leaf
+    }
+
+    /// Applies an Add (RFC 9420 §12.1.1).
+    mutating func add(_ leafNode: LeafNode) throws(MLSError) -> LeafIndex {
+        guard let leaf = makeRoomForLeaf() else { throw .invalid(.treeShape) }
+        set(leaf.node, to: .leaf(leafNode))
+        for index in width.directPath(of: leaf.node) {
+            guard case .parent(var parent) = nodes[index.rawValue] else { continue }
+            let position = parent.unmergedLeaves.firstIndex { $0 > leaf }
+            parent.unmergedLeaves.insert(leaf, at: position ?? parent.unmergedLeaves.endIndex)
+            nodes[index.rawValue] = .parent(parent)
+        }
+        return leaf
+    }
+
+    /// Applies an Update (RFC 9420 §12.1.2).
+    mutating func update(_ leaf: LeafIndex, to leafNode: LeafNode) {
+        blankDirectPath(of: leaf)
+        set(leaf.node, to: .leaf(leafNode))
+    }
+
+    /// Applies a Remove (RFC 9420 §12.1.3) but for narrowing the tree, which ends a list of them.
+    mutating func remove(_ leaf: LeafIndex) {
+        blankDirectPath(of: leaf)
+        set(leaf.node, to: nil)
+    }
+
+    /// Halves the tree while its right half has no leaf (RFC 9420 §7.7).
+    mutating func narrow() {
+        let last = stride(from: nodes.count - 1, through: 0, by: -2).first { nodes[$0] != nil } ?? 0
+        let needed = LeafCount(holding: last / 2 + 1)
+        guard needed != width else { return }
+        width = needed
+        nodes.removeSubrange(width.nodeCount...)
+        hashes.resize(to: nodes.count)
+    }
+
+    // MARK: Resolutions and paths
+
+    /// The nodes whose keys reach everyone below `index` (RFC 9420 §4.1.1), without `excluded`.
+    func resolution(of index: NodeIndex, excluding excluded: Set<LeafIndex> = []) -> [NodeIndex] {
+        var resolution: [NodeIndex] = []
+        appendResolution(of: index, excluding: excluded, to: &resolution)
+        return resolution
+    }
+
+    private func appendResolution(
+        of index: NodeIndex, excluding excluded: Set<LeafIndex>, to resolution: inout [NodeIndex]
+    ) {
+        switch nodes[index.rawValue] {
+        case .leaf:
+            if let leaf = index.leaf, !excluded.contains(leaf) { resolution.append(index) }
+        case .parent(let parent):
+            resolution.append(index)
+            for leaf in parent.unmergedLeaves where !excluded.contains(leaf) {
+                resolution.append(leaf.node)
+            }
+        case nil:
+            guard let left = index.left, let right = index.right else { return }
+            appendResolution(of: left, excluding: excluded, to: &resolution)
+            appendResolution(of: right, excluding: excluded, to: &resolution)
+        }
+    }
+
+    private func hasEmptyResolution(_ index: NodeIndex) -> Bool {
+        if nodes[index.rawValue] != nil { return false }
+        guard let left = index.left, let right = index.right else { return true }
+        return hasEmptyResolution(left) && hasEmptyResolution(right)
+    }
+
+    /// A parent on a filtered direct path, and its child that is not on the path.
+    struct PathStep: Hashable, Sendable {
+        let parent: NodeIndex
+        let copathChild: NodeIndex
+    }
+
+    /// The parents that an update of `leaf` gives new keys (RFC 9420 §4.1.2), from below.
+    func filteredDirectPath(of leaf: LeafIndex) -> [PathStep] {
+        var steps: [PathStep] = []
+        var child = leaf.node
+        for parent in width.directPath(of: leaf.node) {
+            if let sibling = width.sibling(of: child), !hasEmptyResolution(sibling) {
+                steps.append(PathStep(parent: parent, copathChild: sibling))
+            }
+            child = parent
+        }
+        return steps
+    }
+
+    // MARK: Hashes
+
+    /// The tree hash of the whole tree (RFC 9420 §7.8).
+    mutating func treeHash() -> [UInt8] { treeHash(of: width.root) }
+
+    /// The tree hash of a subtree (RFC 9420 §7.8).
+    mutating func treeHash(of index: NodeIndex) -> [UInt8] {
+        if let known = hashes[index] { return known }
+        let hash: [UInt8]
+        if let left = index.left, let right = index.right {
+            let leftHash = treeHash(of: left)
+            let rightHash = treeHash(of: right)
+            hash = algorithms.hash(
+                Self.hashInput(parent: parent(at: index), leftHash, rightHash))
+        } else {
+            hash = algorithms.hash(hashInput(leafAt: index, isBlanked: false))
+        }
+        hashes[index] = hash
+        return hash
+    }
+
+    /// The tree hash of a subtree as it was before `leaves` were added (RFC 9420 §7.9).
+    mutating func treeHash(
+        of index: NodeIndex, before leaves: Set<LeafIndex>
+    ) -> [UInt8] {
+        let range = index.leaves
+        guard leaves.contains(where: { range.contains(Int($0.rawValue)) }) else {
+            return treeHash(of: index)
+        }
+        guard let left = index.left, let right = index.right else {
+            return algorithms.hash(hashInput(leafAt: index, isBlanked: true))
+        }
+        let leftHash = treeHash(of: left, before: leaves)
+        let rightHash = treeHash(of: right, before: leaves)
+        var parent = parent(at: index)
+        parent?.unmergedLeaves.removeAll { leaves.contains($0) }
+        return algorithms.hash(Self.hashInput(parent: parent, leftHash, rightHash))
+    }
+
+    /// `TreeHashInput` of a leaf (RFC 9420 §7.8).
+    private func hashInput(leafAt index: NodeIndex, isBlanked: Bool) -> [UInt8] {
+        var writer = TLSWriter()
+        writer.write(UInt8(1))
+        if let leaf = index.leaf {
+            writer.write(leaf)
+            writer.write(optional: isBlanked ? nil : self[leaf])
+        }
+        return writer.bytes
+    }
+
+    /// `TreeHashInput` of a parent (RFC 9420 §7.8).
+    private static func hashInput(
+        parent: ParentNode?, _ leftHash: [UInt8], _ rightHash: [UInt8]
+    ) -> [UInt8] {
+        var writer = TLSWriter()
+        writer.write(UInt8(2))
+        writer.write(optional: parent)
+        writer.write(vector: leftHash)
+        writer.write(vector: rightHash)
+        return writer.bytes
+    }
+}

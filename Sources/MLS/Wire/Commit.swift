@@ -1,0 +1,117 @@
+internal import Cryptography
+internal import TLSSyntax
+
+/// A proposal, or the hash of one sent before (RFC 9420 §12.4).
+enum ProposalOrRef: Hashable, Sendable, TLSCodable {
+    case proposal(Proposal)
+    case reference(ProposalRef)
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        switch try reader.readUInt8() {
+        case 1: self = .proposal(try Proposal(from: &reader))
+        case 2: self = .reference(ProposalRef(bytes: try reader.readVector()))
+        default: throw .invalidValue
+        }
+    }
+
+    func encode(to writer: inout TLSWriter) {
+        switch self {
+        case .proposal(let proposal):
+            writer.write(UInt8(1))
+            writer.write(proposal)
+        case .reference(let reference):
+            writer.write(UInt8(2))
+            writer.write(vector: reference.bytes)
+        }
+    }
+}
+
+/// Names a proposal by the hash of the message that brought it (RFC 9420 §5.2).
+public struct ProposalRef: Hashable, Sendable {
+    /// The hash.
+    public let bytes: [UInt8]
+}
+
+/// An HPKE ciphertext (RFC 9420 §7.6).
+struct HPKECiphertext: Hashable, Sendable, TLSCodable {
+    let kemOutput: [UInt8]
+    let ciphertext: [UInt8]
+
+    init(kemOutput: [UInt8], ciphertext: [UInt8]) {
+        self.kemOutput = kemOutput
+        self.ciphertext = ciphertext
+    }
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        kemOutput = try reader.readVector()
+        ciphertext = try reader.readVector()
+    }
+
+    func encode(to writer: inout TLSWriter) {
+        writer.write(vector: kemOutput)
+        writer.write(vector: ciphertext)
+    }
+}
+
+/// The new key of one parent, and its path secret for those who need it (RFC 9420 §7.6).
+struct UpdatePathNode: Hashable, Sendable, TLSCodable {
+    let encryptionKey: [UInt8]
+    let encryptedPathSecrets: [HPKECiphertext]
+
+    init(encryptionKey: [UInt8], encryptedPathSecrets: [HPKECiphertext]) {
+        self.encryptionKey = encryptionKey
+        self.encryptedPathSecrets = encryptedPathSecrets
+    }
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        encryptionKey = try reader.readVector()
+        encryptedPathSecrets = try reader.readArray()
+    }
+
+    func encode(to writer: inout TLSWriter) {
+        writer.write(vector: encryptionKey)
+        writer.write(array: encryptedPathSecrets)
+    }
+}
+
+/// The committer's new leaf and parents (RFC 9420 §7.6).
+struct UpdatePath: Hashable, Sendable, TLSCodable {
+    let leafNode: LeafNode
+    let nodes: [UpdatePathNode]
+
+    init(leafNode: LeafNode, nodes: [UpdatePathNode]) {
+        self.leafNode = leafNode
+        self.nodes = nodes
+    }
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        leafNode = try LeafNode(from: &reader)
+        nodes = try reader.readArray()
+    }
+
+    func encode(to writer: inout TLSWriter) {
+        writer.write(leafNode)
+        writer.write(array: nodes)
+    }
+}
+
+/// Starts a new epoch with the changes it lists (RFC 9420 §12.4).
+struct Commit: Hashable, Sendable, TLSCodable {
+    let proposals: [ProposalOrRef]
+    let path: UpdatePath?
+
+    init(proposals: [ProposalOrRef], path: UpdatePath?) {
+        self.proposals = proposals
+        self.path = path
+    }
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        proposals = try reader.readArray()
+        path = try reader.readOptional()
+    }
+
+    func encode(to writer: inout TLSWriter) {
+        writer.write(array: proposals)
+        writer.write(optional: path)
+    }
+}
