@@ -2,10 +2,11 @@ import TLSSyntax
 import Testing
 
 @Suite struct `The presentation language` {
-    @Test(arguments: [
-        (0, [0x00]), (1, [0x01]), (63, [0x3f]), (64, [0x40, 0x40]), (16383, [0x7f, 0xff]),
-        (16384, [0x80, 0x00, 0x40, 0x00]), (1 << 30 - 1, [0xbf, 0xff, 0xff, 0xff]),
-    ] as [(Int, [UInt8])])
+    @Test(
+        arguments: [
+            (0, [0x00]), (1, [0x01]), (63, [0x3f]), (64, [0x40, 0x40]), (16383, [0x7f, 0xff]),
+            (16384, [0x80, 0x00, 0x40, 0x00]), (1 << 30 - 1, [0xbf, 0xff, 0xff, 0xff]),
+        ] as [(Int, [UInt8])])
     func `length prefixes take 1, 2 or 4 octets`(length: Int, header: [UInt8]) throws {
         var writer = TLSWriter()
         writer.write(vectorLength: length)
@@ -15,9 +16,10 @@ import Testing
         #expect(reader.isAtEnd)
     }
 
-    @Test(arguments: [
-        [0x40, 0x3f], [0x40, 0x00], [0x80, 0x00, 0x00, 0x00], [0x80, 0x00, 0x3f, 0xff],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x40, 0x3f], [0x40, 0x00], [0x80, 0x00, 0x00, 0x00], [0x80, 0x00, 0x3f, 0xff],
+        ] as [[UInt8]])
     func `a prefix longer than needed is refused`(header: [UInt8]) {
         var reader = TLSReader(header)
         #expect(throws: TLSError.nonMinimalLength) { try reader.readVectorLength() }

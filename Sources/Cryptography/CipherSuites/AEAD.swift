@@ -2,9 +2,9 @@ private import CSodium
 private import Crypto
 
 #if canImport(FoundationEssentials)
-private import FoundationEssentials
+    private import FoundationEssentials
 #else
-private import Foundation
+    private import Foundation
 #endif
 
 extension CipherAlgorithms {

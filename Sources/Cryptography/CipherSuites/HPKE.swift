@@ -1,9 +1,9 @@
 private import Crypto
 
 #if canImport(FoundationEssentials)
-private import FoundationEssentials
+    private import FoundationEssentials
 #else
-private import Foundation
+    private import Foundation
 #endif
 
 /// What HPKE encryption in base mode gives (RFC 9180 §5.1.1).

@@ -2,9 +2,9 @@ private import CSodium
 internal import Crypto
 
 #if canImport(FoundationEssentials)
-private import FoundationEssentials
+    private import FoundationEssentials
 #else
-private import Foundation
+    private import Foundation
 #endif
 
 /// HMAC (RFC 2104) whose two padded states are kept, so that one key is expanded many times cheaply.

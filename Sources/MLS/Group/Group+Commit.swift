@@ -69,7 +69,8 @@ extension Group {
             context: next,
             epochSecret: joined.epochSecret(context: next.encoded(), algorithms: algorithms),
             tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, confirmationTag: nil)
-        let welcome = try applied.added.isEmpty
+        let welcome =
+            try applied.added.isEmpty
             ? nil
             : makeWelcome(
                 for: applied, state: state, joinerSecret: joinerSecret,

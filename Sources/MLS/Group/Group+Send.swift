@@ -35,8 +35,9 @@ extension Group {
         signingKey: SigningKey
     ) throws(MLSError) -> EncryptedMessage {
         try requireActive(signingKey)
-        guard max(plaintext.count, authenticatedData.count, paddedTo)
-            <= Self.maximumContentByteCount
+        guard
+            max(plaintext.count, authenticatedData.count, paddedTo)
+                <= Self.maximumContentByteCount
         else { throw .misuse(.messageTooLong) }
         let content = FramedContent(
             groupID: groupID, epoch: epoch, sender: .member(ownLeafIndex),

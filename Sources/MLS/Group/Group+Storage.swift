@@ -29,14 +29,15 @@ extension Group {
 
     /// The whole group.
     public func serialized() -> SecretBytes {
-        SecretBytes(encodedBy: { writer in
-            let keys = allKeys
-            writer.write(UInt32(truncatingIfNeeded: keys.count))
-            for key in keys {
-                writer.write(vector: key.bytes)
-                writer.write(secret: entry(key) ?? SecretBytes(count: 0))
-            }
-        }, capacity: 16_384)
+        SecretBytes(
+            encodedBy: { writer in
+                let keys = allKeys
+                writer.write(UInt32(truncatingIfNeeded: keys.count))
+                for key in keys {
+                    writer.write(vector: key.bytes)
+                    writer.write(secret: entry(key) ?? SecretBytes(count: 0))
+                }
+            }, capacity: 16_384)
     }
 
     /// Reads back what `serialized` gave.
@@ -209,25 +210,26 @@ extension Group {
 extension PendingCommit {
     /// Everything, the next epoch's secrets included, for storing.
     public func serialized() -> SecretBytes {
-        SecretBytes(encodedBy: { writer in
-            writer.write(vector: message)
-            writer.write(UInt8(welcome == nil ? 0 : 1))
-            if let welcome { writer.write(vector: welcome) }
-            writer.write(epoch)
-            writer.write(UInt8(generation == nil ? 0 : 1))
-            if let generation { writer.write(generation) }
-            writer.write(array: added)
-            writer.write(array: removed)
-            writer.write(optional: reInit)
-            writer.write(vector: next.tree.encoded())
-            let nodes = next.messages.secretTree.nodes
-            writer.write(UInt32(truncatingIfNeeded: nodes.count))
-            for (index, secret) in nodes {
-                writer.write(UInt64(index.rawValue))
-                writer.write(secret: secret.bytes)
-            }
-            next.encode(to: &writer)
-        }, capacity: 16_384)
+        SecretBytes(
+            encodedBy: { writer in
+                writer.write(vector: message)
+                writer.write(UInt8(welcome == nil ? 0 : 1))
+                if let welcome { writer.write(vector: welcome) }
+                writer.write(epoch)
+                writer.write(UInt8(generation == nil ? 0 : 1))
+                if let generation { writer.write(generation) }
+                writer.write(array: added)
+                writer.write(array: removed)
+                writer.write(optional: reInit)
+                writer.write(vector: next.tree.encoded())
+                let nodes = next.messages.secretTree.nodes
+                writer.write(UInt32(truncatingIfNeeded: nodes.count))
+                for (index, secret) in nodes {
+                    writer.write(UInt64(index.rawValue))
+                    writer.write(secret: secret.bytes)
+                }
+                next.encode(to: &writer)
+            }, capacity: 16_384)
     }
 
     /// Reads back what `serialized` gave.

@@ -136,11 +136,12 @@ public struct KeyPackageBundle: Sendable {
 
     /// Everything, private keys included, for storing.
     public func serialized() -> SecretBytes {
-        SecretBytes(encodedBy: { writer in
-            writer.write(keyPackage)
-            writer.write(secret: initKey.bytes)
-            writer.write(secret: encryptionKey.bytes)
-        }, capacity: 4_096)
+        SecretBytes(
+            encodedBy: { writer in
+                writer.write(keyPackage)
+                writer.write(secret: initKey.bytes)
+                writer.write(secret: encryptionKey.bytes)
+            }, capacity: 4_096)
     }
 
     /// Reads back what `serialized` gave.

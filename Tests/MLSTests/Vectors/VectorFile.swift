@@ -1,0 +1,83 @@
+import Cryptography
+import Foundation
+
+/// The working group's published vectors, read where they lie: `MLS_VECTORS`, else `../shared/mls-vectors`.
+enum VectorFile {
+    static let folder: URL? = {
+        let candidate: URL
+        if let path = ProcessInfo.processInfo.environment["MLS_VECTORS"] {
+            candidate = URL(fileURLWithPath: path, isDirectory: true)
+        } else {
+            candidate = URL(fileURLWithPath: #filePath)
+                .deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent()
+                .appendingPathComponent("shared/mls-vectors", isDirectory: true)
+        }
+        return FileManager.default.fileExists(atPath: candidate.path) ? candidate : nil
+    }()
+
+    static var isThere: Bool { folder != nil }
+
+    /// All cases of a file, but those of suites that this library has not.
+    static func cases<Case: Decodable>(_ name: String, as type: Case.Type = Case.self) throws
+        -> [Case]
+    {
+        guard let folder else { return [] }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let data = try Data(contentsOf: folder.appendingPathComponent(name + ".json"))
+        let cases = try decoder.decode([Case].self, from: data)
+        return cases.filter { ($0 as? any SuiteCase).map { $0.algorithms != nil } ?? true }
+    }
+}
+
+protocol SuiteCase {
+    var cipherSuite: UInt16 { get }
+}
+
+extension SuiteCase {
+    var algorithms: CipherAlgorithms? {
+        CipherAlgorithms(CipherSuite(rawValue: cipherSuite))
+    }
+}
+
+/// Octets written as hexadecimal text.
+struct Hex: Decodable, Hashable, Sendable {
+    let bytes: [UInt8]
+
+    init(from decoder: any Decoder) throws {
+        let text = try decoder.singleValueContainer().decode(String.self)
+        guard let bytes = [UInt8](hex: text) else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(
+                    codingPath: decoder.codingPath, debugDescription: "not hexadecimal"))
+        }
+        self.bytes = bytes
+    }
+
+    var secret: SecretBytes { SecretBytes(bytes) }
+}
+
+extension [UInt8] {
+    init?(hex: String) {
+        let digits = Array(hex.utf8)
+        guard digits.count.isMultiple(of: 2) else { return nil }
+        func value(_ digit: UInt8) -> UInt8? {
+            switch digit {
+            case 0x30...0x39: digit - 0x30
+            case 0x61...0x66: digit - 0x61 + 10
+            case 0x41...0x46: digit - 0x41 + 10
+            default: nil
+            }
+        }
+        self = []
+        reserveCapacity(digits.count / 2)
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = value(digits[index]), let low = value(digits[index + 1]) else {
+                return nil
+            }
+            append(high << 4 | low)
+        }
+    }
+}
