@@ -14,7 +14,7 @@ extension CipherAlgorithms {
     public func authenticationCode(key: SecretBytes, for octets: [UInt8]) -> [UInt8] {
         unsafe key.withUnsafeBytes { key in
             unsafe octets.withUnsafeBytes { octets in
-                unsafe KeyedHash<SHA256>(key: key).authenticate(feeding: {
+                unsafe HMACStates<SHA256>(key: key).authenticate(feeding: {
                     unsafe $0.update(bufferPointer: octets)
                 }) { unsafe Array($0) }
             }
@@ -25,7 +25,7 @@ extension CipherAlgorithms {
     public func extract(salt: SecretBytes, input: SecretBytes) -> SecretBytes {
         unsafe salt.withUnsafeBytes { salt in
             unsafe input.withUnsafeBytes { input in
-                unsafe KeyedHash<SHA256>(key: salt).authenticate(feeding: {
+                unsafe HMACStates<SHA256>(key: salt).authenticate(feeding: {
                     unsafe $0.update(bufferPointer: input)
                 }) { unsafe SecretBytes($0) }
             }
@@ -40,7 +40,7 @@ extension CipherAlgorithms {
         return unsafe secret.withUnsafeBytes { secret in
             unsafe info.withUnsafeBytes { info in
                 unsafe SecretBytes(count: count) { output in
-                    unsafe KeyedHash<SHA256>(key: secret).expand(info: info, into: output)
+                    unsafe HMACStates<SHA256>(key: secret).expand(info: info, into: output)
                 }
             }
         }

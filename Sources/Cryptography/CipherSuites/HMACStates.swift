@@ -8,7 +8,7 @@ internal import Crypto
 #endif
 
 /// HMAC (RFC 2104) whose two padded states are kept, so that one key is expanded many times cheaply.
-struct KeyedHash<Function: HashFunction> {
+struct HMACStates<Function: HashFunction> {
     private let inner: Function
     private let outer: Function
 
