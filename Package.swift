@@ -78,16 +78,25 @@ let package = Package(
 
         .target(
             name: "TestSupport", dependencies: ["Cryptography"], path: "Tests/TestSupport"),
+        .target(
+            name: "ClinicTestSupport", dependencies: ["Clinic", "Credentials", "Cryptography"],
+            path: "Tests/ClinicTestSupport"),
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "TestSupport"]),
         .testTarget(name: "TLSSyntaxTests", dependencies: ["TLSSyntax", "TestSupport"]),
         .testTarget(
             name: "MLSTests", dependencies: ["MLS", "TLSSyntax", "Cryptography", "TestSupport"]),
         .testTarget(
             name: "CredentialsTests",
-            dependencies: ["Credentials", "Cryptography", "TestSupport", x509]),
+            dependencies: [
+                "Credentials", "Clinic", "Cryptography", "ClinicTestSupport", "TestSupport", x509,
+                asn1, crypto,
+            ]),
         .testTarget(
             name: "PrescriptionsTests",
-            dependencies: ["Prescriptions", "Credentials", "Cryptography", "TestSupport", x509]),
+            dependencies: [
+                "Prescriptions", "Credentials", "Cryptography", "ClinicTestSupport", "TestSupport",
+                x509,
+            ]),
         .testTarget(
             name: "RelayProtocolTests",
             dependencies: ["RelayProtocol", "Cryptography", "TestSupport"]),
@@ -105,12 +114,15 @@ let package = Package(
             name: "ConsultationsTests",
             dependencies: [
                 "Consultations", "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Relay",
-                "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "TestSupport",
+                "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "ClinicTestSupport",
+                "TestSupport",
             ]),
         .testTarget(
             name: "ClinicTests",
-            dependencies: ["Clinic", "Credentials", "RelayProtocol", "Cryptography", "TestSupport"]
-        ),
+            dependencies: [
+                "Clinic", "Credentials", "RelayProtocol", "Cryptography", "ClinicTestSupport",
+                "TestSupport",
+            ]),
         .testTarget(
             name: "TerminalTests",
             dependencies: ["Terminal", "Cryptography", "TestSupport", arguments]),
