@@ -109,7 +109,8 @@ let package = Package(
             dependencies: [
                 "Relay", "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", "TestSupport",
             ]),
-        .testTarget(name: "VaultTests", dependencies: ["Vault", "Cryptography", "TestSupport"]),
+        .testTarget(
+            name: "VaultTests", dependencies: ["Vault", "Cryptography", "TestSupport", grdb]),
         .testTarget(
             name: "ConsultationsTests",
             dependencies: [
