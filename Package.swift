@@ -84,7 +84,8 @@ let package = Package(
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "TestSupport"]),
         .testTarget(name: "TLSSyntaxTests", dependencies: ["TLSSyntax", "TestSupport"]),
         .testTarget(
-            name: "MLSTests", dependencies: ["MLS", "TLSSyntax", "Cryptography", "TestSupport"]),
+            name: "MLSTests",
+            dependencies: ["MLS", "TLSSyntax", "Cryptography", "TestSupport", crypto]),
         .testTarget(
             name: "CredentialsTests",
             dependencies: [

@@ -18,7 +18,7 @@ extension CipherAlgorithms {
     ) throws(CryptographyError) -> [UInt8] {
         try check(key, nonce)
         switch self {
-        case .x25519AES128SHA256:
+        case .x25519AES128SHA256, .xwingAES256SHA384:
             do {
                 let box = try AES.GCM.seal(
                     plaintext, using: key.symmetricKey, nonce: AES.GCM.Nonce(data: nonce),
@@ -55,7 +55,7 @@ extension CipherAlgorithms {
         guard ciphertext.count >= tagByteCount else { return nil }
         let count = ciphertext.count - tagByteCount
         switch self {
-        case .x25519AES128SHA256:
+        case .x25519AES128SHA256, .xwingAES256SHA384:
             guard let nonce = try? AES.GCM.Nonce(data: nonce),
                 let box = try? AES.GCM.SealedBox(
                     nonce: nonce, ciphertext: ciphertext[..<count], tag: ciphertext[count...]),

@@ -11,8 +11,14 @@ public struct CipherSuite: RawRepresentable, Hashable, Sendable {
     /// MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519.
     public static let x25519ChaCha20 = CipherSuite(rawValue: 0x0003)
 
+    /// MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519 (draft-ietf-mls-pq-ciphersuites-06), with
+    /// HKDF-SHA384: hybrid post-quantum confidentiality, classical signatures.
+    ///
+    /// The number is one for private use until one is assigned, and stands here only.
+    public static let xwingAES256 = CipherSuite(rawValue: 0xF47A)
+
     /// The suites that this library can use, the preferred one first.
-    public static let supported: [CipherSuite] = [.x25519ChaCha20, .x25519AES128]
+    public static let supported: [CipherSuite] = [.xwingAES256, .x25519ChaCha20, .x25519AES128]
 
     /// Whether this library can use the suite.
     public var isSupported: Bool { CipherAlgorithms(self) != nil }
@@ -24,12 +30,15 @@ public enum CipherAlgorithms: Hashable, Sendable {
     case x25519AES128SHA256
     /// X25519, HKDF-SHA256, ChaCha20-Poly1305.
     case x25519ChaCha20SHA256
+    /// X-Wing, HKDF-SHA384, AES-256-GCM.
+    case xwingAES256SHA384
 
     /// The algorithms of `suite`, or nil if this library has not all of them.
     public init?(_ suite: CipherSuite) {
         switch suite {
         case .x25519AES128: self = .x25519AES128SHA256
         case .x25519ChaCha20: self = .x25519ChaCha20SHA256
+        case .xwingAES256: self = .xwingAES256SHA384
         default: return nil
         }
     }
@@ -39,17 +48,23 @@ public enum CipherAlgorithms: Hashable, Sendable {
         switch self {
         case .x25519AES128SHA256: .x25519AES128
         case .x25519ChaCha20SHA256: .x25519ChaCha20
+        case .xwingAES256SHA384: .xwingAES256
         }
     }
 
     /// `KDF.Nh`: octets of a hash and of most secrets.
-    public var hashByteCount: Int { 32 }
+    public var hashByteCount: Int {
+        switch self {
+        case .x25519AES128SHA256, .x25519ChaCha20SHA256: 32
+        case .xwingAES256SHA384: 48
+        }
+    }
 
     /// `AEAD.Nk`: octets of an AEAD key.
     public var keyByteCount: Int {
         switch self {
         case .x25519AES128SHA256: 16
-        case .x25519ChaCha20SHA256: 32
+        case .x25519ChaCha20SHA256, .xwingAES256SHA384: 32
         }
     }
 
@@ -60,5 +75,10 @@ public enum CipherAlgorithms: Hashable, Sendable {
     public var tagByteCount: Int { 16 }
 
     /// `Npk`: octets of an encoded HPKE public key.
-    public var publicKeyByteCount: Int { 32 }
+    public var publicKeyByteCount: Int {
+        switch self {
+        case .x25519AES128SHA256, .x25519ChaCha20SHA256: 32
+        case .xwingAES256SHA384: 1_184 + 32
+        }
+    }
 }

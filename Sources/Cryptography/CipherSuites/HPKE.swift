@@ -22,6 +22,8 @@ extension CipherAlgorithms {
                 kem: .Curve25519_HKDF_SHA256, kdf: .HKDF_SHA256, aead: .AES_GCM_128)
         case .x25519ChaCha20SHA256:
             HPKE.Ciphersuite(kem: .Curve25519_HKDF_SHA256, kdf: .HKDF_SHA256, aead: .chaChaPoly)
+        case .xwingAES256SHA384:
+            HPKE.Ciphersuite(kem: .XWingMLKEM768X25519, kdf: .HKDF_SHA384, aead: .AES_GCM_256)
         }
     }
 
@@ -33,6 +35,10 @@ extension CipherAlgorithms {
             case .x25519AES128SHA256, .x25519ChaCha20SHA256:
                 return try HPKE.Sender(
                     recipientKey: Curve25519.KeyAgreement.PublicKey(rawRepresentation: publicKey),
+                    ciphersuite: hpke, info: Data(info))
+            case .xwingAES256SHA384:
+                return try HPKE.Sender(
+                    recipientKey: XWingMLKEM768X25519.PublicKey(rawRepresentation: publicKey),
                     ciphersuite: hpke, info: Data(info))
             }
         } catch {
@@ -46,6 +52,10 @@ extension CipherAlgorithms {
         do {
             switch privateKey.key {
             case .x25519(let key):
+                return try HPKE.Recipient(
+                    privateKey: key, ciphersuite: hpke, info: Data(info),
+                    encapsulatedKey: Data(kemOutput))
+            case .xwing(let key):
                 return try HPKE.Recipient(
                     privateKey: key, ciphersuite: hpke, info: Data(info),
                     encapsulatedKey: Data(kemOutput))

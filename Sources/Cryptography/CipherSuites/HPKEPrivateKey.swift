@@ -4,10 +4,11 @@ internal import Crypto
 public struct HPKEPrivateKey: Sendable {
     enum Key: Sendable {
         case x25519(Curve25519.KeyAgreement.PrivateKey)
+        case xwing(XWingMLKEM768X25519.PrivateKey)
     }
 
     let key: Key
-    /// The encoded private key: 32 octets.
+    /// The encoded private key, X-Wing's seed: 32 octets.
     public let bytes: SecretBytes
     /// The encoded public key: `Npk` octets.
     public let publicKey: [UInt8]
@@ -24,6 +25,17 @@ public struct HPKEPrivateKey: Sendable {
                     try unsafe Curve25519.KeyAgreement.PrivateKey(rawRepresentation: $0)
                 }
                 self.key = .x25519(key)
+                publicKey = Array(key.publicKey.rawRepresentation)
+            } catch {
+                throw .invalidKey
+            }
+        case .xwingAES256SHA384:
+            do {
+                let key = unsafe try bytes.withUnsafeBytes {
+                    try unsafe XWingMLKEM768X25519.PrivateKey(
+                        seedRepresentation: $0, publicKey: nil)
+                }
+                self.key = .xwing(key)
                 publicKey = Array(key.publicKey.rawRepresentation)
             } catch {
                 throw .invalidKey
@@ -49,6 +61,13 @@ public struct HPKEPrivateKey: Sendable {
                 salt: SecretBytes(count: 0),
                 input: SecretBytes(prefix: Self.label("dkp_prk"), input))
             let bytes = algorithms.expand(secret, info: [0, 32] + Self.label("sk"), count: 32)
+            return try HPKEPrivateKey(bytes, algorithms: algorithms)
+        case .xwingAES256SHA384:
+            // SHAKE256.LabeledDerive(ikm, "DeriveKeyPair", "", 32) of draft-ietf-hpke-pq.
+            let name = Array("DeriveKeyPair".utf8)
+            let suffix =
+                Array("HPKE-v1KEM".utf8) + [0x64, 0x7a, 0, UInt8(name.count)] + name + [0, 32]
+            let bytes = try SHAKE256.derive(from: input, suffix: suffix, count: 32)
             return try HPKEPrivateKey(bytes, algorithms: algorithms)
         }
     }

@@ -3,31 +3,32 @@ private import Crypto
 extension CipherAlgorithms {
     /// `Hash`: the suite's hash of `octets`.
     public func hash(_ octets: [UInt8]) -> [UInt8] {
-        unsafe octets.withUnsafeBytes { octets in
-            var hash = SHA256()
-            unsafe hash.update(bufferPointer: octets)
-            return Array(hash.finalize())
+        switch self {
+        case .x25519AES128SHA256, .x25519ChaCha20SHA256: Self.hash(octets, SHA256.self)
+        case .xwingAES256SHA384: Self.hash(octets, SHA384.self)
         }
     }
 
     /// `MAC`: HMAC with the suite's hash (RFC 9420 §5.1).
     public func authenticationCode(key: SecretBytes, for octets: [UInt8]) -> [UInt8] {
-        unsafe key.withUnsafeBytes { key in
-            unsafe octets.withUnsafeBytes { octets in
-                unsafe HMACStates<SHA256>(key: key).authenticate(feeding: {
-                    unsafe $0.update(bufferPointer: octets)
-                }) { unsafe Array($0) }
+        unsafe octets.withUnsafeBytes { octets in
+            switch self {
+            case .x25519AES128SHA256, .x25519ChaCha20SHA256:
+                unsafe Self.code(key: key, octets, SHA256.self) { unsafe Array($0) }
+            case .xwingAES256SHA384:
+                unsafe Self.code(key: key, octets, SHA384.self) { unsafe Array($0) }
             }
         }
     }
 
     /// `KDF.Extract` (RFC 5869 §2.2): `Nh` octets.
     public func extract(salt: SecretBytes, input: SecretBytes) -> SecretBytes {
-        unsafe salt.withUnsafeBytes { salt in
-            unsafe input.withUnsafeBytes { input in
-                unsafe HMACStates<SHA256>(key: salt).authenticate(feeding: {
-                    unsafe $0.update(bufferPointer: input)
-                }) { unsafe SecretBytes($0) }
+        unsafe input.withUnsafeBytes { input in
+            switch self {
+            case .x25519AES128SHA256, .x25519ChaCha20SHA256:
+                unsafe Self.code(key: salt, input, SHA256.self) { unsafe SecretBytes($0) }
+            case .xwingAES256SHA384:
+                unsafe Self.code(key: salt, input, SHA384.self) { unsafe SecretBytes($0) }
             }
         }
     }
@@ -37,10 +38,41 @@ extension CipherAlgorithms {
     /// - Parameter count: octets wanted, at most 255 · Nh; more traps, as no caller asks for it.
     public func expand(_ secret: SecretBytes, info: [UInt8], count: Int) -> SecretBytes {
         precondition(count <= 255 * hashByteCount)
-        return unsafe secret.withUnsafeBytes { secret in
+        switch self {
+        case .x25519AES128SHA256, .x25519ChaCha20SHA256:
+            return Self.expand(secret, info, count, SHA256.self)
+        case .xwingAES256SHA384:
+            return Self.expand(secret, info, count, SHA384.self)
+        }
+    }
+
+    private static func hash<Function: HashFunction>(
+        _ octets: [UInt8], _: Function.Type
+    ) -> [UInt8] {
+        unsafe octets.withUnsafeBytes { octets in
+            var hash = Function()
+            unsafe hash.update(bufferPointer: octets)
+            return Array(hash.finalize())
+        }
+    }
+
+    private static func code<Function: HashFunction, Result>(
+        key: SecretBytes, _ octets: UnsafeRawBufferPointer, _: Function.Type,
+        _ use: (UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        unsafe key.withUnsafeBytes { key in
+            unsafe HMACStates<Function>(key: key).authenticate(
+                feeding: { unsafe $0.update(bufferPointer: octets) }, use)
+        }
+    }
+
+    private static func expand<Function: HashFunction>(
+        _ secret: SecretBytes, _ info: [UInt8], _ count: Int, _: Function.Type
+    ) -> SecretBytes {
+        unsafe secret.withUnsafeBytes { secret in
             unsafe info.withUnsafeBytes { info in
                 unsafe SecretBytes(count: count) { output in
-                    unsafe HMACStates<SHA256>(key: secret).expand(info: info, into: output)
+                    unsafe HMACStates<Function>(key: secret).expand(info: info, into: output)
                 }
             }
         }
