@@ -1,0 +1,369 @@
+internal import CWebSockets
+
+/// Who is told what happens on a connection; on the loop.
+protocol ConnectionOwner: AnyObject {
+    func opened(_ connection: Connection)
+    func received(_ message: [UInt8], on connection: Connection)
+    func drained(_ connection: Connection)
+    /// The last call. `close` is nil if the connection had never opened.
+    func ended(_ connection: Connection, _ close: WebSocketClose?)
+    /// Whether an upgrade that asks for these subprotocols is taken: 0, or the HTTP status.
+    func refusal(of connection: Connection, subprotocols: String) -> UInt16
+    /// The answer to a GET on a server.
+    func response(to path: String) -> WebSocketServer.HTTPResponse?
+    /// Whether the server confirmed the subprotocol that the client had asked for.
+    func confirms(subprotocol: String) -> Bool
+    /// A client's attempt failed before the connection opened.
+    func failed(_ connection: Connection, status: UInt16, reason: String)
+}
+
+/// The state of one connection between the loop's thread and libwebsockets.
+///
+/// Touched by the loop's thread only. `@safe`: `wsi` is set from adoption or connecting until libwebsockets says that it is gone.
+@safe final class Connection: @unchecked Sendable {
+    enum Phase {
+        /// TCP, TLS and the HTTP upgrade.
+        case opening
+        case open
+        /// Closed from here: what is queued goes out first, nothing more comes in.
+        case draining
+        /// The Close frame is libwebsockets' business now.
+        case closing
+        case ended
+    }
+
+    unowned let core: LoopCore
+    let limits: ConnectionLimits
+    let peer: SocketAddress?
+    /// Milliseconds between two looks at the clocks that suffice for this connection.
+    let sweepPeriod: UInt64
+    private var owner: (any ConnectionOwner)?
+    var id = ConnectionID(rawValue: 0)
+    var wsi: OpaquePointer?
+
+    private(set) var phase = Phase.opening
+    private(set) var cause: WebSocketClose.Cause?
+    private var closeFrame: (code: CloseCode, reason: String)?
+
+    /// A message of which the last part has not come.
+    private var incoming: [UInt8] = []
+
+    private var queue: [[UInt8]] = []
+    private var queueHead = 0
+    private var queuedByteCount = 0
+    /// Octets of the last written message, while libwebsockets still holds a part of it.
+    private var heldByteCount = 0
+    private var wasAboveLowWater = false
+    var isWaitingToWrite = false
+
+    private var isPaused = false
+    private var lastHeard: UInt64
+    private var pingedAt: UInt64?
+    private var mustPing = false
+    private var acknowledged: UInt64 = 0
+    /// When an unfinished opening or closing is cut off.
+    private(set) var deadline: UInt64?
+    private var httpBody: [UInt8]?
+
+    init(
+        core: LoopCore, owner: any ConnectionOwner, limits: ConnectionLimits,
+        peer: SocketAddress?, openingTimeout: Duration
+    ) {
+        self.core = core
+        self.owner = owner
+        self.limits = limits
+        self.peer = peer
+        lastHeard = core.now
+        deadline = core.now + openingTimeout.milliseconds
+        sweepPeriod = min(limits.sweepPeriod, openingTimeout.milliseconds / 4)
+    }
+
+    static let closeTimeout: UInt64 = 5000
+
+    // MARK: - Sending
+
+    var pendingByteCount: Int { queuedByteCount + heldByteCount }
+
+    func send(_ message: [UInt8]) -> SendOutcome {
+        guard phase == .open, !core.isClosing else { return .notOpen }
+        // The limit never refuses the only message, so that each can be sent when nothing waits.
+        let isEmpty = pendingByteCount == 0
+        guard isEmpty || pendingByteCount + message.count <= limits.maxPendingByteCount else {
+            return .full
+        }
+        queue.append(message)
+        queuedByteCount += message.count
+        if pendingByteCount > limits.lowWaterMark { wasAboveLowWater = true }
+        core.writeAtEndOfTurn(self)
+        return .queued
+    }
+
+    /// Writes what the system takes; outside of libwebsockets' callbacks.
+    func write() {
+        guard phase == .open || phase == .draining, let wsi = unsafe wsi, !core.isClosing else {
+            return
+        }
+        // While it holds a part of a frame it asks for us when that has gone out.
+        guard unsafe lws_partial_buffered(wsi) == 0 else { return }
+        heldByteCount = 0
+        if mustPing {
+            mustPing = false
+            let octets: [UInt8] = Array("curtain?".utf8)
+            let written = unsafe core.withScratch(octets) {
+                unsafe shim_write_ping(wsi, $0, octets.count)
+            }
+            guard written >= 0 else { return cut(.lost) }
+        }
+        while queueHead < queue.count, unsafe lws_partial_buffered(wsi) == 0 {
+            let message = queue[queueHead]
+            queue[queueHead] = []
+            queueHead += 1
+            queuedByteCount -= message.count
+            let written = unsafe core.withScratch(message) {
+                unsafe shim_write_binary(wsi, $0, message.count)
+            }
+            guard written >= 0 else { return cut(.lost) }
+            if unsafe lws_partial_buffered(wsi) != 0 { heldByteCount = message.count }
+        }
+        if queueHead == queue.count {
+            queue.removeAll(keepingCapacity: queue.count <= 16)
+            queueHead = 0
+        } else if queueHead > 64, queueHead * 2 > queue.count {
+            queue.removeFirst(queueHead)
+            queueHead = 0
+        }
+        if wasAboveLowWater, pendingByteCount <= limits.lowWaterMark {
+            wasAboveLowWater = false
+            if phase == .open { owner?.drained(self) }
+        }
+        if phase == .draining, pendingByteCount == 0 { unsafe sendClose(wsi) }
+    }
+
+    /// Hands the Close frame to libwebsockets, which waits for the peer's and closes.
+    ///
+    /// Debian's libwebsockets is built for debugging: it closes twice when a callback asks for it,
+    /// the second time without waiting. So it is asked here, outside of its callbacks.
+    private func sendClose(_ wsi: OpaquePointer) {
+        guard let closeFrame else { return }
+        phase = .closing
+        deadline = core.now + Connection.closeTimeout
+        var reason = Array(closeFrame.reason.utf8.prefix(123))
+        let count = reason.count
+        unsafe reason.withUnsafeMutableBufferPointer {
+            unsafe shim_close(wsi, Int32(closeFrame.code.rawValue), $0.baseAddress, count)
+        }
+    }
+
+    /// libwebsockets can write again, and holds nothing.
+    func writable() {
+        heldByteCount = 0
+        core.writeAtEndOfTurn(self)
+    }
+
+    // MARK: - Closing
+
+    /// Sends a Close frame after what is queued.
+    func close(_ code: CloseCode, _ reason: String) {
+        switch phase {
+        case .opening: cut(.local)
+        case .open: drain(code, reason, .local)
+        case .draining, .closing, .ended: break
+        }
+    }
+
+    /// Ends it with a Close frame, for something that the peer did.
+    private func refuse(_ code: CloseCode, _ cause: WebSocketClose.Cause) {
+        queue = []
+        queueHead = 0
+        queuedByteCount = 0
+        incoming = []
+        drain(code, "", cause)
+    }
+
+    private func drain(_ code: CloseCode, _ reason: String, _ cause: WebSocketClose.Cause) {
+        phase = .draining
+        self.cause = cause
+        closeFrame = (code.isSendable ? code : .normalClosure, reason)
+        deadline = core.now + Connection.closeTimeout
+        core.writeAtEndOfTurn(self)
+    }
+
+    /// Ends it without a Close frame.
+    func cut(_ cause: WebSocketClose.Cause) {
+        if self.cause == nil { self.cause = cause }
+        guard let wsi = unsafe wsi else { return core.end(self) }
+        deadline = nil
+        // Its end is told when libwebsockets closes it; one that never opened is forgotten at once.
+        if phase == .opening {
+            core.end(self)
+        } else {
+            phase = .closing
+        }
+        unsafe shim_kill(wsi)
+        core.kick()
+    }
+
+    /// Ends it at once; outside of libwebsockets' callbacks, when the loop ends.
+    func cutNow() {
+        guard let wsi = unsafe wsi else { return core.end(self) }
+        unsafe shim_kill_now(wsi)
+    }
+
+    /// Called by the core when the connection has left its table.
+    func ended() {
+        let hadOpened = phase != .opening
+        phase = .ended
+        unsafe wsi = nil
+        queue = []
+        incoming = []
+        let owner = owner
+        self.owner = nil
+        guard hadOpened else { return owner?.ended(self, nil) ?? () }
+        let cause = cause ?? (core.isClosing ? .shutdown : .lost)
+        let frame = closeFrame ?? (.abnormalClosure, "")
+        let code: CloseCode
+        switch cause {
+        case .peer, .local, .textFrame, .messageTooBig: code = frame.code
+        case .unresponsive, .lost, .shutdown: code = .abnormalClosure
+        }
+        owner?.ended(self, WebSocketClose(cause: cause, code: code, reason: frame.reason))
+    }
+
+    // MARK: - libwebsockets' events
+
+    func opened() {
+        guard phase == .opening else { return }
+        phase = .open
+        deadline = nil
+        heard()
+        owner?.opened(self)
+    }
+
+    func heard() {
+        lastHeard = core.now
+        pingedAt = nil
+    }
+
+    func received(_ octets: UnsafeRawBufferPointer, isBinary: Bool, isLast: Bool, missing: Int) {
+        guard phase == .open else { return }
+        heard()
+        guard isBinary else { return refuse(.unsupportedData, .textFrame) }
+        let (sofar, hasOverflowed) = incoming.count.addingReportingOverflow(octets.count)
+        guard
+            !hasOverflowed, missing >= 0, sofar <= limits.maxMessageByteCount,
+            missing <= limits.maxMessageByteCount - sofar
+        else { return refuse(.messageTooBig, .messageTooBig) }
+        if isLast, incoming.isEmpty {
+            unsafe owner?.received([UInt8](octets), on: self)
+            return
+        }
+        unsafe incoming.append(contentsOf: octets)
+        guard isLast else { return }
+        let message = incoming
+        incoming = []
+        owner?.received(message, on: self)
+    }
+
+    func peerCloses(code: CloseCode, reason: String) {
+        guard phase == .open else { return }
+        phase = .closing
+        cause = .peer
+        closeFrame = (code, reason)
+        deadline = core.now + Connection.closeTimeout
+    }
+
+    /// A client's attempt failed. The number is given up: libwebsockets may still mention it.
+    func failed(status: UInt16, reason: String) {
+        guard phase == .opening, let owner else { return }
+        self.owner = nil
+        core.end(self)
+        owner.failed(self, status: status, reason: reason)
+    }
+
+    /// Gives up the place in the table without telling anyone.
+    func abandon() {
+        owner = nil
+        core.end(self)
+    }
+
+    func isOwned(by other: AnyObject) -> Bool { owner === other }
+
+    func refusal(subprotocols: String) -> UInt16 {
+        owner?.refusal(of: self, subprotocols: subprotocols) ?? 503
+    }
+
+    func confirms(subprotocol: String) -> Bool {
+        owner?.confirms(subprotocol: subprotocol) ?? false
+    }
+
+    /// Answers an HTTP request; false asks libwebsockets to close.
+    func respond(toGet path: String?) -> Bool {
+        guard let wsi = unsafe wsi else { return false }
+        var response = WebSocketServer.HTTPResponse(status: 405, body: Array("GET only\n".utf8))
+        if let path {
+            response =
+                owner?.response(to: path)
+                ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
+        }
+        let isWritten = unsafe shim_http_headers(
+            wsi, UInt32(response.status), response.contentType, response.body.count)
+        guard isWritten == 0 else { return false }
+        httpBody = response.body
+        unsafe lws_callback_on_writable(wsi)
+        return true
+    }
+
+    func writeHTTPBody() {
+        guard let wsi = unsafe wsi, let body = httpBody else { return }
+        httpBody = nil
+        _ = unsafe core.withScratch(body) { unsafe shim_write_http_body(wsi, $0, body.count) }
+    }
+
+    // MARK: - Backpressure and clocks
+
+    func pauseReading() {
+        guard phase == .open, !isPaused, let wsi = unsafe wsi else { return }
+        isPaused = true
+        unsafe lws_rx_flow_control(wsi, 0)
+    }
+
+    func resumeReading() {
+        guard phase == .open, isPaused, let wsi = unsafe wsi, !core.isClosing else { return }
+        isPaused = false
+        heard()
+        unsafe lws_rx_flow_control(wsi, 1)
+        core.kick()
+    }
+
+    /// Looks whether something is overdue.
+    func checkClock(_ now: UInt64) {
+        if let deadline, now >= deadline {
+            self.deadline = nil
+            return cut(.unresponsive)
+        }
+        guard phase == .open else { return }
+        // A paused connection cannot be heard; one that takes what we send lives.
+        if isPaused { return heard() }
+        if heldByteCount > 0, let wsi = unsafe wsi {
+            let acknowledged = unsafe shim_acknowledged(lws_get_socket_fd(wsi))
+            if acknowledged != self.acknowledged {
+                self.acknowledged = acknowledged
+                return heard()
+            }
+        }
+        if let pingedAt {
+            if now >= pingedAt + limits.pongTimeout.milliseconds { cut(.unresponsive) }
+        } else if now >= lastHeard + jitteredPingInterval {
+            pingedAt = now
+            mustPing = true
+            core.writeAtEndOfTurn(self)
+        }
+    }
+
+    /// Up to an eighth less than the interval, by the connection's number: connections that opened
+    /// together, after a restart for instance, shall not be pinged together for ever.
+    private var jitteredPingInterval: UInt64 {
+        let interval = limits.pingInterval.milliseconds
+        return interval - (id.rawValue &* 2_654_435_761 >> 8) % (interval / 8 + 1)
+    }
+}

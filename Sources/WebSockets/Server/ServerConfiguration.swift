@@ -1,0 +1,85 @@
+internal import CWebSockets
+
+extension WebSocketServer {
+    /// Where a server listens, and its limits.
+    public struct Configuration: Sendable {
+        /// A numeric IPv4 or IPv6 address; exactly this is bound. `0.0.0.0` and `::` mean all.
+        public var address = "127.0.0.1"
+        /// The port; 0 lets the system choose.
+        public var port: UInt16 = 0
+        /// Certificate and key for `wss`; nil is plain `ws`, and whether that may be is the caller's
+        /// policy.
+        public var tls: TLSIdentity?
+        /// The subprotocol that a client must ask for, else it is refused with 400.
+        public var subprotocol: String
+        /// Limits of each connection.
+        public var limits = ConnectionLimits()
+        /// Open WebSockets; over it an upgrade is refused with 503.
+        public var maxConnectionCount = 20_000
+        /// Time for TLS, request and upgrade together, however slowly they trickle in.
+        public var handshakeTimeout: Duration = .seconds(10)
+
+        /// The defaults, for a subprotocol.
+        public init(subprotocol: String) {
+            self.subprotocol = subprotocol
+        }
+    }
+
+    /// The PEM files of a certificate chain (leaf first) and of its private key.
+    public struct TLSIdentity: Sendable {
+        /// Leaf first, then intermediates.
+        public var certificatePath: String
+        /// Not encrypted.
+        public var privateKeyPath: String
+
+        /// Names the files; they are read when the server starts and by `reloadCertificate`.
+        public init(certificatePath: String, privateKeyPath: String) {
+            self.certificatePath = certificatePath
+            self.privateKeyPath = privateKeyPath
+        }
+
+        /// What OpenSSL finds wrong with the files, or nil.
+        var problem: String? {
+            guard let problem = unsafe shim_tls_check_identity(certificatePath, privateKeyPath)
+            else { return nil }
+            return unsafe String(cString: problem)
+        }
+    }
+
+    /// An answer to a plain HTTP request.
+    public struct HTTPResponse: Sendable {
+        /// The status code.
+        public var status: UInt16
+        /// The media type.
+        public var contentType: String
+        /// The body.
+        public var body: [UInt8]
+
+        /// A text, unless told otherwise.
+        public init(
+            status: UInt16 = 200, contentType: String = "text/plain; charset=utf-8", body: [UInt8]
+        ) {
+            self.status = status
+            self.contentType = contentType
+            self.body = body
+        }
+    }
+}
+
+/// Why a server does not listen, or a certificate is not taken.
+public enum ListenError: Error, Equatable {
+    /// No numeric address, or none of this machine. Fault: caller.
+    case address(String)
+    /// Another socket has the port. Fault: caller.
+    case inUse
+    /// The port wants privileges. Fault: caller.
+    case notPermitted
+    /// OpenSSL does not take certificate and key. Fault: caller.
+    case certificate(String)
+    /// The system refused with this `errno`.
+    case system(code: Int32)
+    /// libwebsockets refused, for instance without its libuv plugin. Fault: installation.
+    case library(String)
+    /// The loop has been shut down. Fault: caller.
+    case stopped
+}

@@ -1,0 +1,237 @@
+internal import CWebSockets
+
+/// A WebSocket server on a loop (RFC 6455): binary messages of one subprotocol, whole or not at all.
+///
+/// Events come on the loop, in order per connection. `send` may be called inside a handler; messages
+/// are written when the turn ends, each as one frame.
+public final class WebSocketServer: @unchecked Sendable {
+    /// What happens on a connection.
+    public enum Event: Sendable {
+        /// The upgrade is done.
+        case opened(peer: SocketAddress)
+        /// A whole binary message.
+        case message([UInt8])
+        /// What waits to be sent has fallen to the low-water mark.
+        case drained
+        /// The connection has ended; the last event of its number.
+        case closed(WebSocketClose)
+    }
+
+    private let loop: EventLoop
+    private let configuration: Configuration
+    private let handler: @Sendable (ConnectionID, Event) -> Void
+    private let http: (@Sendable (String) -> HTTPResponse?)?
+
+    /// What is really bound, with the port that the system chose if none was asked for.
+    public let boundAddress: SocketAddress
+
+    // Loop only.
+    private var listener: Listener?
+    private var context: ServiceContext?
+    /// WebSockets that are open. Loop only.
+    public private(set) var connectionCount = 0
+    /// Connections that have not finished TLS, HTTP upgrade or closing. Loop only.
+    public var handshakeCount: Int { socketCount - connectionCount }
+    private var socketCount = 0
+    private var whenEmpty: [@Sendable () -> Void] = []
+
+    /// Binds, and begins to accept. Blocks for milliseconds. Any thread.
+    ///
+    /// - Parameters:
+    ///   - http: answers a GET that is no upgrade, by its path; nil is a 404. On the loop.
+    ///   - handler: called on the loop.
+    /// - Throws: what is wrong with address or certificate; nothing is left open then.
+    public init(
+        _ configuration: Configuration, on loop: EventLoop,
+        http: (@Sendable (_ path: String) -> HTTPResponse?)? = nil,
+        handler: @escaping @Sendable (ConnectionID, Event) -> Void
+    ) throws(ListenError) {
+        self.loop = loop
+        self.configuration = configuration
+        self.handler = handler
+        self.http = http
+        guard !configuration.subprotocol.isEmpty, configuration.subprotocol.utf8.count < 128 else {
+            throw .library("the subprotocol's name is empty or too long")
+        }
+        if let problem = configuration.tls?.problem { throw .certificate(problem) }
+        let (descriptor, bound) = try Listener.bind(
+            address: configuration.address, port: configuration.port)
+        boundAddress = bound
+        let result: Result<Void, ListenError>
+        do {
+            result = try loop.executeAndWait { [self] in
+                Result { () throws(ListenError) in try start(descriptor) }
+            }
+        } catch {
+            closeSocket(descriptor)
+            throw .stopped
+        }
+        try result.get()
+    }
+
+    private func start(_ descriptor: Int32) throws(ListenError) {
+        let core = loop.core
+        guard
+            let context = core.makeServerContext(
+                subprotocol: configuration.subprotocol, identity: configuration.tls)
+        else {
+            closeSocket(descriptor)
+            throw .library("libwebsockets gave no context; is libwebsockets-evlib-uv installed?")
+        }
+        self.context = context
+        // The listener keeps the server alive until it stops.
+        listener = try Listener(core: core, descriptor: descriptor) { [self] in
+            accept($0, from: $1)
+        }
+    }
+
+    // MARK: - Accepting
+
+    private func accept(_ descriptor: Int32, from peer: SocketAddress) {
+        // A few over the limit are let in to be told so by HTTP, and to reach /healthz.
+        guard let context, socketCount < configuration.maxConnectionCount + 64 else {
+            closeSocket(descriptor)
+            return
+        }
+        let connection = Connection(
+            core: loop.core, owner: self, limits: configuration.limits, peer: peer,
+            openingTimeout: configuration.handshakeTimeout)
+        loop.core.add(connection)
+        socketCount += 1
+        if let wsi = unsafe context.adopt(descriptor, as: connection.id) {
+            unsafe connection.wsi = wsi
+        } else {
+            loop.core.end(connection)
+        }
+    }
+
+    // MARK: - Connections
+
+    private func connection(_ id: ConnectionID, _ function: StaticString = #function) -> Connection?
+    {
+        loop.requireCurrent(function)
+        return loop.core.connection(id)
+    }
+
+    /// Queues a message: one binary frame, written when the turn ends. Loop only.
+    @discardableResult
+    public func send(_ message: [UInt8], to id: ConnectionID) -> SendOutcome {
+        connection(id)?.send(message) ?? .notOpen
+    }
+
+    /// Octets of messages that the system has not taken yet; 0 if there is no such connection.
+    /// Loop only.
+    public func pendingByteCount(of id: ConnectionID) -> Int {
+        connection(id)?.pendingByteCount ?? 0
+    }
+
+    /// Where the connection comes from. Loop only.
+    public func peerAddress(of id: ConnectionID) -> SocketAddress? {
+        connection(id)?.peer
+    }
+
+    /// Sends a Close frame after what is queued; what comes in from now on is dropped. Loop only.
+    ///
+    /// - Parameter reason: at most 123 octets of it are sent.
+    public func close(_ id: ConnectionID, code: CloseCode = .normalClosure, reason: String = "") {
+        connection(id)?.close(code, reason)
+    }
+
+    /// Takes no more from the connection's socket, so that its peer has to wait. Loop only.
+    ///
+    /// What has been read already, at most sixteen KiB, may still arrive. While a connection is
+    /// paused its peer's silence is not counted.
+    public func pauseReading(_ id: ConnectionID) {
+        connection(id)?.pauseReading()
+    }
+
+    /// Reads on. Loop only.
+    public func resumeReading(_ id: ConnectionID) {
+        connection(id)?.resumeReading()
+    }
+
+    // MARK: - The end
+
+    /// Accepts no more; connections stay. Loop only.
+    public func stopListening() {
+        loop.requireCurrent()
+        listener?.stop()
+        listener = nil
+    }
+
+    /// Stops listening, closes every connection with `code`, and calls back when none is left; those
+    /// that linger are cut off after `grace`. Loop only.
+    public func closeAll(
+        code: CloseCode = .goingAway, grace: Duration = .seconds(2),
+        then: @escaping @Sendable () -> Void
+    ) {
+        stopListening()
+        guard socketCount > 0 else { return then() }
+        whenEmpty.append(then)
+        for connection in loop.core.connections where connection.isOwned(by: self) {
+            connection.close(code, "")
+        }
+        loop.schedule(after: grace) { [weak self] in
+            guard let self else { return }
+            for connection in loop.core.connections where connection.isOwned(by: self) {
+                connection.cut(.local)
+            }
+        }
+    }
+
+    /// Reads certificate and key again, for handshakes from now on; open connections keep theirs.
+    /// Loop only.
+    ///
+    /// - Throws: `.certificate`; what was in force stays in force then.
+    public func reloadCertificate() throws(ListenError) {
+        loop.requireCurrent()
+        guard let identity = configuration.tls else { return }
+        if let problem = identity.problem { throw .certificate(problem) }
+        guard let tls = unsafe context?.serverTLS else { throw .stopped }
+        let isLoaded = unsafe shim_tls_identity(
+            tls, identity.certificatePath, identity.privateKeyPath)
+        guard isLoaded != 0 else { throw .certificate(unsafe String(cString: shim_tls_error())) }
+    }
+}
+
+extension WebSocketServer: ConnectionOwner {
+    func opened(_ connection: Connection) {
+        connectionCount += 1
+        if let peer = connection.peer { handler(connection.id, .opened(peer: peer)) }
+    }
+
+    func received(_ message: [UInt8], on connection: Connection) {
+        handler(connection.id, .message(message))
+    }
+
+    func drained(_ connection: Connection) {
+        handler(connection.id, .drained)
+    }
+
+    func ended(_ connection: Connection, _ close: WebSocketClose?) {
+        socketCount -= 1
+        if let close {
+            connectionCount -= 1
+            handler(connection.id, .closed(close))
+        }
+        if socketCount == 0 {
+            let callbacks = whenEmpty
+            whenEmpty = []
+            for callback in callbacks { callback() }
+        }
+    }
+
+    func refusal(of connection: Connection, subprotocols: String) -> UInt16 {
+        if connectionCount >= configuration.maxConnectionCount { return 503 }
+        let names = subprotocols.split { $0 == "," || $0 == " " || $0 == "\t" }
+        return names.contains { $0 == configuration.subprotocol } ? 0 : 400
+    }
+
+    func response(to path: String) -> HTTPResponse? {
+        http?(path)
+    }
+
+    func confirms(subprotocol: String) -> Bool { false }
+
+    func failed(_ connection: Connection, status: UInt16, reason: String) {}
+}

@@ -1,0 +1,196 @@
+import Glibc
+import Testing
+import WebSockets
+
+@Suite(.timeLimit(.minutes(1))) struct `Connections` {
+    @Test func `carry the code and reason of a close`() async throws {
+        let server = try TestServer()
+        let client = TestClient(try server.url, on: server.loop)
+        try await client.opened()
+        _ = try await server.opened()
+        try client.close(CloseCode(rawValue: 4001), "enough")
+        let seen = try await server.closed()
+        #expect(seen == WebSocketClose.peer(4001, "enough"))
+        #expect(try await client.closed().cause == .local)
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `send what is queued before they close`() async throws {
+        let server = try TestServer()
+        let client = TestClient(try server.url, on: server.loop)
+        try await client.opened()
+        let id = try await server.opened()
+        let writer = server.server
+        try server.loop.executeAndWait {
+            for _ in 0..<100 { _ = writer.send(pattern(10_000), to: id) }
+            writer.close(id, code: .goingAway, reason: "later")
+            #expect(writer.send([1], to: id) == .notOpen)
+        }
+        for _ in 0..<100 { #expect(try await client.message().count == 10_000) }
+        #expect(try await client.closed() == WebSocketClose.peer(1001, "later"))
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `whose peer has fallen silent are found by pings`() async throws {
+        let server = try TestServer {
+            $0.limits.pingInterval = .milliseconds(300)
+            $0.limits.pongTimeout = .milliseconds(900)
+        }
+        let peer = try RawPeer(port: server.port)
+        _ = peer.upgrade()
+        let id = try await server.opened()
+        // A peer that answers pings stays.
+        let client = TestClient(try server.url, on: server.loop)
+        try await client.opened()
+        _ = try await server.opened()
+        let (lost, event) = try await server.events.next()
+        #expect(lost == id)
+        guard case .closed(let close) = event else { throw Unexpected(event) }
+        #expect(close.cause == .unresponsive)
+        try await Task.sleep(for: .milliseconds(500))
+        try client.send([1])
+        #expect(try await server.message() == [1])
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `whose server has fallen silent are given up by the client`() async throws {
+        let server = try TestServer()
+        let client = TestClient(try server.url, on: server.loop) {
+            $0.limits.pingInterval = .milliseconds(200)
+            $0.limits.pongTimeout = .milliseconds(200)
+        }
+        try await client.opened()
+        let id = try await server.opened()
+        let made = server.server
+        try server.loop.executeAndWait { made.pauseReading(id) }
+        #expect(try await client.closed().cause == .unresponsive)
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `that do not finish the upgrade in time are cut off`() async throws {
+        let server = try TestServer { $0.handshakeTimeout = .milliseconds(300) }
+        let silent = try RawPeer(port: server.port)
+        let slow = try RawPeer(port: server.port)
+        slow.write("GET / HTTP/1.1\r\nHost: x\r\nX-")
+        #expect(silent.read().isEmpty)
+        #expect(slow.read().isEmpty)
+        let made = server.server
+        #expect(try server.loop.executeAndWait { made.handshakeCount } == 0)
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `without the subprotocol are refused`() async throws {
+        let server = try TestServer()
+        let answer = try RawPeer(port: server.port).upgrade(subprotocol: nil)
+        #expect(answer.hasPrefix("HTTP/1.0 400"))
+        let client = TestClient(try server.url, on: server.loop) { $0.subprotocol = "other" }
+        #expect(try await client.failed() == .upgradeRefused(status: 400))
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `over the limit are refused with 503`() async throws {
+        let server = try TestServer { $0.maxConnectionCount = 2 }
+        let first = TestClient(try server.url, on: server.loop)
+        let second = TestClient(try server.url, on: server.loop)
+        try await first.opened()
+        try await second.opened()
+        let third = TestClient(try server.url, on: server.loop)
+        #expect(try await third.failed() == .upgradeRefused(status: 503))
+        try first.close()
+        _ = try await first.closed()
+        while true {
+            if case .closed = try await server.events.next().event { break }
+        }
+        let fourth = TestClient(try server.url, on: server.loop)
+        try await fourth.opened()
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `to where nobody listens fail`() async throws {
+        let server = try TestServer()
+        let url = try server.url
+        await server.loop.shutdownAndWait()
+        let loop = try EventLoop()
+        let client = TestClient(url, on: loop)
+        guard case .unreachable = try await client.failed() else {
+            throw Unexpected("another error")
+        }
+        await loop.shutdownAndWait()
+    }
+
+    @Test func `by name are resolved`() async throws {
+        let server = try TestServer(isEcho: true)
+        let url = try #require(WebSocketURL("ws://localhost:\(server.port)"))
+        let client = TestClient(url, on: server.loop)
+        try await client.opened()
+        try client.send([5])
+        #expect(try await client.message() == [5])
+        let nowhere = try #require(WebSocketURL("ws://nowhere.invalid"))
+        guard case .unreachable = try await TestClient(nowhere, on: server.loop).failed() else {
+            throw Unexpected("another error")
+        }
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `to a server that never answers time out`() async throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        listen(listener, 8)
+        let port = try boundPort(listener)
+        let loop = try EventLoop()
+        let url = try #require(WebSocketURL("ws://127.0.0.1:\(port)"))
+        let client = TestClient(url, on: loop) { $0.connectTimeout = .milliseconds(300) }
+        #expect(try await client.failed() == .timedOut)
+        let cancelled = TestClient(url, on: loop)
+        try cancelled.close()
+        #expect(try await cancelled.failed() == .cancelled)
+        await loop.shutdownAndWait()
+    }
+
+    @Test func `that bring random octets end, and disturb nobody`() async throws {
+        let server = try TestServer(isEcho: true)
+        let client = TestClient(try server.url, on: server.loop)
+        try await client.opened()
+        var generator = SystemRandomNumberGenerator()
+        for round in 0..<60 {
+            let peer = try RawPeer(port: server.port)
+            if round % 2 == 0 { _ = peer.upgrade() }
+            peer.write((0..<2000).map { _ in UInt8.random(in: 0...255, using: &generator) })
+        }
+        // An unmasked frame that claims a length of zero in the long form.
+        let peer = try RawPeer(port: server.port)
+        _ = peer.upgrade()
+        peer.write([0x82, 126, 0, 0] + pattern(100))
+        try client.send([1, 2])
+        #expect(try await client.message() == [1, 2])
+        await server.loop.shutdownAndWait()
+    }
+
+    private func boundPort(_ descriptor: Int32) throws -> UInt16 {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = unsafe withUnsafeMutablePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &length)
+            }
+        }
+        try #require(result == 0)
+        return UInt16(bigEndian: address.sin_port)
+    }
+}
+
+extension WebSocketClose {
+    static func peer(_ code: UInt16, _ reason: String) -> Expected {
+        Expected(code: code, reason: reason)
+    }
+
+    struct Expected {
+        let code: UInt16
+        let reason: String
+    }
+
+    static func == (close: WebSocketClose, expected: Expected) -> Bool {
+        close.cause == .peer && close.code.rawValue == expected.code
+            && close.reason == expected.reason
+    }
+}
