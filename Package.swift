@@ -60,7 +60,9 @@ let package = Package(
             ]),
         .target(
             name: "Clinic",
-            dependencies: ["Credentials", "Cryptography", "RelayProtocol", x509, asn1, crypto]),
+            dependencies: [
+                "Credentials", "Cryptography", "RelayProtocol", "TLSSyntax", x509, asn1, crypto,
+            ]),
 
         .executableTarget(
             name: "curtain",
