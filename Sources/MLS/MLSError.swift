@@ -22,6 +22,8 @@ public enum MLSError: Error, Equatable, Sendable {
     case notAddressedToUs
     /// The credential validator refused a member. Fault: that member.
     case credentialRefused
+    /// The application's policy does not take such messages. Fault: sender.
+    case refusedByPolicy
     /// This client was removed, or the group ended with a ReInit. Fault: caller.
     case inactive
     /// The call makes no sense now. Fault: caller.
@@ -46,6 +48,6 @@ public enum Misuse: Hashable, Sendable {
     case messageTooLong
     /// The message is not of a kind that this call takes.
     case wrongMessageKind
-    /// The group was reinitialised or branched in a way that does not fit.
-    case unrelatedGroup
+    /// The group has no such ReInit, or a GroupInfo no external key.
+    case notContinuable
 }

@@ -43,7 +43,7 @@ extension MessageEpoch {
         case (.external(let index), .proposal(let proposal)):
             switch proposal {
             case .add, .remove, .preSharedKey, .reInit, .groupContextExtensions: break
-            case .update, .externalInit: throw .invalid(.senderMaySend)
+            case .update, .externalInit, .selfRemove: throw .invalid(.senderMaySend)
             }
             let list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)
             guard let senders = list?.senders, senders.indices.contains(Int(index)) else {

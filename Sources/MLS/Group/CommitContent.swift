@@ -27,6 +27,9 @@ public struct CommitContent: Sendable {
     /// Sent in the clear with the commit, authenticated.
     public var authenticatedData: [UInt8] = []
 
+    /// What resumption secrets are for, when the commit starts a group that continues another.
+    var resumptionUsage: ResumptionUsage = .application
+
     /// A commit of the pending proposals with a new path.
     public init() {}
 }

@@ -5,6 +5,17 @@
 public protocol CredentialValidator: Sendable {
     /// Whether the credential belongs to the signature key and may be in this place.
     func accepts(_ subject: CredentialSubject) -> Bool
+
+    /// Whether two leaves stand for the same client, when a group continues another (RFC 9420 §11.2,
+    /// §11.3). Unless the application says otherwise, they do if their credentials are the same.
+    func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool
+}
+
+extension CredentialValidator {
+    /// Compares the credentials.
+    public func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool {
+        first.credential == second.credential
+    }
 }
 
 /// Whom a ``CredentialValidator`` is asked about.

@@ -19,7 +19,7 @@ extension Group {
         let list = selectProposals(content)
         let applied = try AppliedProposals(
             list.map(\.committed), tree: current.tree, context: current.context,
-            committer: ownLeafIndex
+            committer: ownLeafIndex, usage: content.resumptionUsage
         ) { extensions throws(MLSError) in
             try checks(extensions: extensions, validator: validator, now: now, isSending: true)
         }
@@ -53,7 +53,8 @@ extension Group {
         }
         let unconfirmed = try signed(
             .commit(Commit(proposals: list.map(\.entry), path: path)),
-            authenticatedData: content.authenticatedData, signingKey: signingKey)
+            authenticatedData: content.authenticatedData, signingKey: signingKey,
+            format: policy.handshakeFormat)
         next.confirmedTranscriptHash = Transcript.confirmedHash(
             after: current.interimTranscriptHash, unconfirmed, algorithms: algorithms)
         let joinerSecret = JoinerSecret(
@@ -201,6 +202,13 @@ extension Group {
         var selected: [PendingProposal] = []
         var updated = Set<LeafIndex>()
         for pending in proposals {
+            if pending.proposal == .selfRemove, case .member(let leaf) = pending.sender,
+                leaf != ownLeafIndex, removed.insert(leaf).inserted
+            {
+                selected.append(pending)
+            }
+        }
+        for pending in proposals {
             if case .remove(let leaf) = pending.proposal,
                 leaf != ownLeafIndex, removed.insert(leaf).inserted
             {
@@ -227,7 +235,7 @@ extension Group {
             case .groupContextExtensions:
                 if !replacesExtensions { selected.append(pending) }
                 replacesExtensions = true
-            case .update, .remove, .reInit, .externalInit:
+            case .update, .remove, .selfRemove, .reInit, .externalInit:
                 break
             }
         }
@@ -257,9 +265,8 @@ extension EpochState {
         var extensions: [Extension] = []
         if includesTree { extensions.append(Extension(type: .ratchetTree, data: tree.encoded())) }
         if includesExternalKey {
-            var key = TLSWriter()
-            key.write(vector: try externalKey().publicKey)
-            extensions.append(Extension(type: .externalPub, data: key.bytes))
+            let key = ExternalPub(key: try externalKey().publicKey)
+            extensions.append(Extension(type: .externalPub, data: key.encoded()))
         }
         func groupInfo(_ signature: [UInt8]) -> GroupInfo {
             GroupInfo(

@@ -10,11 +10,13 @@ extension Group {
     /// - Parameters:
     ///   - welcome: an MLSMessage with a Welcome.
     ///   - ratchetTree: the tree, if the Welcome comes without.
+    ///   - previous: the group that this one continues or branches from (RFC 9420 §11.2, §11.3).
     ///   - validator: is asked about every member.
     public static func join(
         welcome: [UInt8], bundle: KeyPackageBundle, ratchetTree: [UInt8]? = nil,
-        preSharedKeys: PreSharedKeys = PreSharedKeys(), validator: some CredentialValidator,
-        at now: UnixSeconds, policy: GroupPolicy = .standard
+        preSharedKeys: PreSharedKeys = PreSharedKeys(), continuing previous: Group? = nil,
+        validator: some CredentialValidator, at now: UnixSeconds,
+        policy: GroupPolicy = .standard
     ) throws(MLSError) -> Group {
         guard let decoded = try? MLSMessage(decoding: welcome) else { throw .malformed }
         guard case .welcome(let welcome) = decoded else { throw .misuse(.wrongMessageKind) }
@@ -31,8 +33,9 @@ extension Group {
             entry, welcome: welcome, bundle: bundle, algorithms: algorithms)
         let joined = JoinedSecrets(
             joinerSecret: groupSecrets.joinerSecret,
-            preSharedKeys: try preSharedKeys.combined(
-                groupSecrets.preSharedKeys, algorithms: algorithms),
+            preSharedKeys:
+                try (previous?.withOwnResumptionSecrets(preSharedKeys) ?? preSharedKeys)
+                .combined(groupSecrets.preSharedKeys, algorithms: algorithms),
             algorithms: algorithms)
         let groupInfo = try openGroupInfo(
             welcome, welcomeSecret: joined.welcomeSecret, algorithms: algorithms)
@@ -43,6 +46,9 @@ extension Group {
             policy: policy, validator: validator, now: now, isSending: false)
         let tree = try verifiedTree(
             ratchetTree, groupInfo: groupInfo, checks: checks, algorithms: algorithms)
+        try verifyContinuation(
+            of: previous, groupSecrets.preSharedKeys, context: context, tree: tree,
+            validator: validator)
 
         guard
             let own = tree.leaves.first(where: { $0.node == bundle.keyPackage.leafNode })?.index
@@ -71,15 +77,14 @@ extension Group {
         else { throw .undecryptable }
         let secrets: GroupSecrets
         do { secrets = try GroupSecrets(decoding: opened) } catch { throw .malformed }
-        // Re-init and branch tie a group to another, which this call does not know.
+        var ties = 0
         for id in secrets.preSharedKeys {
             guard id.nonce.count == algorithms.hashByteCount else {
                 throw .invalid(.preSharedKeyNonce)
             }
-            if case .resumption(let usage, _, _) = id.source, usage != .application {
-                throw .invalid(.welcomePreSharedKeys)
-            }
+            if case .resumption(let usage, _, _) = id.source, usage != .application { ties += 1 }
         }
+        guard ties <= 1 else { throw .invalid(.welcomePreSharedKeys) }
         return secrets
     }
 

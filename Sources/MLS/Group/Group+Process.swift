@@ -127,6 +127,9 @@ extension Group {
     private mutating func admit(
         _ proposal: Proposal, _ verified: VerifiedContent, _ arrival: Arrival
     ) throws(MLSError) -> PendingProposal {
+        if verified.content.sender == .newMemberProposal, !policy.acceptsNewMemberProposals {
+            throw .refusedByPolicy
+        }
         let pending = PendingProposal(
             reference: verified.authenticated.proposalReference(algorithms),
             sender: verified.content.sender, proposal: proposal)
@@ -160,6 +163,9 @@ extension Group {
             guard id.nonce.count == algorithms.hashByteCount else {
                 throw .invalid(.preSharedKeyNonce)
             }
+            if case .resumption(let usage, _, _) = id.source, usage != .application {
+                throw .invalid(.preSharedKeyUsage)
+            }
         case .reInit(let reInit):
             guard reInit.version.rawValue >= ProtocolVersion.mls10.rawValue else {
                 throw .invalid(.reInitVersion)
@@ -168,6 +174,8 @@ extension Group {
             throw .invalid(.externalInitInside)
         case .groupContextExtensions(let extensions):
             guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+        case .selfRemove:
+            guard case .member = sender else { throw .invalid(.senderMaySend) }
         }
     }
 }

@@ -15,6 +15,8 @@ public enum ProposalRequest: Sendable {
     case reInit(ReInit)
     /// Replace the group's extensions.
     case groupContextExtensions([Extension])
+    /// Leave, without waiting for somebody's consent (MLS extensions draft).
+    case selfRemove
 }
 
 extension Group {
@@ -67,6 +69,13 @@ extension Group {
         case .preSharedKey(let source): proposal = .preSharedKey(newID(source))
         case .reInit(let reInit): proposal = .reInit(reInit)
         case .groupContextExtensions(let list): proposal = .groupContextExtensions(list)
+        case .selfRemove:
+            guard
+                current.tree.leaves.allSatisfy({
+                    $0.node.capabilities.supports(ProposalType.selfRemove)
+                })
+            else { throw .invalid(.proposalTypeSupport) }
+            proposal = .selfRemove
         case .update(let leaf, let newSigningKey):
             let key = try newKey()
             proposal = .update(
@@ -78,7 +87,8 @@ extension Group {
             proposal, from: .member(ownLeafIndex),
             checks(extensions: extensions, validator: validator, now: now, isSending: true))
         let authenticated = try signed(
-            .proposal(proposal), authenticatedData: authenticatedData, signingKey: signingKey)
+            .proposal(proposal), authenticatedData: authenticatedData, signingKey: signingKey,
+            format: proposal == .selfRemove ? policy.selfRemoveFormat : policy.handshakeFormat)
         let message = try send(authenticated)
         proposals.append(
             PendingProposal(
@@ -113,7 +123,8 @@ extension Group {
 
     /// Signs a handshake content of the own leaf, in the form that policy says.
     func signed(
-        _ content: MessageContent, authenticatedData: [UInt8], signingKey: SigningKey
+        _ content: MessageContent, authenticatedData: [UInt8], signingKey: SigningKey,
+        format: WireFormat
     ) throws(MLSError) -> AuthenticatedContent {
         guard authenticatedData.count <= Self.maximumContentByteCount else {
             throw .misuse(.messageTooLong)
@@ -122,10 +133,10 @@ extension Group {
             groupID: groupID, epoch: epoch, sender: .member(ownLeafIndex),
             authenticatedData: authenticatedData, content: content)
         let signature = try framed.signature(
-            wireFormat: policy.handshakeFormat, context: current.contextBytes, key: signingKey,
+            wireFormat: format, context: current.contextBytes, key: signingKey,
             algorithms: algorithms)
         return AuthenticatedContent(
-            wireFormat: policy.handshakeFormat, content: framed,
+            wireFormat: format, content: framed,
             auth: FramedContentAuthData(signature: signature, confirmationTag: nil))
     }
 

@@ -10,7 +10,11 @@ extension Group {
             let tag = verified.authenticated.auth.confirmationTag
         else { throw .malformed }
         var committer: LeafIndex?
-        if case .member(let leaf) = verified.content.sender { committer = leaf }
+        if case .member(let leaf) = verified.content.sender {
+            committer = leaf
+        } else if !policy.acceptsExternalCommits {
+            throw .refusedByPolicy
+        }
         let applied = try AppliedProposals(
             resolve(commit.proposals, sender: verified.content.sender), tree: current.tree,
             context: current.context, committer: committer
@@ -28,7 +32,7 @@ extension Group {
         var commitSecret = CommitSecret(algorithms.zeroSecret)
         guard let leaf = committer ?? tree.makeRoomForLeaf() else { throw .invalid(.treeShape) }
         if let path = commit.path {
-            let replaced = committer == nil ? applied.removed.first?.node : current.tree[leaf]
+            let replaced = committer == nil ? applied.resynced : current.tree[leaf]
             let checks = try checks(
                 extensions: applied.extensions, validator: arrival.validator, now: arrival.now,
                 isSending: false)

@@ -31,7 +31,7 @@ extension Group {
     public func serialized() -> SecretBytes {
         SecretBytes(
             encodedBy: { writer in
-                let keys = allKeys
+                let keys = allKeys.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
                 writer.write(UInt32(truncatingIfNeeded: keys.count))
                 for key in keys {
                     writer.write(vector: key.bytes)

@@ -21,6 +21,15 @@ public struct GroupPolicy: Hashable, Sendable {
     /// Encrypted proposals and commits are padded to a multiple of this many octets.
     public var handshakePaddingBucket: Int = 256
 
+    /// Whether outsiders may join by an external commit (§12.4.3.2). A delivery service could use it
+    /// to bring back whoever was locked out, so it is off unless the application wants it.
+    public var acceptsExternalCommits = false
+    /// Whether outsiders may propose to be added (§12.1.8).
+    public var acceptsNewMemberProposals = false
+    /// How a SelfRemove is sent. The MLS extensions draft wants it public, so that external joiners
+    /// can refer to it; where there are none, private shows the delivery service less.
+    public var selfRemoveFormat: WireFormat = .publicMessage
+
     /// The values above.
     public static let standard = GroupPolicy()
 

@@ -15,17 +15,52 @@ public struct LeafConfiguration: Hashable, Sendable {
     /// - Parameter supportedExtensions: types that may appear in groups and others' leaves.
     public init(
         credential: Credential, extensions: [Extension] = [],
-        supportedExtensions: [ExtensionType] = [], supportedProposals: [ProposalType] = []
+        supportedExtensions: [ExtensionType] = [],
+        supportedProposals: [ProposalType] = [.selfRemove]
     ) {
         self.credential = credential
         self.extensions = extensions
         var types: [ExtensionType] = []
-        for type in extensions.map(\.type) + supportedExtensions
+        for type in extensions.map(\.type) + supportedExtensions + [.lastResort]
         where !type.isDefault && !types.contains(type) {
             types.append(type)
         }
         capabilities = Capabilities(
             cipherSuites: CipherSuite.supported, extensions: types, proposals: supportedProposals)
+    }
+
+    /// The same with random values that mean nothing, among the others at random places.
+    ///
+    /// They make sure that peers go on ignoring what they do not know (RFC 9420 §13.5).
+    public func greased() -> LeafConfiguration {
+        func grease() -> UInt16 {
+            let nibble = UInt16(Random.number(below: 15))
+            return nibble << 12 | 0x0a00 | nibble << 4 | 0x000a
+        }
+        func mixing<Code: RawRepresentable<UInt16> & Equatable>(
+            _ code: Code?, into codes: [Code]
+        ) -> [Code] {
+            guard let code, !codes.contains(code) else { return codes }
+            var codes = codes
+            codes.insert(code, at: Int(Random.number(below: UInt32(codes.count + 1))))
+            return codes
+        }
+        var copy = self
+        let type = ExtensionType(rawValue: grease())
+        copy.capabilities.cipherSuites = mixing(
+            CipherSuite(rawValue: grease()), into: capabilities.cipherSuites)
+        copy.capabilities.extensions = mixing(type, into: capabilities.extensions)
+        copy.capabilities.proposals = mixing(
+            ProposalType(rawValue: grease()), into: capabilities.proposals)
+        copy.capabilities.credentials = mixing(
+            CredentialType(rawValue: grease()), into: capabilities.credentials)
+        if extensions[type] == nil {
+            let data = Random.bytes(Int(Random.number(below: 9)))
+            copy.extensions.insert(
+                Extension(type: type, data: data),
+                at: Int(Random.number(below: UInt32(extensions.count + 1))))
+        }
+        return copy
     }
 
     /// Takes over what a leaf says.

@@ -19,6 +19,8 @@ struct AppliedProposals: Sendable {
     var preSharedKeys: [PreSharedKeyID] = []
     var externalInit: [UInt8]?
     var reInit: ReInit?
+    /// The old leaf of a member that joins again by an external commit.
+    var resynced: LeafNode?
     var requiresPath: Bool
 
     var addedLeaves: Set<LeafIndex> { Set(added.map(\.leaf)) }
@@ -39,6 +41,7 @@ struct AppliedProposals: Sendable {
         requiresPath = proposals.isEmpty || proposals.contains { $0.proposal.requiresPath }
         try Self.validateShape(proposals, committer: committer)
         var updates: [(LeafIndex, LeafNode)] = []
+        var selfRemoves: [LeafIndex] = []
         var removes: [LeafIndex] = []
         var adds: [KeyPackage] = []
         for entry in proposals {
@@ -54,6 +57,13 @@ struct AppliedProposals: Sendable {
             case .remove(let leaf):
                 guard leaf != committer else { throw .invalid(.committerRemove) }
                 removes.append(leaf)
+                if committer == nil { resynced = tree[leaf] }
+            case .selfRemove:
+                guard case .member(let leaf) = entry.sender, entry.isByReference else {
+                    throw .invalid(.senderMaySend)
+                }
+                guard leaf != committer else { throw .invalid(.committerRemove) }
+                selfRemoves.append(leaf)
             case .preSharedKey(let id):
                 try Self.validate(id, usage: usage, algorithms: tree.algorithms)
                 preSharedKeys.append(id)
@@ -73,7 +83,7 @@ struct AppliedProposals: Sendable {
         guard Set(preSharedKeys).count == preSharedKeys.count else {
             throw .invalid(.duplicatePreSharedKey)
         }
-        let changed = updates.map(\.0) + removes
+        let changed = updates.map(\.0) + selfRemoves + removes
         guard Set(changed).count == changed.count else { throw .invalid(.oneChangePerLeaf) }
         let checks = try checks(extensions)
         for (leaf, leafNode) in updates {
@@ -82,12 +92,13 @@ struct AppliedProposals: Sendable {
             self.tree.update(leaf, to: leafNode)
             updated.append((leaf, leafNode))
         }
-        for leaf in removes {
+        for leaf in selfRemoves + removes {
             guard let old = tree[leaf] else { throw .invalid(.removedIsMember) }
             self.tree.remove(leaf)
             removed.append((leaf, old))
         }
-        if !removes.isEmpty { self.tree.narrow() }
+        if !removed.isEmpty { self.tree.narrow() }
+        try requireSupport(for: proposals, before: tree)
         try apply(adds, checks)
         if changesExtensions {
             for (_, leaf) in self.tree.leaves { try checks.validateCapabilities(of: leaf) }
@@ -111,6 +122,20 @@ struct AppliedProposals: Sendable {
         }
     }
 
+    /// Those who process the commit must know its proposals (RFC 9420 §12.2).
+    private func requireSupport(
+        for proposals: [CommittedProposal], before tree: RatchetTree
+    ) throws(MLSError) {
+        let types = Set(proposals.map(\.proposal.type)).filter { !$0.isDefault }
+        guard !types.isEmpty else { return }
+        let leaving = Set(removed.map(\.leaf))
+        for (index, leaf) in tree.leaves where !leaving.contains(index) {
+            guard types.allSatisfy({ leaf.capabilities.supports($0) }) else {
+                throw .invalid(.proposalTypeSupport)
+            }
+        }
+    }
+
     /// The rules on which proposals go together (RFC 9420 §12.2).
     private static func validateShape(
         _ proposals: [CommittedProposal], committer: LeafIndex?
@@ -121,8 +146,13 @@ struct AppliedProposals: Sendable {
                 throw .invalid(.externalCommitShape)
             }
             guard types.count(where: { $0 == .remove }) <= 1,
-                types.allSatisfy({ [.externalInit, .remove, .preSharedKey].contains($0) }),
-                proposals.allSatisfy({ !$0.isByReference })
+                proposals.allSatisfy({ entry in
+                    switch entry.proposal {
+                    case .externalInit, .remove, .preSharedKey: !entry.isByReference
+                    case .selfRemove: entry.isByReference
+                    case .add, .update, .reInit, .groupContextExtensions: false
+                    }
+                })
             else { throw .invalid(.externalCommitProposals) }
         } else {
             guard !types.contains(.externalInit) else { throw .invalid(.externalInitInside) }

@@ -93,6 +93,11 @@ public struct ExternalSender: Hashable, Sendable {
     /// Who that is.
     public let credential: Credential
 
+    /// The GroupContext extension that lets these propose, in this order.
+    public static func groupContextExtension(_ senders: [ExternalSender]) -> Extension {
+        Extension(type: .externalSenders, data: ExternalSenders(senders).encoded())
+    }
+
     /// Puts an external sender together.
     public init(signatureKey: [UInt8], credential: Credential) {
         self.signatureKey = signatureKey
@@ -114,9 +119,22 @@ extension ExternalSender: TLSCodable {
     }
 }
 
+/// The key for those who join by themselves (RFC 9420 §12.4.3.2).
+struct ExternalPub: TLSCodable {
+    let key: [UInt8]
+
+    init(key: [UInt8]) { self.key = key }
+
+    init(from reader: inout TLSReader) throws(TLSError) { key = try reader.readVector() }
+
+    func encode(to writer: inout TLSWriter) { writer.write(vector: key) }
+}
+
 /// The list in the `external_senders` extension (RFC 9420 §12.1.8.1).
 struct ExternalSenders: TLSCodable {
     var senders: [ExternalSender]
+
+    init(_ senders: [ExternalSender]) { self.senders = senders }
 
     init(from reader: inout TLSReader) throws(TLSError) { senders = try reader.readArray() }
 

@@ -124,6 +124,8 @@ public enum Proposal: Hashable, Sendable {
     case externalInit(kemOutput: [UInt8])
     /// Replace the group's extensions (§12.1.7).
     case groupContextExtensions([Extension])
+    /// Remove the sender (MLS extensions draft).
+    case selfRemove
 
     /// The type's number.
     public var type: ProposalType {
@@ -135,6 +137,7 @@ public enum Proposal: Hashable, Sendable {
         case .reInit: .reInit
         case .externalInit: .externalInit
         case .groupContextExtensions: .groupContextExtensions
+        case .selfRemove: .selfRemove
         }
     }
 
@@ -142,7 +145,7 @@ public enum Proposal: Hashable, Sendable {
     var requiresPath: Bool {
         switch self {
         case .add, .preSharedKey, .reInit: false
-        case .update, .remove, .externalInit, .groupContextExtensions: true
+        case .update, .remove, .externalInit, .groupContextExtensions, .selfRemove: true
         }
     }
 }
@@ -163,6 +166,7 @@ extension Proposal: TLSCodable {
         case .reInit: self = .reInit(try ReInit(from: &reader))
         case .externalInit: self = .externalInit(kemOutput: try reader.readVector())
         case .groupContextExtensions: self = .groupContextExtensions(try reader.readArray())
+        case .selfRemove: self = .selfRemove
         default: throw .invalidValue
         }
     }
@@ -183,6 +187,7 @@ extension Proposal: TLSCodable {
         case .reInit(let reInit): writer.write(reInit)
         case .externalInit(let kemOutput): writer.write(vector: kemOutput)
         case .groupContextExtensions(let extensions): writer.write(array: extensions)
+        case .selfRemove: break
         }
     }
 }

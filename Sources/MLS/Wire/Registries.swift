@@ -73,6 +73,8 @@ public struct ProposalType: RawRepresentable, Hashable, Sendable {
     public static let externalInit = ProposalType(rawValue: 6)
     /// `group_context_extensions`.
     public static let groupContextExtensions = ProposalType(rawValue: 7)
+    /// `self_remove` (MLS extensions draft).
+    public static let selfRemove = ProposalType(rawValue: 10)
 
     /// Whether every client knows the type, so that capabilities don't list it (RFC 9420 §7.2).
     var isDefault: Bool { (1...7).contains(rawValue) }

@@ -1,0 +1,219 @@
+import Cryptography
+import TLSSyntax
+import Testing
+
+@testable import MLS
+
+/// A group of four whose first member is hostile: it signs and frames whatever it likes.
+struct Forgery {
+    let clients: [Client]
+    var groups: [Group]
+    let policy: GroupPolicy
+    let server: SigningKey
+
+    /// What the messages are aimed at.
+    var victim: Group { groups[1] }
+    var algorithms: CipherAlgorithms { groups[0].algorithms }
+    var context: GroupContext { groups[0].current.context }
+    var tree: RatchetTree { groups[0].current.tree }
+    let own = LeafIndex(rawValue: 0)
+
+    init(extensions: [Extension] = []) throws {
+        var policy = GroupPolicy.standard
+        policy.handshakeFormat = .publicMessage
+        policy.acceptsExternalCommits = true
+        self.policy = policy
+        clients = try (0..<4).map { try Client("client \($0)") }
+        server = try SigningKey()
+        let senders = ExternalSender.groupContextExtension([
+            ExternalSender(
+                signatureKey: server.publicKey.bytes, credential: .basic(identity: [7]))
+        ])
+        groups = try Fixture.group(
+            of: clients, extensions: [senders] + extensions, policy: policy)
+    }
+
+    /// Gives the message to the victim, who must not be changed by what it refuses.
+    func deliver(_ message: [UInt8]) throws {
+        var group = victim
+        let before = group.serialized()
+        do {
+            _ = try group.process(message, validator: Anyone(), at: Fixture.now)
+        } catch {
+            #expect(group.serialized() == before)
+            throw error
+        }
+    }
+
+    /// Signs and frames a content.
+    func frame(
+        _ content: MessageContent, sender: Sender? = nil, key: SigningKey? = nil,
+        damagingSignature: Bool = false, damagingTag: Bool = false, tag: [UInt8]? = nil
+    ) throws -> [UInt8] {
+        let framed = FramedContent(
+            groupID: context.groupID, epoch: context.epoch, sender: sender ?? .member(own),
+            authenticatedData: [], content: content)
+        var signature = try framed.signature(
+            wireFormat: .publicMessage, context: groups[0].current.contextBytes,
+            key: key ?? clients[0].signingKey, algorithms: algorithms)
+        if damagingSignature { signature[9] ^= 1 }
+        let zeros = [UInt8](repeating: 0, count: algorithms.hashByteCount)
+        let signed = AuthenticatedContent(
+            wireFormat: .publicMessage, content: framed,
+            auth: FramedContentAuthData(
+                signature: signature,
+                confirmationTag: content.type == .commit ? tag ?? zeros : nil))
+        var membershipTag = signed.membershipTag(
+            key: groups[0].current.secrets.membershipKey,
+            context: groups[0].current.contextBytes, algorithms: algorithms)
+        if damagingTag { membershipTag[3] ^= 1 }
+        var isMember = false
+        if case .member = framed.sender { isMember = true }
+        return MLSMessage.publicMessage(
+            PublicMessage(
+                content: framed, auth: signed.auth, membershipTag: isMember ? membershipTag : nil)
+        ).encoded()
+    }
+
+    /// A commit of these proposals by value, without a path.
+    func commit(_ proposals: [Proposal], path: UpdatePath? = nil) throws -> [UInt8] {
+        try frame(
+            .commit(Commit(proposals: proposals.map { .proposal($0) }, path: path)))
+    }
+
+    /// What can be wrong with a path.
+    struct PathEdits {
+        var keys: ([[UInt8]]) -> [[UInt8]] = { $0 }
+        var parentHash: ([UInt8]) -> [UInt8] = { $0 }
+        var nodes: ([UpdatePathNode]) -> [UpdatePathNode] = { $0 }
+        var leafKey: [UInt8]?
+        var signingKey: SigningKey?
+        var source: LeafNodeSource?
+    }
+
+    /// An empty commit with a path that is right but for the edits.
+    func path(_ edits: PathEdits) throws -> UpdatePath {
+        var tree = tree
+        let steps = tree.filteredDirectPath(of: own)
+        let secrets = try PathSecrets(
+            from: PathSecret(.random(count: algorithms.hashByteCount)), count: steps.count,
+            algorithms: algorithms)
+        let keys = edits.keys(secrets.keys.map(\.publicKey))
+        let parentHash = edits.parentHash(tree.setPath(of: own, steps: steps, keys: keys))
+        let leaf = try LeafNode(
+            clients[0].leaf,
+            encryptionKey: edits.leafKey ?? HPKEPrivateKey.generate(algorithms).publicKey,
+            source: edits.source ?? .commit(parentHash: parentHash),
+            place: LeafNode.Place(groupID: context.groupID, leaf: own),
+            signingKey: edits.signingKey ?? clients[0].signingKey, algorithms: algorithms)
+        tree.set(own.node, to: .leaf(leaf))
+        var next = context
+        next.epoch += 1
+        next.treeHash = tree.treeHash()
+        let encrypted = try tree.encrypt(
+            secrets, steps: steps, excluding: [], context: next.encoded())
+        let nodes = zip(keys, encrypted).map {
+            UpdatePathNode(encryptionKey: $0, encryptedPathSecrets: $1.encryptedPathSecrets)
+        }
+        return UpdatePath(leafNode: leaf, nodes: edits.nodes(nodes))
+    }
+
+    /// What can be wrong with a key package.
+    struct KeyPackageEdits {
+        var configuration: LeafConfiguration?
+        var capabilities: ((inout Capabilities) -> Void)?
+        var source: LeafNodeSource = .keyPackage(Fixture.lifetime)
+        var encryptionKey: [UInt8]?
+        var reusesKeyAsInitKey = false
+        var suite: CipherSuite?
+        var signingKey: SigningKey?
+        var damagesLeafSignature = false
+        var damagesSignature = false
+    }
+
+    /// A newcomer's key package that is right but for the edits.
+    func keyPackage(_ edits: KeyPackageEdits = KeyPackageEdits()) throws -> KeyPackage {
+        let key = try edits.signingKey ?? SigningKey()
+        var configuration =
+            edits.configuration ?? LeafConfiguration(credential: .basic(identity: [1, 2, 3]))
+        edits.capabilities?(&configuration.capabilities)
+        let encryptionKey =
+            try edits.encryptionKey ?? HPKEPrivateKey.generate(algorithms).publicKey
+        var leaf = try LeafNode(
+            configuration, encryptionKey: encryptionKey, source: edits.source, place: nil,
+            signingKey: key, algorithms: algorithms)
+        if edits.damagesLeafSignature {
+            var signature = leaf.signature
+            signature[0] ^= 1
+            leaf = LeafNode(
+                encryptionKey: leaf.encryptionKey, signatureKey: leaf.signatureKey,
+                credential: leaf.credential, capabilities: leaf.capabilities,
+                source: leaf.source, extensions: leaf.extensions, signature: signature)
+        }
+        let initKey =
+            edits.reusesKeyAsInitKey
+            ? encryptionKey : try HPKEPrivateKey.generate(algorithms).publicKey
+        func keyPackage(_ signature: [UInt8]) -> KeyPackage {
+            KeyPackage(
+                version: .mls10, cipherSuite: edits.suite ?? algorithms.suite, initKey: initKey,
+                leafNode: leaf, extensions: [], signature: signature)
+        }
+        var signature = try algorithms.sign(
+            keyPackage([]).toBeSigned, label: "KeyPackageTBS", with: key)
+        if edits.damagesSignature { signature[0] ^= 1 }
+        return keyPackage(signature)
+    }
+
+    /// An encrypted message of leaf 0 whose insides are chosen freely.
+    func encrypted(
+        _ data: [UInt8], padding: [UInt8] = [], claiming leaf: LeafIndex
+    ) throws -> [UInt8] {
+        let messages = groups[0].current.messages
+        let framed = FramedContent(
+            groupID: context.groupID, epoch: context.epoch, sender: .member(own),
+            authenticatedData: [], content: .application(data))
+        let signature = try framed.signature(
+            wireFormat: .privateMessage, context: messages.context, key: clients[0].signingKey,
+            algorithms: algorithms)
+        var plaintext = TLSWriter()
+        plaintext.write(vector: data)
+        plaintext.write(vector: signature)
+        plaintext.write(bytes: padding)
+        let (generation, key, _) = try messages.secretTree.nextKey(of: own, .application)
+        let senderData = SenderData(
+            leaf: leaf, generation: generation, reuseGuard: [1, 2, 3, 4])
+        let aad = PrivateMessage.senderDataAAD(
+            groupID: context.groupID, epoch: context.epoch, .application)
+        let ciphertext = try algorithms.seal(
+            plaintext.bytes, key: key.key, nonce: senderData.guarded(key.nonce),
+            authenticating: PrivateMessage.contentAAD(aad, authenticatedData: []))
+        let (senderKey, nonce) = messages.senderDataSecret.keyAndNonce(
+            for: ciphertext, algorithms: algorithms)
+        return MLSMessage.privateMessage(
+            PrivateMessage(
+                groupID: context.groupID, epoch: context.epoch, contentType: .application,
+                authenticatedData: [],
+                encryptedSenderData: try algorithms.seal(
+                    senderData.encoded(), key: senderKey, nonce: nonce, authenticating: aad),
+                ciphertext: ciphertext)
+        ).encoded()
+    }
+
+    /// An external commit with these proposals, signed by whoever `key` is.
+    func externalCommit(
+        _ proposals: [ProposalOrRef], withPath: Bool = true
+    ) throws -> [UInt8] {
+        let path = try path(PathEdits())
+        return try frame(
+            .commit(Commit(proposals: proposals, path: withPath ? path : nil)),
+            sender: .newMemberCommit)
+    }
+
+    func preSharedKey(
+        _ source: PreSharedKeySource = .external(id: [1]), nonceCount: Int = 32
+    ) -> Proposal {
+        .preSharedKey(
+            PreSharedKeyID(
+                source: source, nonce: [UInt8](repeating: 1, count: nonceCount)))
+    }
+}

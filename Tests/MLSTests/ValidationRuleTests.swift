@@ -1,0 +1,337 @@
+import Cryptography
+import TLSSyntax
+import Testing
+
+@testable import MLS
+
+/// Each rule broken once, by a message that is right in everything else that is checked before it.
+///
+/// The switch is exhaustive: a rule without its test does not compile.
+@Suite struct `Validation rules` {
+    @Test(arguments: ValidationRule.allCases)
+    func `a message that breaks the rule is refused for it`(rule: ValidationRule) throws {
+        #expect(throws: MLSError.invalid(rule)) { try breakRule(rule) }
+    }
+
+    private func add(_ edits: Forgery.KeyPackageEdits, in forgery: Forgery) throws {
+        try forgery.deliver(forgery.commit([.add(forgery.keyPackage(edits))]))
+    }
+
+    private func emptyCommit(_ edits: Forgery.PathEdits, in forgery: Forgery) throws {
+        try forgery.deliver(forgery.commit([], path: forgery.path(edits)))
+    }
+
+    private func breakRule(_ rule: ValidationRule) throws {
+        let forgery = try Forgery()
+        let type = ExtensionType(rawValue: 0xF0C1)
+        var path = Forgery.PathEdits()
+        var package = Forgery.KeyPackageEdits()
+        let removeLast = Proposal.remove(LeafIndex(rawValue: 3))
+        switch rule {
+
+        // Framing
+        case .contentSignature:
+            try forgery.deliver(forgery.frame(.proposal(removeLast), damagingSignature: true))
+        case .membershipTag:
+            try forgery.deliver(forgery.frame(.proposal(removeLast), damagingTag: true))
+        case .confirmationTag:
+            try emptyCommit(path, in: forgery)
+        case .senderMaySend:
+            try forgery.deliver(
+                forgery.frame(
+                    .proposal(.externalInit(kemOutput: [])), sender: .external(index: 0),
+                    key: forgery.server))
+        case .externalSender:
+            try forgery.deliver(
+                forgery.frame(
+                    .proposal(removeLast), sender: .external(index: 1), key: forgery.server))
+        case .applicationIsPrivate:
+            try forgery.deliver(forgery.frame(.application([1])))
+        case .padding:
+            try forgery.deliver(
+                forgery.encrypted([1], padding: [0, 0, 1, 0], claiming: forgery.own))
+        case .senderIsMember:
+            try forgery.deliver(
+                forgery.encrypted([1], claiming: LeafIndex(rawValue: 17)))
+
+        // Leaves and key packages
+        case .leafSignature:
+            package.damagesLeafSignature = true
+            try add(package, in: forgery)
+        case .leafSupportsGroup:
+            package.capabilities = { $0.cipherSuites = [.x25519AES128] }
+            try add(package, in: forgery)
+        case .credentialTypeSupport:
+            package.configuration = LeafConfiguration(credential: .x509(certificates: [[1]]))
+            package.capabilities = { $0.credentials = [.x509] }
+            try add(package, in: forgery)
+        case .leafLifetime:
+            package.source = .keyPackage(
+                Lifetime(notBefore: Fixture.now - 9, notAfter: Fixture.now - 1))
+            try add(package, in: forgery)
+        case .leafLifetimeLength:
+            package.source = .keyPackage(Lifetime(notBefore: 0, notAfter: .max))
+            try add(package, in: forgery)
+        case .leafSupportsItself:
+            package.configuration = LeafConfiguration(
+                credential: .basic(identity: [1]), extensions: [Extension(type: type, data: [])])
+            package.capabilities = { $0.extensions = [] }
+            try add(package, in: forgery)
+        case .leafSource:
+            package.source = .update
+            try add(package, in: forgery)
+        case .leafKeyIsNew:
+            let old = try #require(forgery.tree[forgery.own])
+            let update = try LeafNode(
+                forgery.clients[0].leaf, encryptionKey: old.encryptionKey, source: .update,
+                place: LeafNode.Place(groupID: forgery.context.groupID, leaf: forgery.own),
+                signingKey: forgery.clients[0].signingKey, algorithms: forgery.algorithms)
+            try forgery.deliver(forgery.frame(.proposal(.update(update))))
+        case .uniqueSignatureKey:
+            path.signingKey = forgery.clients[2].signingKey
+            try emptyCommit(path, in: forgery)
+        case .uniqueEncryptionKey:
+            package.encryptionKey = forgery.tree[LeafIndex(rawValue: 2)]?.encryptionKey
+            try add(package, in: forgery)
+        case .keyPackageSignature:
+            package.damagesSignature = true
+            try add(package, in: forgery)
+        case .keyPackageSuite:
+            package.suite = .x25519AES128
+            try add(package, in: forgery)
+        case .initKeyDiffers:
+            package.reusesKeyAsInitKey = true
+            try add(package, in: forgery)
+        case .duplicateExtension:
+            package.configuration = LeafConfiguration(
+                credential: .basic(identity: [1]),
+                extensions: [Extension(type: type, data: []), Extension(type: type, data: [1])])
+            try add(package, in: forgery)
+        case .extensionSupport:
+            try forgery.deliver(
+                forgery.commit(
+                    [.groupContextExtensions([Extension(type: type, data: [])])],
+                    path: forgery.path(path)))
+
+        // Paths
+        case .publicKey:
+            path.nodes = { nodes in
+                nodes.map {
+                    UpdatePathNode(
+                        encryptionKey: [1, 2, 3], encryptedPathSecrets: $0.encryptedPathSecrets)
+                }
+            }
+            try emptyCommit(path, in: forgery)
+        case .pathLength:
+            path.nodes = { Array($0.dropLast()) }
+            try emptyCommit(path, in: forgery)
+        case .pathCiphertextCount:
+            path.nodes = { nodes in
+                nodes.map {
+                    UpdatePathNode(
+                        encryptionKey: $0.encryptionKey,
+                        encryptedPathSecrets: $0.encryptedPathSecrets
+                            + $0.encryptedPathSecrets)
+                }
+            }
+            try emptyCommit(path, in: forgery)
+        case .pathSecret:
+            path.nodes = { nodes in
+                nodes.map {
+                    UpdatePathNode(
+                        encryptionKey: $0.encryptionKey,
+                        encryptedPathSecrets: $0.encryptedPathSecrets.map {
+                            HPKECiphertext(
+                                kemOutput: $0.kemOutput, ciphertext: $0.ciphertext.reversed())
+                        })
+                }
+            }
+            try emptyCommit(path, in: forgery)
+        case .pathKeys:
+            let other = try HPKEPrivateKey.generate(forgery.algorithms).publicKey
+            path.keys = { [other] + $0.dropFirst() }
+            try emptyCommit(path, in: forgery)
+        case .pathKeysAreNew:
+            path.leafKey = forgery.tree[LeafIndex(rawValue: 2)]?.encryptionKey
+            try emptyCommit(path, in: forgery)
+        case .leafParentHash:
+            path.parentHash = { $0.reversed() }
+            try emptyCommit(path, in: forgery)
+        case .pathRequired:
+            try forgery.deliver(forgery.commit([removeLast]))
+
+        // Lists of proposals
+        case .committerUpdate:
+            let update = try LeafNode(
+                forgery.clients[0].leaf,
+                encryptionKey: HPKEPrivateKey.generate(forgery.algorithms).publicKey,
+                source: .update,
+                place: LeafNode.Place(groupID: forgery.context.groupID, leaf: forgery.own),
+                signingKey: forgery.clients[0].signingKey, algorithms: forgery.algorithms)
+            try forgery.deliver(forgery.commit([.update(update)]))
+        case .committerRemove:
+            try forgery.deliver(forgery.commit([.remove(forgery.own)]))
+        case .oneChangePerLeaf:
+            try forgery.deliver(forgery.commit([removeLast, removeLast]))
+        case .duplicateAdd:
+            package.signingKey = try SigningKey()
+            try forgery.deliver(
+                forgery.commit([
+                    .add(forgery.keyPackage(package)), .add(forgery.keyPackage(package)),
+                ]))
+        case .removedIsMember:
+            try forgery.deliver(forgery.commit([.remove(LeafIndex(rawValue: 9))]))
+        case .duplicatePreSharedKey:
+            try forgery.deliver(
+                forgery.commit([forgery.preSharedKey(), forgery.preSharedKey()]))
+        case .preSharedKeyNonce:
+            try forgery.deliver(forgery.commit([forgery.preSharedKey(nonceCount: 31)]))
+        case .preSharedKeyUsage:
+            try forgery.deliver(
+                forgery.commit([
+                    forgery.preSharedKey(
+                        .resumption(usage: .branch, groupID: [1], epoch: 1))
+                ]))
+        case .oneGroupContextExtensions:
+            try forgery.deliver(
+                forgery.commit([.groupContextExtensions([]), .groupContextExtensions([])]))
+        case .reInitAlone, .reInitVersion:
+            let reInit = Proposal.reInit(
+                ReInit(
+                    groupID: [1],
+                    version: ProtocolVersion(rawValue: rule == .reInitVersion ? 0 : 1),
+                    cipherSuite: .x25519AES128, extensions: []))
+            try forgery.deliver(
+                forgery.commit(
+                    rule == .reInitVersion ? [reInit] : [reInit, forgery.preSharedKey()]))
+        case .externalInitInside:
+            try forgery.deliver(forgery.commit([.externalInit(kemOutput: [])]))
+        case .proposalTypeSupport:
+            try unsupportedSelfRemove()
+        case .externalCommitShape:
+            try forgery.deliver(forgery.externalCommit([]))
+        case .externalCommitProposals:
+            try forgery.deliver(
+                forgery.externalCommit([
+                    .proposal(.externalInit(kemOutput: [])),
+                    .proposal(.add(forgery.keyPackage())),
+                ]))
+
+        // Trees
+        case .treeShape:
+            var writer = TLSWriter()
+            writer.write(vector: [0])
+            _ = try RatchetTree(decoding: writer.bytes, algorithms: forgery.algorithms)
+        case .parentHash:
+            var tree = forgery.tree
+            tree.set(tree.width.root, to: .parent(ParentNode(encryptionKey: [1], parentHash: [])))
+            try tree.verifyParentHashes()
+        case .unmergedLeaves:
+            var tree = forgery.tree
+            tree.set(
+                NodeIndex(1),
+                to: .parent(
+                    ParentNode(
+                        encryptionKey: [UInt8](repeating: 1, count: 32), parentHash: [],
+                        unmergedLeaves: [LeafIndex(rawValue: 3)])))
+            try tree.verifyStructure()
+        case .uniqueParentKey:
+            var tree = forgery.tree
+            let key = try #require(tree[forgery.own]?.encryptionKey)
+            tree.set(NodeIndex(1), to: .parent(ParentNode(encryptionKey: key, parentHash: [])))
+            try tree.verifyStructure()
+
+        // Joining
+        case .treeHash, .groupInfoSignature, .welcomeLeaf, .welcomeSuite, .welcomePreSharedKeys,
+            .continuesGroup:
+            try join(breaking: rule)
+        }
+    }
+
+    /// A SelfRemove in a group in which one member does not know that kind.
+    private func unsupportedSelfRemove() throws {
+        let clients = [try Client("a"), try Client("b")]
+        let old = LeafConfiguration(
+            credential: .basic(identity: [1]), supportedProposals: [])
+        let oldKey = try SigningKey()
+        var groups = try Fixture.group(of: clients)
+        var content = CommitContent()
+        content.adds = [
+            try KeyPackageBundle(
+                suite: groups[0].suite, leaf: old, signingKey: oldKey,
+                lifetime: Fixture.lifetime
+            ).keyPackage
+        ]
+        let commit = try groups[0].commit(
+            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        try groups[0].merge(commit, at: Fixture.now)
+        try groups[1].follow(commit.message)
+        // The one who leaves does not ask its own library, but the others' do.
+        let authenticated = try groups[0].signed(
+            .proposal(.selfRemove), authenticatedData: [], signingKey: clients[0].signingKey,
+            format: .privateMessage)
+        let message = try groups[0].send(authenticated)
+        _ = try groups[1].process(message.bytes, validator: Anyone(), at: Fixture.now)
+        _ = try groups[1].commit(
+            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+    }
+
+    /// A Welcome by a committer who knows no rules.
+    private func join(breaking rule: ValidationRule) throws {
+        let clients = [try Client("a"), try Client("b")]
+        let group = try Fixture.group(of: [clients[0]])[0]
+        let algorithms = group.algorithms
+        let bundle = try clients[1].bundle(group.suite)
+        var tree = group.current.tree
+        let leaf =
+            rule == .welcomeLeaf
+            ? try clients[1].bundle(group.suite).keyPackage.leafNode
+            : bundle.keyPackage.leafNode
+        _ = try tree.add(leaf)
+        var context = group.current.context
+        context.epoch = rule == .continuesGroup ? 2 : 1
+        context.treeHash = rule == .treeHash ? [1, 2] : tree.treeHash()
+        if rule == .welcomeSuite { context.cipherSuite = .x25519AES128 }
+        let joiner = JoinerSecret(.random(count: 32))
+        var ids: [PreSharedKeyID] = []
+        let tie = PreSharedKeyID(
+            source: .resumption(usage: .branch, groupID: group.groupID, epoch: group.epoch),
+            nonce: Random.bytes(32))
+        if rule == .continuesGroup { ids = [tie] }
+        if rule == .welcomePreSharedKeys {
+            ids = [
+                tie, PreSharedKeyID(source: tie.source, nonce: Random.bytes(32)),
+            ]
+        }
+        let joined = JoinedSecrets(
+            joinerSecret: joiner,
+            preSharedKeys: try group.withOwnResumptionSecrets(PreSharedKeys())
+                .combined(ids, algorithms: algorithms),
+            algorithms: algorithms)
+        let state = try EpochState(
+            context: context,
+            epochSecret: joined.epochSecret(context: context.encoded(), algorithms: algorithms),
+            tree: tree, privateKeys: group.current.privateKeys, ownLeaf: group.ownLeafIndex,
+            confirmationTag: nil)
+        let signer = rule == .groupInfoSignature ? clients[1] : clients[0]
+        let info = try state.groupInfo(
+            includesTree: true, includesExternalKey: false, paddingBucket: 0,
+            signingKey: signer.signingKey)
+        let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
+        let encryptedInfo = try algorithms.seal(
+            info.encoded(), key: key, nonce: nonce, authenticating: [])
+        let secrets = GroupSecrets(joinerSecret: joiner, pathSecret: nil, preSharedKeys: ids)
+        let welcome = Welcome(
+            cipherSuite: group.suite,
+            secrets: [
+                EncryptedGroupSecrets(
+                    newMember: bundle.reference,
+                    encryptedGroupSecrets: try algorithms.encryptWithLabel(
+                        secrets.encoded(), to: bundle.keyPackage.initKey, "Welcome",
+                        context: encryptedInfo))
+            ], encryptedGroupInfo: encryptedInfo)
+        _ = try Group.join(
+            welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle, continuing: group,
+            validator: Anyone(), at: Fixture.now)
+    }
+}
