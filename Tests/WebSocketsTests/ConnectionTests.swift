@@ -33,22 +33,32 @@ import WebSockets
 
     @Test func `whose peer has fallen silent are found by pings`() async throws {
         let server = try TestServer {
-            $0.limits.pingInterval = .milliseconds(300)
-            $0.limits.pongTimeout = .milliseconds(900)
+            $0.limits.pingInterval = .milliseconds(200)
+            $0.limits.pongTimeout = .milliseconds(200)
         }
         let peer = try RawPeer(port: server.port)
         _ = peer.upgrade()
-        let id = try await server.opened()
-        // A peer that answers pings stays.
-        let client = TestClient(try server.url, on: server.loop)
-        try await client.opened()
         _ = try await server.opened()
-        let (lost, event) = try await server.events.next()
-        #expect(lost == id)
-        guard case .closed(let close) = event else { throw Unexpected(event) }
-        #expect(close.cause == .unresponsive)
-        try await Task.sleep(for: .milliseconds(500))
-        try client.send([1])
+        #expect(try await server.closed().cause == .unresponsive)
+        #expect(peer.readExactly(2) == [0x89, 8])
+        await server.loop.shutdownAndWait()
+    }
+
+    @Test func `whose peer answers pings stay`() async throws {
+        let server = try TestServer {
+            $0.limits.pingInterval = .milliseconds(100)
+            $0.limits.pongTimeout = .seconds(20)
+        }
+        let peer = try RawPeer(port: server.port)
+        _ = peer.upgrade()
+        _ = try await server.opened()
+        // There is a second ping only if the first was found answered.
+        for _ in 0..<3 {
+            let ping = peer.readExactly(10)
+            #expect(ping.prefix(2) == [0x89, 8])
+            peer.frame(10, Array(ping.dropFirst(2)))
+        }
+        peer.frame(2, [1])
         #expect(try await server.message() == [1])
         await server.loop.shutdownAndWait()
     }

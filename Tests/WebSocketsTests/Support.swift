@@ -83,7 +83,7 @@ final class TestServer: Sendable {
 }
 
 private final class ServerBox: @unchecked Sendable {
-    var server: WebSocketServer?
+    weak var server: WebSocketServer?
 }
 
 struct Unexpected: Error, CustomStringConvertible {
