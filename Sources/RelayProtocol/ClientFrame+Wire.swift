@@ -69,6 +69,22 @@ extension ClientFrame {
 }
 
 extension Request {
+    /// Reads a request that a device has stored.
+    ///
+    /// - Throws: `.notAFrame` or `.invalidField`.
+    public init(decoding bytes: [UInt8]) throws(RelayProtocolError) {
+        let wire: Curtain_Relay_V1_Request
+        do {
+            wire = try Curtain_Relay_V1_Request(serializedBytes: bytes)
+        } catch {
+            throw .notAFrame
+        }
+        try self.init(wire)
+    }
+
+    /// The request alone, for the device to store before it is sent.
+    public func encoded() -> [UInt8] { (try? wire.serializedBytes()) ?? [] }
+
     fileprivate init(_ wire: Curtain_Relay_V1_Request) throws(RelayProtocolError) {
         guard let mailbox = MailboxID(wire.mailbox) else { throw .invalidField("request.mailbox") }
         self.mailbox = mailbox

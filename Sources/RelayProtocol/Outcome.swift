@@ -101,12 +101,17 @@ public struct Opened: Equatable, Sendable {
     public var shelf: ShelfState?
     /// The highest request id answered so far.
     public var lastRequest: RequestID
+    /// How many deliveries are stored for it.
+    public var waiting: UInt32
 
     /// Makes an answer.
-    public init(lastCounter: UInt64, shelf: ShelfState? = nil, lastRequest: RequestID) {
+    public init(
+        lastCounter: UInt64, shelf: ShelfState? = nil, lastRequest: RequestID, waiting: UInt32 = 0
+    ) {
         self.lastCounter = lastCounter
         self.shelf = shelf
         self.lastRequest = lastRequest
+        self.waiting = waiting
     }
 }
 

@@ -125,7 +125,7 @@ extension Outcome {
                 Opened(
                     lastCounter: wire.lastCounter,
                     shelf: wire.hasShelf ? ShelfState(wire.shelf) : nil,
-                    lastRequest: RequestID(rawValue: wire.lastRequest)))
+                    lastRequest: RequestID(rawValue: wire.lastRequest), waiting: wire.waiting))
         case .done?: self = .done
         case .tickets(let wire)?: self = .tickets(wire.tickets.map { [UInt8]($0) })
         case .shelf(let wire)?: self = .shelf(ShelfState(wire))
@@ -160,6 +160,7 @@ extension Outcome {
             wire.lastCounter = opened.lastCounter
             if let shelf = opened.shelf { wire.shelf = shelf.wire }
             wire.lastRequest = opened.lastRequest.rawValue
+            wire.waiting = opened.waiting
             return .opened(wire)
         case .done: return .done(Curtain_Relay_V1_Done())
         case .tickets(let tickets):

@@ -69,7 +69,7 @@ private func relayFrame() throws -> RelayFrame {
         .opened(
             Opened(
                 lastCounter: 3, shelf: ShelfState(packages: 1, lastResortClaims: 2),
-                lastRequest: RequestID(rawValue: 4))),
+                lastRequest: RequestID(rawValue: 4), waiting: 5)),
         .opened(Opened(lastCounter: 0, lastRequest: .opening)),
         .done, .tickets([[1], [2]]), .shelf(ShelfState(packages: 0, lastResortClaims: 0)),
         .keyPackage(sealed: [1, 2], lastResort: true),
@@ -106,6 +106,12 @@ struct FrameTests {
     @Test func `a client frame survives the wire`() throws {
         let frame = try clientFrame()
         #expect(try ClientFrame(decoding: frame.encoded()) == frame)
+    }
+
+    @Test func `a request can be stored by itself`() throws {
+        for request in try clientFrame().requests {
+            #expect(try Request(decoding: request.encoded()) == request)
+        }
     }
 
     @Test func `a relay frame survives the wire`() throws {

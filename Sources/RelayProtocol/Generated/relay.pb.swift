@@ -904,6 +904,9 @@ nonisolated struct Curtain_Relay_V1_Opened: Sendable {
   /// the highest request id seen from this mailbox
   var lastRequest: UInt64 = 0
 
+  /// deliveries that are stored for it
+  var waiting: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -2408,7 +2411,7 @@ nonisolated extension Curtain_Relay_V1_Reply: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Curtain_Relay_V1_Opened: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Opened"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_counter\0\u{1}shelf\0\u{3}last_request\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_counter\0\u{1}shelf\0\u{3}last_request\0\u{1}waiting\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2419,6 +2422,7 @@ nonisolated extension Curtain_Relay_V1_Opened: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.lastCounter) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._shelf) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.lastRequest) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
       default: break
       }
     }
@@ -2438,6 +2442,9 @@ nonisolated extension Curtain_Relay_V1_Opened: SwiftProtobuf.Message, SwiftProto
     if self.lastRequest != 0 {
       try visitor.visitSingularUInt64Field(value: self.lastRequest, fieldNumber: 3)
     }
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2445,6 +2452,7 @@ nonisolated extension Curtain_Relay_V1_Opened: SwiftProtobuf.Message, SwiftProto
     if lhs.lastCounter != rhs.lastCounter {return false}
     if lhs._shelf != rhs._shelf {return false}
     if lhs.lastRequest != rhs.lastRequest {return false}
+    if lhs.waiting != rhs.waiting {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
