@@ -1,0 +1,118 @@
+import RelayProtocol
+
+/// A connection as the relay's decisions see it.
+final class Connection {
+    /// How far the handshake is.
+    enum Phase {
+        /// The device hasn't said hello.
+        case greeting
+        /// The challenge is out; mailboxes can be opened with this proof.
+        case challenged(OpeningProof)
+        /// The end has been decided; what still comes is ignored.
+        case ending
+    }
+
+    let id: ConnectionID
+    let since: UInt64
+    var phase = Phase.greeting
+    var mailboxes: [MailboxID: LiveMailbox] = [:]
+    var failedOpenings = 0
+    /// Whether it ever opened a mailbox.
+    var hasOpened = false
+    /// Octets on their way without acknowledgement.
+    var inFlightByteCount = 0
+    /// Mailboxes with more to hand out, waiting for room on this connection.
+    var starved: [LiveMailbox] = []
+
+    /// What this batch sends.
+    var frame = RelayFrame()
+    var closing: ConnectionOutput.Closing?
+    var hasOutput = false
+
+    init(id: ConnectionID, since: UInt64) {
+        self.id = id
+        self.since = since
+    }
+}
+
+/// A mailbox held in memory: its record, and what concerns the connection that has it open.
+final class LiveMailbox {
+    /// Something handed out and not acknowledged yet.
+    struct InFlight {
+        var group: LiveGroup?
+        var member: MemberSet
+        var byteCount: Int
+        /// Nobody else waits for the message.
+        var isLast: Bool
+    }
+
+    let number: MailboxNumber
+    var record: MailboxRecord
+    var isDirty = false
+    var isErased = false
+
+    // While open:
+    var connection: Connection?
+    var inFlight: [MessageNumber: InFlight] = [:]
+    var inFlightByteCount = 0
+    /// The highest message handed out on this connection.
+    var cursor = MessageNumber(rawValue: 0)
+    /// Whether messages above the cursor may be stored that weren't handed out.
+    var isBehind = false
+    /// Whether it is listed for a look into the store at the end of the batch.
+    var wantsRefill = false
+
+    // Order of requests:
+    /// The lowest id that got a refusal for the time being, and that refusal.
+    var blocked: (id: RequestID, refusal: Refusal)?
+    var requestBucket: TokenBucket
+    var claimBucket: TokenBucket
+    var shelfBucket: TokenBucket
+
+    /// What waits, acknowledged by nobody; `nil` until it was asked for.
+    var backlog: (count: Int, byteCount: Int)?
+
+    init(number: MailboxNumber, record: MailboxRecord, limits: RelayLimits) {
+        self.number = number
+        self.record = record
+        requestBucket = TokenBucket(burst: limits.requestBurst)
+        claimBucket = TokenBucket(burst: limits.claimsPerHour)
+        shelfBucket = TokenBucket(burst: limits.shelfClaimsPerHour)
+    }
+
+    /// Forgets what concerned a connection; whatever wasn't acknowledged comes again.
+    func detach() {
+        connection?.inFlightByteCount -= inFlightByteCount
+        connection = nil
+        inFlight = [:]
+        inFlightByteCount = 0
+        cursor = MessageNumber(rawValue: 0)
+        isBehind = false
+        blocked = nil
+    }
+}
+
+/// A group held in memory, with its members' mailboxes beside the record's members.
+final class LiveGroup {
+    let number: GroupNumber
+    var record: GroupRecord
+    var mailboxes: [LiveMailbox?]
+    var isDirty = false
+    var isErased = false
+
+    init(number: GroupNumber, record: GroupRecord, mailboxes: [LiveMailbox?]) {
+        self.number = number
+        self.record = record
+        self.mailboxes = mailboxes
+    }
+
+    /// The place of a mailbox among the members.
+    func position(of mailbox: LiveMailbox) -> Int? {
+        mailboxes.firstIndex { $0 === mailbox }
+    }
+}
+
+extension MemberSet {
+    /// The set with one member in it.
+    init(member position: Int) { self = 1 << MemberSet(position) }
+}

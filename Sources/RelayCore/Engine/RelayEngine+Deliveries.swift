@@ -1,0 +1,233 @@
+import RelayProtocol
+
+/// Handing out and taking acknowledgements.
+extension RelayEngine {
+    /// Stores one ciphertext for several members and hands it out to those that are there.
+    func fanOut(
+        _ kind: DeliveryKind, _ content: [UInt8], in group: LiveGroup, to members: MemberSet
+    ) throws(StoreError) {
+        guard members != 0 else { return }
+        let number = try nextMessageNumber()
+        try store.addMessage(
+            StoredMessage(number: number, kind: kind, waiting: members, content: content),
+            in: group.number)
+        for case let (index, mailbox?) in group.mailboxes.enumerated() {
+            let member = MemberSet(member: index)
+            guard members & member != 0 else { continue }
+            if let backlog = mailbox.backlog {
+                mailbox.backlog = (backlog.count + 1, backlog.byteCount + content.count)
+            }
+            guard let connection = mailbox.connection else { continue }
+            guard !mailbox.isBehind, hasRoom(mailbox, connection, content.count) else {
+                mailbox.isBehind = true
+                continue
+            }
+            hand(
+                StoredMessage(number: number, kind: kind, waiting: members, content: content),
+                of: group, member, to: mailbox, on: connection)
+        }
+    }
+
+    private func hasRoom(
+        _ mailbox: LiveMailbox, _ connection: Connection, _ byteCount: Int
+    ) -> Bool {
+        // One is always on its way, however large.
+        guard !mailbox.inFlight.isEmpty else { return true }
+        return mailbox.inFlight.count < limits.windowMessages
+            && mailbox.inFlightByteCount + byteCount <= limits.windowByteCount
+            && connection.inFlightByteCount + byteCount <= limits.connectionByteCount
+    }
+
+    private func hand(
+        _ message: StoredMessage, of group: LiveGroup, _ member: MemberSet,
+        to mailbox: LiveMailbox, on connection: Connection
+    ) {
+        let byteCount = message.content.count
+        mailbox.inFlight[message.number] = LiveMailbox.InFlight(
+            group: group, member: member, byteCount: byteCount, isLast: message.waiting == member)
+        mailbox.inFlightByteCount += byteCount
+        connection.inFlightByteCount += byteCount
+        mailbox.cursor = message.number
+        deliveryCount += 1
+        touch(connection)
+        connection.frame.deliveries.append(
+            Delivery(
+                mailbox: mailbox.record.id,
+                id: names.id(of: .message(message.number), for: mailbox.number),
+                kind: message.kind, groupID: group.record.id, content: message.content))
+    }
+
+    // MARK: From the store
+
+    func wantRefill(_ mailbox: LiveMailbox) {
+        guard !mailbox.wantsRefill else { return }
+        mailbox.wantsRefill = true
+        refills.append(mailbox)
+    }
+
+    /// Hands out what is stored above the cursor, oldest first over all groups, while there is
+    /// room.
+    func refill(_ mailbox: LiveMailbox) throws(StoreError) {
+        mailbox.wantsRefill = false
+        guard let connection = mailbox.connection, mailbox.isBehind, !mailbox.isErased else {
+            return
+        }
+        if mailbox.cursor.rawValue == 0 { try handReceipts(of: mailbox, on: connection) }
+        let count = limits.windowMessages - mailbox.inFlight.count
+        let byteCount = min(
+            limits.windowByteCount - mailbox.inFlightByteCount,
+            limits.connectionByteCount - connection.inFlightByteCount)
+        guard mailbox.inFlight.isEmpty || (count > 0 && byteCount > 0) else {
+            return wait(mailbox, on: connection)
+        }
+
+        var candidates: [(StoredMessage, LiveGroup, MemberSet)] = []
+        /// Above this number some group may have more than was read.
+        var horizon = UInt64.max
+        for number in mailbox.record.memberships {
+            guard let group = try group(number), let position = group.position(of: mailbox),
+                group.record.members[position]?.isServed(on: now.day) == true
+            else { continue }
+            let member = MemberSet(member: position)
+            let (found, isComplete) = try store.messages(
+                in: number, waitingFor: member, after: mailbox.cursor, limit: max(count, 1),
+                byteCount: max(byteCount, 1))
+            if !isComplete, let last = found.last {
+                horizon = min(horizon, last.number.rawValue)
+            }
+            candidates += found.map { ($0, group, member) }
+        }
+        candidates.sort { $0.0.number < $1.0.number }
+        mailbox.isBehind = horizon != .max
+        for (message, group, member) in candidates {
+            guard message.number.rawValue <= horizon,
+                hasRoom(mailbox, connection, message.content.count)
+            else {
+                mailbox.isBehind = true
+                break
+            }
+            hand(message, of: group, member, to: mailbox, on: connection)
+        }
+        if mailbox.isBehind { wait(mailbox, on: connection) }
+    }
+
+    /// Comes back to a mailbox once its connection has room again.
+    private func wait(_ mailbox: LiveMailbox, on connection: Connection) {
+        guard mailbox.inFlight.isEmpty else { return }  // Its own acknowledgements will do.
+        connection.starved.append(mailbox)
+    }
+
+    private func handReceipts(
+        of mailbox: LiveMailbox, on connection: Connection
+    ) throws(StoreError) {
+        for receipt in try store.receipts(for: mailbox.record.id) {
+            hand(receipt.content, numbered: receipt.number, to: mailbox, on: connection)
+        }
+    }
+
+    /// Hands out a receipt beside the order of messages.
+    func hand(
+        _ receipt: [UInt8], numbered number: UInt64, to mailbox: LiveMailbox,
+        on connection: Connection
+    ) {
+        deliveryCount += 1
+        touch(connection)
+        connection.frame.deliveries.append(
+            Delivery(
+                mailbox: mailbox.record.id,
+                id: names.id(of: .receipt(number), for: mailbox.number), kind: .receipt,
+                groupID: nil, content: receipt))
+    }
+
+    // MARK: Acknowledgements
+
+    func acknowledge(
+        _ acknowledgement: Acknowledgement, on connection: Connection
+    ) throws(StoreError) {
+        guard let mailbox = connection.mailboxes[acknowledgement.mailbox] else { return }
+        for id in acknowledgement.deliveries {
+            switch names.item(of: id, for: mailbox.number) {
+            case .message(let number)?: try acknowledge(number, by: mailbox)
+            case .receipt(let number)?:
+                try store.removeReceipt(number, of: mailbox.record.id)
+            case nil: break
+            }
+        }
+        if mailbox.isBehind, mailbox.inFlight.count <= limits.windowMessages / 2 {
+            wantRefill(mailbox)
+        }
+        if connection.inFlightByteCount <= limits.connectionByteCount / 2 {
+            for starved in connection.starved where starved.connection === connection {
+                wantRefill(starved)
+            }
+            connection.starved.removeAll()
+        }
+    }
+
+    private func acknowledge(
+        _ number: MessageNumber, by mailbox: LiveMailbox
+    ) throws(StoreError) {
+        let group: LiveGroup?
+        let byteCount: Int
+        if let item = mailbox.inFlight.removeValue(forKey: number) {
+            mailbox.inFlightByteCount -= item.byteCount
+            mailbox.connection?.inFlightByteCount -= item.byteCount
+            guard item.group?.isErased != true else { return }
+            try store.acknowledge(number, by: item.member, isLast: item.isLast)
+            group = item.group
+            byteCount = item.byteCount
+        } else {
+            // Handed out on an earlier connection, and stored by the device since.
+            guard let (place, waiting, size) = try store.message(number),
+                let found = try self.group(place), let position = found.position(of: mailbox)
+            else { return }
+            let member = MemberSet(member: position)
+            guard waiting & member != 0 else { return }
+            try store.acknowledge(number, by: member, isLast: waiting == member)
+            group = found
+            byteCount = size
+        }
+        counters.acknowledged += 1
+        if let backlog = mailbox.backlog {
+            mailbox.backlog = (max(0, backlog.count - 1), max(0, backlog.byteCount - byteCount))
+        }
+        if let group, let position = group.position(of: mailbox),
+            group.record.members[position]?.state == .removed
+        {
+            try dropIfServed(position, of: group)
+        }
+    }
+
+    /// Ends the membership of a removed member that has everything it was to get.
+    private func dropIfServed(_ position: Int, of group: LiveGroup) throws(StoreError) {
+        let member = MemberSet(member: position)
+        guard try store.backlog(in: group.number, of: member).count == 0 else { return }
+        if let mailbox = group.mailboxes[position] {
+            mailbox.record.memberships.removeAll { $0 == group.number }
+            markDirty(mailbox)
+        }
+        group.record.members[position] = nil
+        group.mailboxes[position] = nil
+        markDirty(group)
+    }
+
+    // MARK: Backlog
+
+    func backlog(of mailbox: LiveMailbox) throws(StoreError) -> (count: Int, byteCount: Int) {
+        if let backlog = mailbox.backlog { return backlog }
+        var sum = (count: 0, byteCount: 0)
+        for number in mailbox.record.memberships {
+            guard let group = try group(number), let position = group.position(of: mailbox) else {
+                continue
+            }
+            let part = try store.backlog(in: number, of: MemberSet(member: position))
+            sum = (sum.count + part.count, sum.byteCount + part.byteCount)
+        }
+        mailbox.backlog = sum
+        return sum
+    }
+
+    func waitingCount(of mailbox: LiveMailbox) throws(StoreError) -> Int {
+        try backlog(of: mailbox).count + store.receipts(for: mailbox.record.id).count
+    }
+}

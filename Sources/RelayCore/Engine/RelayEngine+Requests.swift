@@ -1,0 +1,129 @@
+import RelayProtocol
+
+/// Taking requests: who may ask, in which order, and once.
+extension RelayEngine {
+    func answer(
+        _ request: Request, on connection: Connection, _ proof: OpeningProof
+    ) throws(StoreError) {
+        if case .open(let opening) = request.operation {
+            let outcome =
+                request.id == .opening
+                ? try open(request.mailbox, opening, on: connection, proof)
+                : .refused(.malformed, retryAfterSeconds: 0)
+            reply(connection, to: request, outcome)
+            if connection.failedOpenings > limits.failedOpenings {
+                end(connection, .unproven, "too many openings failed")
+            }
+            return
+        }
+        guard let mailbox = connection.mailboxes[request.mailbox] else {
+            return reply(connection, to: request, .refused(.notAllowed, retryAfterSeconds: 0))
+        }
+        reply(connection, to: request, try answer(request, of: mailbox))
+    }
+
+    private func answer(
+        _ request: Request, of mailbox: LiveMailbox
+    ) throws(StoreError) -> Outcome {
+        guard request.id > request.confirmed else {
+            return .refused(.malformed, retryAfterSeconds: 0)
+        }
+        if request.confirmed > mailbox.record.requests.confirmed {
+            markDirty(mailbox)
+            if mailbox.record.requests.confirm(through: request.confirmed) {
+                try store.removeAnswers(mailbox.number, through: request.confirmed)
+            }
+        }
+        switch mailbox.record.requests.standing(of: request.id) {
+        case .forgotten: return .refused(.forgotten, retryAfterSeconds: 0)
+        case .beyond: return .refused(.limit, retryAfterSeconds: 0)
+        case .answered(let answer): return try repeated(answer, request.id, mailbox)
+        case .free: break
+        }
+        if let blocked = mailbox.blocked {
+            if blocked.id <= mailbox.record.requests.confirmed || request.id == blocked.id {
+                mailbox.blocked = nil
+            } else if request.id > blocked.id {
+                return .refused(blocked.refusal, retryAfterSeconds: 1)
+            }
+        }
+        let outcome: Outcome
+        let wait = mailbox.requestBucket.take(
+            perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
+            at: now.monotonicMilliseconds)
+        if let wait {
+            outcome = .refused(.rate, retryAfterSeconds: wait)
+        } else if refusesGrowth, request.operation.grows {
+            outcome = .refused(.storage, retryAfterSeconds: 60)
+        } else {
+            outcome = try carryOut(request.operation, of: mailbox)
+        }
+        try remember(outcome, of: request.id, mailbox)
+        return outcome
+    }
+
+    private func repeated(
+        _ answer: RequestWindow.Answer, _ id: RequestID, _ mailbox: LiveMailbox
+    ) throws(StoreError) -> Outcome {
+        switch answer {
+        case .done: return .done
+        case .shelf: return .shelf(try shelfState(of: mailbox))
+        case .refused(let refusal): return .refused(refusal, retryAfterSeconds: 0)
+        case .stored:
+            guard let content = try store.answer(mailbox.number, id),
+                let outcome = try? Outcome(decoding: content)
+            else { throw .corrupt("an answer is missing") }
+            return outcome
+        }
+    }
+
+    /// Notes an answer, so that the same request gets it again.
+    private func remember(
+        _ outcome: Outcome, of id: RequestID, _ mailbox: LiveMailbox
+    ) throws(StoreError) {
+        guard !mailbox.isErased else { return }
+        switch outcome {
+        case .refused(let refusal, let seconds) where seconds > 0:
+            mailbox.blocked = (id, refusal)
+            return
+        case .groupState, .opened, .refusedCounter:
+            return  // Read again when asked again.
+        case .done: mailbox.record.requests.record(.done, for: id)
+        case .shelf: mailbox.record.requests.record(.shelf, for: id)
+        case .refused(let refusal, _): mailbox.record.requests.record(.refused(refusal), for: id)
+        case .tickets, .keyPackage, .committed, .staleEpoch, .erased:
+            mailbox.record.requests.record(.stored, for: id)
+            try store.addAnswer(mailbox.number, id, outcome.encoded())
+        }
+        markDirty(mailbox)
+    }
+
+    private func carryOut(
+        _ operation: RelayProtocol.Operation, of mailbox: LiveMailbox
+    ) throws(StoreError) -> Outcome {
+        switch operation {
+        case .send(let message): return try send(message, from: mailbox)
+        case .commit(let commit): return try self.commit(commit, from: mailbox)
+        case .createGroup(let creation): return try createGroup(creation, by: mailbox)
+        case .close(let message): return try close(message, by: mailbox)
+        case .confirm(let group): return try confirm(group, by: mailbox)
+        case .inspectGroup(let group): return try inspect(group, by: mailbox)
+        case .drawTickets(let count): return try drawTickets(count, for: mailbox)
+        case .stockShelf(let stock): return try stockShelf(stock, of: mailbox)
+        case .claimKeyPackage(let shelf): return try claim(from: shelf, for: mailbox)
+        case .retire: return try retire(mailbox)
+        case .unusable(let refusal): return .refused(refusal, retryAfterSeconds: 0)
+        case .open: return .refused(.malformed, retryAfterSeconds: 0)
+        }
+    }
+}
+
+extension RelayProtocol.Operation {
+    /// Whether the store has to grow for it.
+    var grows: Bool {
+        switch self {
+        case .createGroup, .commit, .send, .stockShelf, .drawTickets, .claimKeyPackage: true
+        case .open, .close, .confirm, .inspectGroup, .retire, .unusable: false
+        }
+    }
+}

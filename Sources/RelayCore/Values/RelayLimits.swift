@@ -1,0 +1,46 @@
+public import RelayProtocol
+
+/// What the operator allows. Over each of these the answer is a refusal, never silence.
+public struct RelayLimits: Equatable, Sendable {
+    /// What the challenge tells.
+    public var published = PublishedLimits()
+    /// Messages waiting for one mailbox; commits and closings always have room.
+    public var mailboxMessages = 10_000
+    /// Octets waiting for one mailbox; commits and closings always have room.
+    public var mailboxByteCount = 64 << 20
+    /// Deliveries on their way to one mailbox without acknowledgement.
+    public var windowMessages = 128
+    /// Their octets.
+    public var windowByteCount = 4 << 20
+    /// Octets on their way to one connection without acknowledgement.
+    public var connectionByteCount = 8 << 20
+    /// Mailboxes open on one connection.
+    public var connectionMailboxes = 1_024
+    /// Failed openings after which a connection is closed.
+    public var failedOpenings = 32
+    /// Requests per second of one mailbox, on average.
+    public var requestsPerSecond = 2_000.0
+    /// Requests of one mailbox at once.
+    public var requestBurst = 4_000.0
+    /// Claims from one shelf per hour, on average, and at once.
+    public var shelfClaimsPerHour = 120.0
+    /// Claims by one mailbox per hour, on average, and at once.
+    public var claimsPerHour = 12.0
+    /// Mailboxes in all.
+    public var mailboxes = 2_000_000
+    /// Groups in all.
+    public var groups = 500_000
+    /// Octets of one sealed KeyPackage.
+    public var packageByteCount = 32 << 10
+    /// Uses of one join permit.
+    public var permitUses: UInt32 = 16
+    /// Days from making a group to its deadline.
+    public var groupDays: UInt32 = 400
+    /// Days for which a ticket is good.
+    public var ticketDays: UInt32 = 60
+    /// Seconds that a connection may take to open its first mailbox.
+    public var secondsToOpen: UInt64 = 30
+
+    /// The defaults.
+    public init() {}
+}
