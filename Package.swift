@@ -49,7 +49,8 @@ let package = Package(
         .target(
             name: "Relay",
             dependencies: [
-                "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", grdb, logging,
+                "RelayCore", "RelayProtocol", "TLSSyntax", "WebSockets", "Cryptography", grdb,
+                logging, x509, asn1, crypto,
             ]),
         .target(name: "Vault", dependencies: ["Cryptography", grdb]),
         .target(
@@ -71,7 +72,10 @@ let package = Package(
                 arguments,
             ]),
         .executableTarget(
-            name: "curtain-relay", dependencies: ["Relay", "Terminal", arguments, logging]),
+            name: "curtain-relay",
+            dependencies: [
+                "Relay", "RelayCore", "WebSockets", "Cryptography", "Terminal", arguments, logging,
+            ]),
         .executableTarget(
             name: "curtain-clinic",
             dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),

@@ -1,0 +1,139 @@
+public import Cryptography
+private import Foundation
+
+/// The folder that holds everything a relay keeps: keys, database, lock.
+public struct DataFolder: Sendable {
+    /// Where it is.
+    public let path: String
+
+    /// The relay's database.
+    public var databasePath: String { path + "/relay.sqlite" }
+    private var keysPath: String { path + "/keys" }
+    private var lockPath: String { path + "/lock" }
+
+    /// Takes a folder, and makes it if it isn't there. Nobody else may look inside.
+    ///
+    /// - Throws: `.dataFolder`.
+    public init(path: String) throws(RelayError) {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+        } catch {
+            throw RelayError.dataFolder("the data folder can't be made or is another user's")
+        }
+    }
+
+    /// The relay's long-lived secrets.
+    public struct Keys: Sendable {
+        /// Signs challenges and receipts.
+        public let identity: SigningKey
+        /// Authenticates tickets.
+        public let ticketKey: SecretBytes
+    }
+
+    /// Reads the keys, and makes them on first use.
+    ///
+    /// - Throws: `.damagedKeys`, `.dataFolder`, `.inUse`.
+    public func keys() throws(RelayError) -> Keys {
+        if let keys = try readKeys() { return keys }
+        let lock = try lock()
+        defer { lock.release() }
+        return try makeKeys()
+    }
+
+    /// The same, for whoever holds the lock.
+    func keys(holding lock: FolderLock) throws(RelayError) -> Keys {
+        if let keys = try readKeys() { return keys }
+        return try makeKeys()
+    }
+
+    private func readKeys() throws(RelayError) -> Keys? {
+        guard FileManager.default.fileExists(atPath: keysPath) else { return nil }
+        guard let content = FileManager.default.contents(atPath: keysPath) else {
+            throw .dataFolder("the file of keys can't be read")
+        }
+        guard content.count == Self.magic.count + 64, content.starts(with: Self.magic) else {
+            throw .damagedKeys
+        }
+        let secret = SecretBytes(content)
+        guard let identity = try? SigningKey(seed: secret.slice(4..<36)) else {
+            throw .damagedKeys
+        }
+        return Keys(identity: identity, ticketKey: secret.slice(36..<68))
+    }
+
+    private func makeKeys() throws(RelayError) -> Keys {
+        let seed = SecretBytes.random(count: 32)
+        let ticketKey = SecretBytes.random(count: 32)
+        guard let identity = try? SigningKey(seed: seed) else {
+            throw .resources("no key could be made")
+        }
+        try writeDurably(
+            Self.magic + seed.exposedCopy() + ticketKey.exposedCopy(), to: keysPath)
+        return Keys(identity: identity, ticketKey: ticketKey)
+    }
+
+    private static let magic: [UInt8] = Array("CRK1".utf8)
+
+    /// Writes a file as a whole, for the owner only, and returns once it is on the disk.
+    private func writeDurably(_ content: [UInt8], to path: String) throws(RelayError) {
+        let temporary = path + ".new"
+        let file = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .dataFolder("a file can't be made") }
+        let written = unsafe content.withUnsafeBytes {
+            unsafe write(file, $0.baseAddress, $0.count)
+        }
+        let isDurable = written == content.count && fsync(file) == 0
+        close(file)
+        guard isDurable, unsafe rename(temporary, path) == 0 else {
+            throw .dataFolder("a file can't be written")
+        }
+        let folder = unsafe open(self.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { throw .dataFolder("the folder can't be read") }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else { throw .dataFolder("the folder can't be written") }
+    }
+
+    /// Keeps other relays away from the folder until the lock is released or the process ends.
+    ///
+    /// - Throws: `.inUse` or `.dataFolder`.
+    func lock() throws(RelayError) -> FolderLock {
+        let file = unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .dataFolder("the lock can't be made") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw .inUse(processID: holder)
+        }
+        let text = Array("\(getpid())\n".utf8)
+        ftruncate(file, 0)
+        _ = unsafe text.withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+        return FolderLock(file: file)
+    }
+
+    /// The process that has the folder, if one has.
+    public var holder: Int32? {
+        let file = unsafe open(lockPath, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
+        guard let content = FileManager.default.contents(atPath: lockPath) else { return nil }
+        return Int32(String(decoding: content, as: UTF8.self).prefix { $0.isNumber })
+    }
+
+    /// Octets free on the folder's file system.
+    public var freeByteCount: UInt64? {
+        var information = statvfs()
+        guard unsafe statvfs(path, &information) == 0 else { return nil }
+        return UInt64(information.f_bavail) * UInt64(information.f_frsize)
+    }
+}
+
+/// A held lock on a data folder.
+struct FolderLock: Sendable {
+    fileprivate let file: Int32
+
+    func release() { close(file) }
+}

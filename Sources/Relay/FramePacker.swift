@@ -1,0 +1,50 @@
+import RelayCore
+import RelayProtocol
+
+/// Turns what a batch sends over one connection into few frames of bounded size.
+enum FramePacker {
+    /// Octets of content after which a new frame begins; a frame has at most this and one delivery.
+    private static let target = 256 << 10
+    /// What a reply or delivery adds besides its content, roughly.
+    private static let overhead = 160
+
+    static func encode(_ frame: RelayFrame) -> [[UInt8]] {
+        let total =
+            frame.deliveries.reduce(0) { $0 + $1.content.count + overhead }
+            + frame.replies.reduce(0) { $0 + size(of: $1) }
+        guard total > target else { return [frame.encoded()] }
+
+        var frames: [[UInt8]] = []
+        var part = RelayFrame(challenge: frame.challenge)
+        var filled = 0
+        func flushIfFull(_ next: Int) {
+            guard filled > 0, filled + next > target else { return }
+            frames.append(part.encoded())
+            part = RelayFrame()
+            filled = 0
+        }
+        for reply in frame.replies {
+            flushIfFull(size(of: reply))
+            part.replies.append(reply)
+            filled += size(of: reply)
+        }
+        for delivery in frame.deliveries {
+            flushIfFull(delivery.content.count + overhead)
+            part.deliveries.append(delivery)
+            filled += delivery.content.count + overhead
+        }
+        part.notices = frame.notices
+        frames.append(part.encoded())
+        return frames
+    }
+
+    private static func size(of reply: Reply) -> Int {
+        switch reply.outcome {
+        case .tickets(let tickets): overhead + tickets.count * 60
+        case .keyPackage(let sealed, _): overhead + sealed.count
+        case .erased(let receipts): overhead + receipts.count * 150
+        case .groupState(let state): overhead + state.members.count * 50
+        default: overhead
+        }
+    }
+}

@@ -1,0 +1,23 @@
+public import RelayCore
+
+/// Why a relay can't start or go on.
+public enum RelayError: Error, Equatable, Sendable {
+    /// The data folder can't be made or read, in words. Fault: the operator or the machine.
+    case dataFolder(String)
+    /// Another process has the data folder; its number, if it can be read.
+    case inUse(processID: Int32?)
+    /// The file of the relay's keys is damaged. Fault: the disk or whoever changed it.
+    case damagedKeys
+    /// The database is of a newer version of this program. Fault: the operator.
+    case newerDatabase
+    /// The database can't be used.
+    case store(StoreError)
+    /// The clinic's root certificate can't be read, or its key isn't Ed25519. Fault: the operator.
+    case clinicRoot(String)
+    /// The address can't be listened on. Fault: the operator.
+    case listen(String)
+    /// Plain WebSocket is for loopback only. Fault: the operator.
+    case needsTLS
+    /// The machine gave no memory, thread or randomness.
+    case resources(String)
+}

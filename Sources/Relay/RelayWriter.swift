@@ -1,0 +1,244 @@
+import Cryptography
+private import Foundation
+private import GRDB
+import Logging
+import RelayCore
+import RelayProtocol
+
+/// What the loop tells the writer.
+enum RelayEvent: Sendable {
+    case opened(RelayCore.ConnectionID)
+    case frame(RelayCore.ConnectionID, ClientFrame)
+    case garbage(RelayCore.ConnectionID)
+    case closed(RelayCore.ConnectionID)
+    case stop
+}
+
+/// What the writer tells the loop, after the batch is durable.
+struct RelayRelease: Sendable {
+    /// Encoded frames, and whether the connection ends.
+    var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
+    /// How many frames of each connection have been dealt with.
+    var handled: [RelayCore.ConnectionID: Int] = [:]
+    /// Every connection is to be closed: what they have open is no longer known.
+    var closesAll = false
+    /// Nothing comes any more.
+    var isLast = false
+}
+
+/// The one thread that writes. It takes all that waits as one batch, commits it with one sync, and
+/// only then lets answers and deliveries go.
+final class RelayWriter: Sendable {
+    private let database: RelayDatabase
+    private let identity: RelayIdentity
+    private let limits: RelayLimits
+    private let clock: SystemClock
+    private let acceptsClock: Bool
+    private let folder: DataFolder
+    private let log: Logger
+    private let health: Lock<RelayHealth>
+    private let release: @Sendable (RelayRelease) -> Void
+    let events = WorkQueue<RelayEvent>()
+
+    /// Octets that must stay free on the disk; below, what would grow is refused.
+    private static let reserve: UInt64 = 64 << 20
+    private static let tickMilliseconds = 1_000
+
+    init(
+        database: RelayDatabase, identity: RelayIdentity, configuration: RelayConfiguration,
+        folder: DataFolder, log: Logger, health: Lock<RelayHealth>,
+        release: @escaping @Sendable (RelayRelease) -> Void
+    ) {
+        self.database = database
+        self.identity = identity
+        limits = configuration.limits
+        clock = SystemClock(secondsAhead: UInt64(configuration.clockAheadDays) * 86_400)
+        acceptsClock = configuration.acceptsClock
+        self.folder = folder
+        self.log = log
+        self.health = health
+        self.release = release
+    }
+
+    /// Works until it is told to stop. Throws when the disk can't be trusted any more.
+    func run() throws(StoreError) {
+        do {
+            try database.queue.writeWithoutTransaction { database in
+                var isRunning = true
+                var isFull = false
+                while isRunning {
+                    isRunning = try serve(SQLiteStore(database), isFull: &isFull)
+                }
+            }
+            // The last connection to close writes the log back and removes it.
+            try database.queue.close()
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    /// Serves with one engine; true if another one has to take over because the disk was full.
+    private func serve(
+        _ store: SQLiteStore, isFull: inout Bool
+    ) throws(StoreError) -> Bool {
+        _ = try store.forgetLog()
+        let start = clock.now
+        let engine = try makeEngine(store, at: start)
+        var schedule = Schedule(from: start)
+        while true {
+            let waiting = events.takeAll(
+                waitingAtMost: schedule.isCatchingUp ? 0 : Self.tickMilliseconds)
+            let now = clock.now
+            if schedule.isTimeForDisk(at: now) { watchDisk(engine, &isFull) }
+            var batch = RelayRelease()
+            do {
+                try write(waiting, store, engine, &schedule, &batch, at: now)
+            } catch {
+                guard error == .full else { throw error }
+                store.rollback()
+                isFull = true
+                log.warning("the disk is full; all devices connect again, nothing accepted is lost")
+                batch.closesAll = true
+                release(batch)
+                return !batch.isLast
+            }
+            report(engine, store, now)
+            if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
+            if batch.isLast { return false }
+        }
+    }
+
+    private func makeEngine(
+        _ store: SQLiteStore, at start: RelayTime
+    ) throws(StoreError) -> RelayEngine {
+        let guarding = ClockGuard(
+            at: start, lastHour: try store.clockMark(), isConfirmed: acceptsClock)
+        if guarding.doubt != nil {
+            log.warning(
+                """
+                erasure by deadline is paused: the clock is over a day past the last run; start \
+                with --accept-clock when it is right
+                """)
+        }
+        do {
+            return try RelayEngine(
+                store: store, identity: identity, limits: limits, clock: guarding)
+        } catch {
+            throw .corrupt("the key of deliveries is damaged")
+        }
+    }
+
+    /// Writes one batch; what it lets go is in `batch` once this returns.
+    private func write(
+        _ events: [RelayEvent], _ store: SQLiteStore, _ engine: RelayEngine,
+        _ schedule: inout Schedule, _ batch: inout RelayRelease, at now: RelayTime
+    ) throws(StoreError) {
+        try store.begin()
+        engine.begin(at: now)
+        try carry(events, into: engine, &batch)
+        try schedule.sweep(engine, at: now)
+        let output = try engine.finish()
+        try store.commit()
+        if output.hasErased { try forget(store) }
+        for connection in output.connections {
+            batch.outputs.append(
+                (
+                    connection.connection, FramePacker.encode(connection.frame),
+                    connection.closing
+                ))
+        }
+    }
+
+    private func carry(
+        _ events: [RelayEvent], into engine: RelayEngine, _ batch: inout RelayRelease
+    ) throws(StoreError) {
+        for event in events {
+            switch event {
+            case .opened(let id): engine.connected(id)
+            case .frame(let id, let frame):
+                batch.handled[id, default: 0] += 1
+                try engine.received(frame, from: id)
+            case .garbage(let id):
+                batch.handled[id, default: 0] += 1
+                engine.receivedGarbage(from: id)
+            case .closed(let id): engine.disconnected(id)
+            case .stop:
+                engine.sayGoodbye()
+                batch.isLast = true
+            }
+        }
+    }
+
+    /// What was erased must be gone from the log too before anyone is told.
+    private func forget(_ store: SQLiteStore) throws(StoreError) {
+        var tries = 0
+        while try !store.forgetLog() {
+            tries += 1
+            if tries % 100 == 0 {
+                log.warning("another process reads the database and delays an erasure")
+            }
+            usleep(20_000)
+        }
+    }
+
+    private func watchDisk(_ engine: RelayEngine, _ isFull: inout Bool) {
+        guard let free = folder.freeByteCount else { return }
+        let wasRefusing = engine.refusesGrowth
+        if free >= Self.reserve { isFull = false }
+        engine.refusesGrowth = isFull || free < Self.reserve
+        if engine.refusesGrowth, !wasRefusing {
+            log.warning("the disk is nearly full; what would grow is refused")
+        }
+    }
+
+    private func report(_ engine: RelayEngine, _ store: SQLiteStore, _ now: RelayTime) {
+        let figures = RelayHealth(
+            lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
+            isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
+            mailboxes: store.mailboxCount, groups: store.groupCount, counters: engine.counters)
+        health.withLock { $0 = figures }
+    }
+
+    /// When what is due.
+    private struct Schedule {
+        private var nextConnections: UInt64
+        private var nextDisk: UInt64
+        private var nextGroups: UInt64
+        private var groupCursor: GroupNumber?
+        private var isSweepingGroups = false
+        private var day: Day?
+
+        init(from start: RelayTime) {
+            nextConnections = start.monotonicMilliseconds
+            nextDisk = start.monotonicMilliseconds
+            nextGroups = start.monotonicMilliseconds
+        }
+
+        /// Whether there is more to do at once.
+        var isCatchingUp: Bool { isSweepingGroups }
+
+        mutating func isTimeForDisk(at now: RelayTime) -> Bool {
+            guard now.monotonicMilliseconds >= nextDisk else { return false }
+            nextDisk = now.monotonicMilliseconds + 1_000
+            return true
+        }
+
+        mutating func sweep(_ engine: RelayEngine, at now: RelayTime) throws(StoreError) {
+            if now.monotonicMilliseconds >= nextConnections {
+                nextConnections = now.monotonicMilliseconds + 5_000
+                engine.sweepConnections()
+            }
+            if now.monotonicMilliseconds >= nextGroups || (day != nil && day != now.day) {
+                nextGroups = now.monotonicMilliseconds + 3_600_000
+                day = now.day
+                isSweepingGroups = true
+                groupCursor = nil
+                try engine.sweepRecords()
+            }
+            if isSweepingGroups {
+                groupCursor = try engine.sweepGroups(from: groupCursor)
+                isSweepingGroups = groupCursor != nil
+            }
+        }
+    }
+}

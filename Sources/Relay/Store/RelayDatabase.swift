@@ -1,0 +1,72 @@
+import Foundation
+import GRDB
+import RelayCore
+
+/// The database file: opened, locked down, brought to this version's schema.
+struct RelayDatabase: Sendable {
+    let queue: DatabaseQueue
+
+    /// Opens or makes the database at `path`, for its owner only.
+    init(path: String) throws(RelayError) {
+        // Write-ahead log and index get the permissions of the file itself.
+        let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .dataFolder("the database can't be made") }
+        close(file)
+        var configuration = Configuration()
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { database in
+            try database.execute(
+                sql: """
+                    PRAGMA synchronous = FULL;
+                    PRAGMA secure_delete = ON;
+                    PRAGMA temp_store = MEMORY;
+                    PRAGMA cell_size_check = ON;
+                    PRAGMA trusted_schema = OFF;
+                    PRAGMA cache_size = -65536;
+                    """)
+        }
+        do {
+            queue = try DatabaseQueue(path: path, configuration: configuration)
+            let migrator = Schema.migrator
+            guard try !queue.read({ try migrator.hasBeenSuperseded($0) }) else {
+                throw RelayError.newerDatabase
+            }
+            try migrator.migrate(queue)
+        } catch let error as RelayError {
+            throw error
+        } catch {
+            throw .store(StoreError(error))
+        }
+    }
+
+    /// What an operator may know of the database.
+    struct Figures: Equatable, Sendable {
+        var mailboxes: Int
+        var groups: Int
+        var messages: Int
+        var messageByteCount: Int
+    }
+
+    /// Counts, in a short read that doesn't hold up the relay.
+    static func figures(path: String) throws(RelayError) -> Figures {
+        var configuration = Configuration()
+        configuration.readonly = true
+        configuration.busyMode = .timeout(5)
+        do {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            return try queue.read { database in
+                func number(_ sql: String) throws -> Int {
+                    try Int.fetchOne(database, sql: sql) ?? 0
+                }
+                return Figures(
+                    mailboxes: try number("SELECT count(*) FROM mailbox_name"),
+                    groups: try number("SELECT count(*) FROM group_name"),
+                    messages: try number("SELECT count(*) FROM message"),
+                    messageByteCount: try number("SELECT coalesce(sum(size), 0) FROM message"))
+            }
+        } catch {
+            throw .store(StoreError(error))
+        }
+    }
+}

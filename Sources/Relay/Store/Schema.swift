@@ -1,0 +1,72 @@
+import GRDB
+
+/// The tables, as migrations that are only ever added to.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 mailboxes, groups, messages") { database in
+            try database.execute(sql: first)
+        }
+        return migrator
+    }
+
+    /// Slots are numbered at random among those that are free, so that neighbours mean nothing. A
+    /// name's hash is under a key of this store. No column holds a time finer than a day.
+    private static let first = """
+        CREATE TABLE setting (
+            name TEXT NOT NULL PRIMARY KEY,
+            value BLOB NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE mailbox_slot (
+            number INTEGER NOT NULL PRIMARY KEY,
+            content BLOB NOT NULL,
+            key BLOB NOT NULL
+        );
+        CREATE TABLE mailbox_name (
+            hash INTEGER NOT NULL PRIMARY KEY,
+            slot INTEGER NOT NULL
+        );
+        CREATE TABLE group_slot (
+            number INTEGER NOT NULL PRIMARY KEY,
+            content BLOB NOT NULL,
+            key BLOB NOT NULL
+        );
+        CREATE TABLE group_name (
+            hash INTEGER NOT NULL PRIMARY KEY,
+            slot INTEGER NOT NULL
+        );
+        CREATE TABLE message (
+            number INTEGER NOT NULL PRIMARY KEY,
+            slot INTEGER NOT NULL,
+            waiting INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            content BLOB NOT NULL
+        );
+        CREATE INDEX message_by_group ON message (slot);
+        CREATE TABLE answer (
+            slot INTEGER NOT NULL,
+            request INTEGER NOT NULL,
+            content BLOB NOT NULL,
+            PRIMARY KEY (slot, request)
+        ) WITHOUT ROWID;
+        CREATE TABLE shelf (
+            number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            slot INTEGER NOT NULL,
+            last_resort INTEGER NOT NULL,
+            content BLOB NOT NULL
+        );
+        CREATE INDEX shelf_by_mailbox ON shelf (slot, last_resort);
+        CREATE TABLE spent (
+            hash BLOB NOT NULL PRIMARY KEY,
+            until INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE receipt (
+            number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+            mailbox BLOB NOT NULL,
+            until INTEGER NOT NULL,
+            content BLOB NOT NULL
+        );
+        CREATE INDEX receipt_by_mailbox ON receipt (mailbox);
+        """
+}

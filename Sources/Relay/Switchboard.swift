@@ -1,0 +1,131 @@
+import Logging
+import RelayCore
+import RelayProtocol
+import WebSockets
+
+/// Between sockets and writer; lives on the loop's thread. Frames are decoded here, so that the
+/// writer's time goes to deciding and writing.
+final class Switchboard: @unchecked Sendable {
+    private let log: Logger
+    /// Set once, before the loop hands in the first event.
+    var writer: RelayWriter?
+    private var server: WebSocketServer?
+    private var loop: EventLoop?
+
+    private struct Traffic {
+        let socket: WebSockets.ConnectionID
+        /// Frames that the writer hasn't dealt with.
+        var waiting = 0
+        var isPaused = false
+    }
+
+    private var traffic: [RelayCore.ConnectionID: Traffic] = [:]
+    private var isStopping = false
+
+    /// Frames of one connection waiting for the writer, above which its socket isn't read.
+    private static let pauseAt = 64
+    private static let resumeAt = 16
+    /// Octets waiting to be sent, above which a connection's requests aren't read.
+    private static let pendingLimit = 4 << 20
+
+    init(log: Logger) { self.log = log }
+
+    func start(_ server: WebSocketServer, _ loop: EventLoop) {
+        self.server = server
+        self.loop = loop
+        for id in Array(early) { handle(id.0, id.1) }
+        early = []
+    }
+
+    /// Events of the moment between listening and `start`.
+    private var early: [(WebSockets.ConnectionID, WebSocketServer.Event)] = []
+
+    func handle(_ id: WebSockets.ConnectionID, _ event: WebSocketServer.Event) {
+        guard server != nil else { return early.append((id, event)) }
+        let number = RelayCore.ConnectionID(rawValue: id.rawValue)
+        switch event {
+        case .opened:
+            traffic[number] = Traffic(socket: id)
+            writer?.events.add(.opened(number))
+        case .message(let bytes):
+            guard traffic[number] != nil, !isStopping else { return }
+            do {
+                let frame = try ClientFrame(decoding: bytes)
+                writer?.events.add(.frame(number, frame))
+            } catch {
+                writer?.events.add(.garbage(number))
+            }
+            traffic[number]?.waiting += 1
+            pauseIfNeeded(number)
+        case .drained: resumeIfPossible(number)
+        case .closed:
+            traffic[number] = nil
+            writer?.events.add(.closed(number))
+        }
+    }
+
+    /// Sends what a durable batch lets go.
+    func release(_ release: RelayRelease) {
+        guard let server else { return }
+        for (number, frames, closing) in release.outputs {
+            guard let id = traffic[number]?.socket else { continue }
+            var isOpen = true
+            for frame in frames where isOpen {
+                switch server.send(frame, to: id) {
+                case .queued: break
+                case .full:
+                    log.info("a device doesn't read; its connection is closed")
+                    server.close(id, code: .policyViolation, reason: "too slow")
+                    isOpen = false
+                case .notOpen: isOpen = false
+                }
+            }
+            if let closing, isOpen { close(id, closing) }
+        }
+        for (number, count) in release.handled {
+            traffic[number]?.waiting -= count
+            pauseIfNeeded(number)
+            resumeIfPossible(number)
+        }
+        if release.closesAll {
+            for state in traffic.values {
+                server.close(state.socket, code: .goingAway, reason: "disk full")
+            }
+        }
+        if release.isLast { end(server) }
+    }
+
+    private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {
+        switch closing {
+        case .violation: server?.close(id, code: .protocolError, reason: "protocol violation")
+        case .unproven: server?.close(id, code: .policyViolation, reason: "no mailbox opened")
+        case .goingAway: server?.close(id, code: .goingAway, reason: "relay stops")
+        }
+    }
+
+    private func end(_ server: WebSocketServer) {
+        guard !isStopping else { return }
+        isStopping = true
+        let loop = loop
+        server.closeAll(code: .goingAway) { loop?.shutdown() }
+    }
+
+    private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {
+        guard let server, let state = traffic[number], !state.isPaused else { return }
+        guard
+            state.waiting >= Self.pauseAt
+                || server.pendingByteCount(of: state.socket) >= Self.pendingLimit
+        else { return }
+        traffic[number]?.isPaused = true
+        server.pauseReading(state.socket)
+    }
+
+    private func resumeIfPossible(_ number: RelayCore.ConnectionID) {
+        guard let server, let state = traffic[number], state.isPaused,
+            state.waiting <= Self.resumeAt,
+            server.pendingByteCount(of: state.socket) < Self.pendingLimit
+        else { return }
+        traffic[number]?.isPaused = false
+        server.resumeReading(state.socket)
+    }
+}

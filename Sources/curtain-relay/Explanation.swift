@@ -1,0 +1,48 @@
+import Relay
+import RelayCore
+import Terminal
+
+extension RelayError {
+    /// In words for the operator.
+    var failure: Failure {
+        switch self {
+        case .dataFolder(let words): Failure(.cannotCreate, words)
+        case .inUse(let process):
+            Failure(
+                .tryAgain,
+                "another relay has the data folder"
+                    + (process.map { " (process \($0))" } ?? ""),
+                advice: "stop it first")
+        case .damagedKeys:
+            Failure(
+                .inputOutput, "the relay's keys are damaged", advice: "restore them from a backup")
+        case .newerDatabase:
+            Failure(
+                .badData, "the database was written by a newer version of curtain-relay",
+                advice: "run that version")
+        case .store(let error): error.failure
+        case .clinicRoot(let words):
+            Failure(.badData, "the clinic's root certificate can't be used: \(words)")
+        case .listen(let words): Failure(.unavailable, "can't listen: \(words)")
+        case .needsTLS:
+            Failure(
+                .usage, "plain ws is for loopback addresses only",
+                advice: "give --tls-cert and --tls-key")
+        case .resources(let words): Failure(.inputOutput, words)
+        }
+    }
+}
+
+extension StoreError {
+    /// In words for the operator.
+    var failure: Failure {
+        switch self {
+        case .full: Failure(.inputOutput, "the disk is full", advice: "make room and start again")
+        case .failed(let words): Failure(.inputOutput, "the database can't be used: \(words)")
+        case .corrupt(let words):
+            Failure(
+                .inputOutput, "the database is damaged: \(words)",
+                advice: "restore it from a backup")
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import ArgumentParser
+import Relay
+import Terminal
+
+@main struct Main {
+    static func main() async {
+        await Program.run(RelayCommand.self) { error in
+            (error as? RelayError)?.failure
+        }
+    }
+}
+
+struct RelayCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "curtain-relay",
+        abstract: "Runs the relay of Curtain: it carries consultations and can read none.",
+        subcommands: [ServeCommand.self, IdentityCommand.self, StatusCommand.self])
+}
+
+struct DataOptions: ParsableArguments {
+    @Option(
+        name: .customLong("data"),
+        help: ArgumentHelp("The folder that holds everything the relay keeps.", valueName: "dir"),
+        completion: .directory)
+    var path: String
+}
