@@ -27,6 +27,10 @@ struct TextTests {
             lines.joined().filter { !$0.isWhitespace } == text.filter { !$0.isWhitespace })
     }
 
+    @Test func `the first line may have less room`() {
+        #expect(TextLayout.wrap("aa bb cc dd ee", width: 8, first: 5) == ["aa bb", "cc dd ee"])
+    }
+
     @Test func `a table fits the width and its last column gives way`() {
         var table = Table(["ID", "STATE", "WITH"])
         table.add(["abcd", "open", "Dr. Ada Lovelace-Byron"])

@@ -3,7 +3,7 @@ public import Cryptography
 private import Foundation
 
 /// `--passphrase-file`, shared by all commands that open or make something sealed.
-public struct PassphraseOptions: ParsableArguments {
+public struct PassphraseOptions: ParsableArguments, Sendable {
     /// The file that holds the passphrase, if it is to come from one.
     @Option(
         name: .customLong("passphrase-file"),

@@ -18,7 +18,7 @@ public final class LineEditor: Sendable {
     }
 
     /// The events, in order; one reader. Plain lines are read only when the reader asks for one, so
-    /// that what follows a command can be read by whoever carries it out, between `paused`.
+    /// that what follows a command can be read by whoever carries it out, between `stop` and `start`.
     public let events: Events
 
     /// Whether there is an editor at all, rather than plain lines.
@@ -48,13 +48,19 @@ public final class LineEditor: Sendable {
     /// Prepares an editor on standard input and output.
     ///
     /// - Parameter commands: what Tab completes.
-    public convenience init(prompt: String = "> ", commands: [String] = []) {
+    /// - Parameter isPlain: reads and prints plain lines even on a terminal.
+    public convenience init(
+        prompt: String = "> ", commands: [String] = [], isPlain: Bool = false
+    ) {
         self.init(
-            prompt: prompt, commands: commands, input: .standardInput, output: .standardOutput)
+            prompt: prompt, commands: commands, isPlain: isPlain, input: .standardInput,
+            output: .standardOutput)
     }
 
-    init(prompt: String, commands: [String], input: Descriptor, output: Descriptor) {
-        let isTerminal = input.isTerminal && output.isTerminal
+    init(
+        prompt: String, commands: [String], isPlain: Bool, input: Descriptor, output: Descriptor
+    ) {
+        let isTerminal = !isPlain && input.isTerminal && output.isTerminal
         isInteractive = isTerminal && ProcessInfo.processInfo.environment["TERM"] != "dumb"
         style = Style(isTerminal: isInteractive)
         self.prompt = prompt
@@ -92,7 +98,7 @@ public final class LineEditor: Sendable {
     }
 
     /// Stops reading, removes the input from the screen and restores the terminal. What was typed
-    /// is there again after `start`.
+    /// is there again after `start`, so that between the two a passphrase or a form can be read.
     public func stop() {
         let wasRunning = state.withLock { state in
             guard state.isRunning else { return false }
@@ -109,13 +115,6 @@ public final class LineEditor: Sendable {
         events.release()
         hasStopped.wait()
         state.withLock { state in _ = close(state.stopRead) }
-    }
-
-    /// Lets `body` have the terminal for itself, for a passphrase or a longer form.
-    public func paused<Result>(_ body: () throws -> Result) rethrows -> Result {
-        stop()
-        defer { start() }
-        return try body()
     }
 
     /// Prints lines above the input.

@@ -61,7 +61,9 @@ public enum Program {
             Diagnostic.report(failure)
             return .ended(failure.status)
         }
-        if error is ExitCode || error is ValidationError || error is CleanExit {
+        // Asking for help arrives as an error of ArgumentParser's that only it can name.
+        let isRequest = root.exitCode(for: error) == .success
+        if isRequest || error is ExitCode || error is ValidationError {
             return .ended(reportUsage(error, of: root))
         }
         // Errors of ours describe themselves without secrets (STYLE.md); those of others may not.

@@ -3,9 +3,13 @@ public enum TextLayout {
     /// Wraps at spaces; a word longer than a line is broken.
     ///
     /// - Parameter width: columns of a line; less than 2 is taken as 2, which any character fits.
-    public static func wrap(_ text: some StringProtocol, width: Int) -> [String] {
+    /// - Parameter first: columns of the first line, if it has less room than the others.
+    public static func wrap(
+        _ text: some StringProtocol, width: Int, first: Int? = nil
+    ) -> [String] {
         let width = max(2, width)
-        if DisplayWidth.of(text) <= width { return [String(text)] }
+        var room = min(max(2, first ?? width), width)
+        if DisplayWidth.of(text) <= room { return [String(text)] }
         var lines: [String] = []
         var line = ""
         var used = 0
@@ -13,23 +17,24 @@ public enum TextLayout {
             lines.append(line)
             line = ""
             used = 0
+            room = width
         }
         for word in text.split(separator: " ", omittingEmptySubsequences: false) {
             let columns = DisplayWidth.of(word)
-            if used > 0, used + 1 + columns > width {
+            if used > 0, used + 1 + columns > room {
                 finish()
-            } else if !line.isEmpty || used > 0 {
+            } else if !line.isEmpty {
                 line.append(" ")
                 used += 1
             }
-            if columns <= width - used {
+            if columns <= room - used {
                 line += word
                 used += columns
                 continue
             }
             for character in word {
                 let columns = DisplayWidth.of(String(character))
-                if used + columns > width, used > 0 { finish() }
+                if used + columns > room, used > 0 { finish() }
                 line.append(character)
                 used += columns
             }
