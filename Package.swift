@@ -95,8 +95,8 @@ let package = Package(
         .testTarget(
             name: "CredentialsTests",
             dependencies: [
-                "Credentials", "Clinic", "Cryptography", "ClinicTestSupport", "TestSupport", x509,
-                asn1, crypto,
+                "Credentials", "Clinic", "RelayProtocol", "Cryptography", "ClinicTestSupport",
+                "TestSupport", x509, asn1, crypto,
             ]),
         .testTarget(
             name: "PrescriptionsTests",

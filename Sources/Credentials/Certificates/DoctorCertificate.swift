@@ -84,7 +84,9 @@ public enum DoctorCertificate {
         for (position, certificate) in certificates.enumerated() {
             let isLast = position + 1 == certificates.count
             let issuer = isLast ? root.certificate : certificates[position + 1]
-            guard certificate.issuer == issuer.subject else { throw .certificate(.issuer) }
+            // A self-issued certificate would be the root, which is never part of a chain.
+            guard certificate.issuer == issuer.subject, certificate.subject != certificate.issuer
+            else { throw .certificate(.issuer) }
             guard issuer.publicKey.isValidSignature(certificate.signature, for: certificate) else {
                 throw .certificate(.signature)
             }
