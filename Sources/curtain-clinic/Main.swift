@@ -20,6 +20,6 @@ struct ClinicCommand: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, RootCommand.self, InviteCommand.self, VouchersCommand.self,
             CertifyCommand.self, CertificatesCommand.self, RevokeCommand.self,
-            RevocationListCommand.self,
+            RevocationListCommand.self, PassphraseCommand.self,
         ])
 }
