@@ -101,8 +101,8 @@ let package = Package(
         .testTarget(
             name: "PrescriptionsTests",
             dependencies: [
-                "Prescriptions", "Credentials", "Cryptography", "ClinicTestSupport", "TestSupport",
-                x509,
+                "Prescriptions", "Credentials", "Cryptography", "Clinic", "ClinicTestSupport",
+                "TestSupport", x509, asn1, crypto,
             ]),
         .testTarget(
             name: "RelayProtocolTests",
