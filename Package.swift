@@ -123,7 +123,7 @@ let package = Package(
             dependencies: [
                 "Consultations", "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Relay",
                 "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "ClinicTestSupport",
-                "TestSupport",
+                "TestSupport", logging,
             ]),
         .testTarget(
             name: "ClinicTests",

@@ -1,0 +1,176 @@
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import Vault
+
+/// The end of a consultation (DESIGN §5.6, `protocol/erasure.md`): close, drain, keep what policy
+/// says, confirm, erase, and keep the relay's receipt.
+extension Turn {
+    /// The person wants it to end. What can't be closed at the relay is erased here at once.
+    mutating func end(_ number: Vault.ConsultationNumber, reason: String = "") throws {
+        guard let consultation = state.consultations[number] else {
+            throw DeviceError.unknownConsultation
+        }
+        if consultation.record.standing.lock != .none || state.profile.copied {
+            return try abandon(consultation)
+        }
+        switch consultation.record.phase {
+        case .claiming, .failed:
+            try abandon(consultation)
+        default:
+            guard !consultation.record.standing.ending, !consultation.record.standing.closed else {
+                return
+            }
+            try modify(number) { consultation, turn in
+                consultation.record.standing.ending = true
+                try turn.enqueue(.close(reason: reason), in: &consultation)
+            }
+            announce(number)
+        }
+    }
+
+    /// Erases this device's side of what the relay can't close any more, or never heard of.
+    private mutating func abandon(_ consultation: ConsultationState) throws {
+        let receipt = [UInt8](consultation.record.standing.receipt)
+        try eraseContent(of: consultation)
+        if !receipt.isEmpty {
+            try keep(
+                receipt, groupID: consultation.groupID,
+                declined: consultation.record.standing.declined, mailbox: consultation.mailbox)
+            return
+        }
+        emit(.erased(consultation.id, nil))
+        if consultation.record.phase == .claiming || consultation.record.phase == .failed,
+            state.mailboxes[consultation.mailbox]?.link != .gone
+        {
+            try modifyMailbox(consultation.mailbox) { $0.record.kind = .retiring }
+            if state.mailboxes[consultation.mailbox]?.record.exists == false {
+                try forget(consultation.mailbox)
+            }
+        } else {
+            try forget(consultation.mailbox)
+        }
+    }
+
+    /// Everything that was sent before the Close has come: this device's side goes, and the relay
+    /// is told.
+    mutating func finish(_ number: Vault.ConsultationNumber) throws {
+        guard let consultation = state.consultations[number],
+            let mailbox = state.mailboxes[consultation.mailbox]
+        else { return }
+        var closing = StoredClosing()
+        closing.consultation = Data(consultation.id.bytes)
+        closing.groupID = consultation.record.groupID
+        let latest = Day(unixSeconds: seconds).adding(days: ProtocolConstants.closingDays)
+        closing.untilDay = min(consultation.record.deadlineDay, latest.rawValue)
+        closing.declined = consultation.record.standing.declined
+        closing.createdAt = consultation.record.createdAt
+        try transaction.put(
+            closing, for: consultation.groupID, of: .closings, in: mailbox.scope)
+        try eraseContent(of: consultation)
+        state.mailboxes[mailbox.id]?.closings[consultation.groupID] = closing
+        emit(.erased(consultation.id, nil))
+        emit(.consultation(state.describe(closing)))
+    }
+
+    /// Key slot, tables and everything else of the consultation's scope; its mailbox stays until
+    /// the receipt has come.
+    private mutating func eraseContent(of consultation: ConsultationState) throws {
+        try transaction.eraseConsultation(consultation.number)
+        hasErased = true
+        state.consultations[consultation.number] = nil
+        if state.mailboxes[consultation.mailbox]?.pending?.consultation == consultation.number {
+            state.mailboxes[consultation.mailbox]?.pending = nil
+        }
+    }
+
+    mutating func receiveConfirmation(
+        _ outcome: Outcome, _ group: GroupID, _ id: MailboxID
+    ) throws {
+        if case .erased(let receipts) = outcome { return try erasedAtRelay(id, receipts) }
+        guard let mailbox = state.mailboxes[id], var closing = mailbox.closings[group.bytes] else {
+            return
+        }
+        closing.confirmed = true
+        try transaction.put(closing, for: group.bytes, of: .closings, in: mailbox.scope)
+        state.mailboxes[id]?.closings[group.bytes] = closing
+    }
+
+    // MARK: Receipts
+
+    /// The relay says that the mailbox and its groups are gone.
+    mutating func erasedAtRelay(_ id: MailboxID, _ receipts: [[UInt8]]) throws {
+        state.mailboxes[id]?.link = .gone
+        for receipt in receipts { try receiveReceipt(receipt, of: id) }
+        guard let mailbox = state.mailboxes[id] else { return }
+        // Without a receipt of this group there is no proof that it was erased.
+        let isUsed =
+            !mailbox.closings.isEmpty || state.consultations.values.contains { $0.mailbox == id }
+        if !isUsed { try forget(id) }
+    }
+
+    mutating func receiveReceipt(_ bytes: [UInt8], of id: MailboxID) throws {
+        guard let receipt = try? ErasureReceipt(decoding: bytes),
+            (try? receipt.verify(relayKey: state.relayKey)) != nil,
+            let mailbox = state.mailboxes[id]
+        else { return }
+        for (groupID, closing) in mailbox.closings where receipt.isFor(groupID) {
+            try transaction.remove(for: groupID, of: .closings, in: mailbox.scope)
+            state.mailboxes[id]?.closings[groupID] = nil
+            return try keep(bytes, groupID: groupID, declined: closing.declined, mailbox: id)
+        }
+        for (number, consultation) in state.consultations
+        where consultation.mailbox == id && receipt.isFor(consultation.groupID) {
+            return try receiveReceipt(bytes, receipt, for: number)
+        }
+    }
+
+    /// A receipt for a consultation that is still here. If it was closed, or the day that both
+    /// sides knew of has come, it goes; else nobody closed it, and the person decides.
+    private mutating func receiveReceipt(
+        _ bytes: [UInt8], _ receipt: ErasureReceipt, for number: Vault.ConsultationNumber
+    ) throws {
+        guard let consultation = state.consultations[number] else { return }
+        let isDue = Day(unixSeconds: seconds).rawValue >= consultation.record.deadlineDay
+        let isClosed = consultation.record.standing.closed || consultation.record.standing.closeSent
+        if isClosed || (isDue && receipt.reason == .deadline) {
+            try eraseContent(of: consultation)
+            try keep(
+                bytes, groupID: consultation.groupID,
+                declined: consultation.record.standing.declined,
+                mailbox: consultation.mailbox)
+        } else {
+            try modify(number) { consultation, _ in
+                consultation.record.standing.receipt = Data(bytes)
+            }
+            try lock(number, .receiptWithoutClose)
+        }
+    }
+
+    private mutating func keep(
+        _ bytes: [UInt8], groupID: [UInt8], declined: Bool, mailbox id: MailboxID
+    ) throws {
+        let consultation = ConsultationID(groupID: groupID)
+        var record = StoredKeptReceipt()
+        record.consultation = Data(consultation.bytes)
+        record.receipt = Data(bytes)
+        record.storedAt = seconds
+        record.declined = declined
+        try transaction.put(record, for: consultation.bytes, of: .receipts, in: .person)
+        let isUsed =
+            state.mailboxes[id]?.closings.isEmpty == false
+            || state.consultations.values.contains { $0.mailbox == id }
+        if !isUsed { try forget(id) }
+        guard let receipt = KeptReceipt(record) else { return }
+        emit(.erased(consultation, receipt))
+        emit(.receipt(receipt))
+        emit(.consultation(Consultation(erased: receipt, declined: declined)))
+    }
+}
+
+extension ErasureReceipt {
+    func isFor(_ groupID: [UInt8]) -> Bool {
+        GroupID(groupID).map { groupHash == Self.groupHash(of: $0) } ?? false
+    }
+}

@@ -1,0 +1,228 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import TLSSyntax
+import Vault
+
+/// What the home mailbox is for: tickets, and a doctor's shelf of KeyPackages.
+extension Turn {
+    /// Tickets that are kept in hand beyond what is needed now.
+    private static let ticketReserve = 4
+    /// How long a KeyPackage may wait on the shelf.
+    private static let shelfDays: UInt64 = 60
+    /// Shelf mailboxes at one time, claimed ones included.
+    private static let shelfLimit = 96
+
+    mutating func pumpHome() throws {
+        if state.profile.copied {
+            if state.profile.withdrawn { return giveUp(.copied) }
+            return try start(
+                .stockShelf(ShelfStock(packages: [], withdraw: true)), for: state.home)
+        }
+        let ready = state.mailboxes.values.filter {
+            $0.record.kind == .shelf && $0.link == .open && $0.package?.stocked == false
+        }
+        let opening = state.mailboxes.values.contains {
+            $0.record.kind == .shelf && $0.link == .opening
+        }
+        if !ready.isEmpty, !opening {
+            return try stock(ready)
+        }
+        let unserved = state.mailboxes.values.filter {
+            !$0.record.exists && $0.record.ticket.isEmpty && $0.id != state.home && $0.isWanted
+        }
+        let needed = unserved.count + packagesWanted() + Self.ticketReserve
+        if state.tickets.count < needed {
+            guard now >= state.drawingPausedUntil else { return wake(at: state.drawingPausedUntil) }
+            let limit = Int(state.session?.limits?.ticketsPerDay ?? 1)
+            let count = min(needed - state.tickets.count, max(limit, 1))
+            try start(.drawTickets(count: UInt32(clamping: count)), for: state.home)
+        }
+    }
+
+    // MARK: Tickets
+
+    mutating func receiveTickets(_ outcome: Outcome) throws {
+        guard case .tickets(let tickets) = outcome, !tickets.isEmpty else {
+            state.drawingPausedUntil = now + 3_600_000
+            return wake(at: state.drawingPausedUntil)
+        }
+        for ticket in tickets {
+            let number = try transaction.append(ticket, to: .tickets, in: .person)
+            state.tickets.append(HeldTicket(number: number, bytes: ticket))
+        }
+    }
+
+    /// Takes a ticket that can still be spent.
+    mutating func takeTicket() throws -> [UInt8]? {
+        let today = Day(unixSeconds: seconds)
+        while let held = state.tickets.first {
+            state.tickets.removeFirst()
+            try transaction.remove(at: held.number, of: .tickets, in: .person)
+            guard let ticket = try? Ticket(decoding: held.bytes), ticket.expires >= today else {
+                continue
+            }
+            return held.bytes
+        }
+        return nil
+    }
+
+    // MARK: The shelf
+
+    /// How many KeyPackages are to be made now: a whole batch when a quarter is gone.
+    private func packagesWanted() -> Int {
+        guard state.role == .doctor, !state.profile.practice.identityChain.isEmpty else { return 0 }
+        let shelf = state.mailboxes.values.filter { $0.record.kind == .shelf }
+        let target = min(options.shelfTarget, Int(state.session?.limits?.shelfPackages ?? 0))
+        let there = Int(state.profile.practice.shelfPackages)
+        let underWay = shelf.filter { $0.package?.stocked == false }.count
+        let missing = target - there - underWay
+        guard missing > target / 4 || (there + underWay == 0 && target > 0) else { return 0 }
+        return max(0, min(missing, Self.shelfLimit - shelf.count))
+    }
+
+    /// Makes KeyPackages while there are tickets, each with a mailbox of its own, and lets those
+    /// go whose time is over.
+    mutating func refillShelf() throws {
+        guard state.role == .doctor else { return }
+        let old = state.mailboxes.values.filter { mailbox in
+            mailbox.record.kind == .shelf && mailbox.link == .open && mailbox.pending == nil
+                && (mailbox.package?.notAfter ?? .max) < seconds
+        }
+        for mailbox in old {
+            try modifyMailbox(mailbox.id) { $0.record.kind = .retiring }
+        }
+        for _ in 0..<packagesWanted() where !state.tickets.isEmpty {
+            guard let ticket = try takeTicket() else { return }
+            try makeShelfPackage(ticket: ticket)
+        }
+    }
+
+    private mutating func makeShelfPackage(ticket: [UInt8]) throws {
+        let number = try transaction.createConsultation()
+        let permit = JoinPermit()
+        let id = try makeMailbox(
+            in: .consultation(number), kind: .shelf, ticket: ticket, permitHash: permit.hash)
+        let lifetime = Lifetime(
+            notBefore: seconds - 3_600, notAfter: seconds + Self.shelfDays * 86_400)
+        let bundle = try KeyPackageBundle(
+            suite: .consultations, leaf: state.leaf(mailbox: id), signingKey: state.identity,
+            lifetime: lifetime)
+        let entry = try ShelfEntry(
+            keyPackage: bundle.keyPackage.encoded(), mailbox: id.bytes, permit: permit.secret)
+        var package = StoredShelfPackage()
+        package.keyPackage = Data(bundle.keyPackage.encoded())
+        package.sealed = Data(
+            try entry.sealed(shelfKey: state.shelfKey, shelf: state.home.bytes))
+        package.notAfter = lifetime.notAfter
+        // The secrets are stored before the package can be published.
+        try transaction.put(
+            bundle.serialized(), at: 0, of: .bundle, in: .consultation(number))
+        try transaction.put(package, of: .shelfPackage, in: .consultation(number))
+        state.mailboxes[id]?.package = package
+    }
+
+    /// Makes the key of a mailbox; the relay makes the mailbox when it is opened first.
+    mutating func makeMailbox(
+        in scope: Vault.Scope, kind: StoredMailboxKind, ticket: [UInt8]?, permitHash: [UInt8]?
+    ) throws -> MailboxID {
+        let key = try SigningKey()
+        guard let id = MailboxID(key.publicKey.bytes) else { throw DeviceError.bug("mailbox") }
+        var record = StoredMailbox()
+        record.key = Data(id.bytes)
+        record.kind = kind
+        record.ticket = Data(ticket ?? [])
+        record.permitHash = Data(permitHash ?? [])
+        record.permitUses = permitHash == nil ? 0 : 1
+        try transaction.put(key.seed, at: 0, of: .mailboxKey, in: scope)
+        try transaction.put(record, of: .mailbox, in: scope)
+        state.mailboxes[id] = MailboxState(id: id, scope: scope, key: key, record: record)
+        return id
+    }
+
+    private mutating func stock(_ mailboxes: [MailboxState]) throws {
+        // Well below the limit of a frame.
+        let limit = Int(state.session?.limits?.frameByteCount ?? 1 << 16) / 2
+        var packages: [[UInt8]] = []
+        var byteCount = 0
+        for mailbox in mailboxes {
+            guard let sealed = mailbox.package?.sealed else { continue }
+            if byteCount + sealed.count > limit { break }
+            byteCount += sealed.count
+            packages.append([UInt8](sealed))
+        }
+        try start(.stockShelf(ShelfStock(packages: packages)), for: state.home)
+    }
+
+    mutating func receiveShelf(_ outcome: Outcome, for stock: ShelfStock) throws {
+        guard case .shelf(let shelf) = outcome else {
+            if state.profile.copied { return giveUp(.copied) }
+            state.mailboxes[state.home]?.pausedUntil = now + 3_600_000
+            return
+        }
+        state.profile.practice.shelfPackages = shelf.packages
+        if stock.withdraw { state.profile.withdrawn = true }
+        try saveProfile()
+        if stock.withdraw { return giveUp(.copied) }
+        let stocked = Set(stock.packages)
+        for (id, mailbox) in state.mailboxes {
+            guard var package = mailbox.package, stocked.contains([UInt8](package.sealed)) else {
+                continue
+            }
+            package.stocked = true
+            package.sealed = Data()
+            try transaction.put(package, of: .shelfPackage, in: mailbox.scope)
+            state.mailboxes[id]?.package = package
+        }
+    }
+
+    /// A mailbox that nothing uses any more is gone at the relay: so it goes here.
+    mutating func retired(_ id: MailboxID) throws {
+        try forget(id)
+    }
+
+    /// Erases a mailbox with everything that its scope holds.
+    mutating func forget(_ id: MailboxID) throws {
+        guard let mailbox = state.mailboxes[id], case .consultation(let number) = mailbox.scope
+        else { return }
+        try transaction.eraseConsultation(number)
+        state.mailboxes[id] = nil
+        hasErased = true
+    }
+}
+
+extension CipherSuite {
+    /// The suite of new consultations.
+    static let consultations = CipherSuite.x25519ChaCha20
+}
+
+extension ExtensionType {
+    /// `curtain_member` (`protocol/mls-profile.md`).
+    static let curtainMember = ExtensionType(rawValue: MemberExtension.type)
+}
+
+extension DeviceState {
+    /// What this device says of itself in a leaf: a doctor shows the certificate, everybody else
+    /// the clinic's voucher.
+    func leaf(mailbox: MailboxID) throws -> LeafConfiguration {
+        let credential: Credential
+        let member: MemberExtension
+        if role == .doctor {
+            credential = .x509(certificates: profile.practice.identityChain.map { [UInt8]($0) })
+            member = try MemberExtension(mailbox: mailbox.bytes)
+        } else {
+            credential = .basic(identity: identity.publicKey.bytes)
+            member = try MemberExtension(
+                mailbox: mailbox.bytes,
+                voucher: profile.voucher.isEmpty
+                    ? nil : Voucher(decoding: [UInt8](profile.voucher)),
+                endorsement: profile.endorsement.isEmpty
+                    ? nil : Endorsement(decoding: [UInt8](profile.endorsement)))
+        }
+        return LeafConfiguration(
+            credential: credential,
+            extensions: [Extension(type: .curtainMember, data: member.encoded())])
+    }
+}

@@ -1,0 +1,110 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import Vault
+
+/// The doctor's way into a consultation: a Welcome to one of the shelf's mailboxes.
+extension Turn {
+    /// Joins; a Welcome that doesn't hold is dropped, for nobody waits for an answer.
+    mutating func receiveWelcome(_ delivery: Delivery) throws {
+        guard let mailbox = state.mailboxes[delivery.mailbox], mailbox.package != nil,
+            let group = try join(delivery, mailbox)
+        else { return }
+        guard case .consultation(let mailboxScope) = mailbox.scope else { return }
+        // The private keys have done their work (RFC 9420 §16.8).
+        try transaction.removeAll(of: .bundle, in: mailbox.scope)
+        try transaction.removeAll(of: .shelfPackage, in: mailbox.scope)
+        try modifyMailbox(mailbox.id) { mailbox in
+            mailbox.package = nil
+            mailbox.record.kind = .consultation
+        }
+        if state.profile.practice.shelfPackages > 0 {
+            state.profile.practice.shelfPackages -= 1
+            try saveProfile()
+        }
+
+        let number = try transaction.createConsultation()
+        var record = ConsultationRecord()
+        record.groupID = Data(group.groupID)
+        record.mailboxScope = mailboxScope.rawValue
+        record.phase = .active
+        record.createdAt = seconds
+        record.traffic.epochBegan = seconds
+        record.deadlineDay = Day(unixSeconds: seconds).adding(days: 365).rawValue
+        var consultation = ConsultationState(number: number, mailbox: mailbox.id, record: record)
+        consultation.group = group
+        try record.store(replacing: nil, to: transaction, in: consultation.scope)
+        state.consultations[number] = consultation
+        try modify(number) { consultation, turn in
+            try turn.meet(&consultation)
+        }
+        announce(number)
+    }
+
+    private func join(_ delivery: Delivery, _ mailbox: MailboxState) throws -> Group? {
+        guard let secrets = try transaction.secret(at: 0, of: .bundle, in: mailbox.scope) else {
+            return nil
+        }
+        let bundle = try KeyPackageBundle(serialized: secrets)
+        guard
+            let group = try? Group.join(
+                welcome: delivery.content, bundle: bundle,
+                validator: MemberValidator(root: state.root), at: seconds)
+        else { return nil }
+        let isNew = !state.consultations.values.contains { $0.groupID == group.groupID }
+        guard group.groupID.count == GroupID.byteCount, group.groupID == delivery.groupID?.bytes,
+            group.suite == bundle.keyPackage.cipherSuite, isNew
+        else { return nil }
+        return group
+    }
+
+    /// Looks at who asks. Without a patient that the clinic vouches for, the group is closed and
+    /// not shown (DESIGN §2).
+    private mutating func meet(_ consultation: inout ConsultationState) throws {
+        guard let group = consultation.group else { return }
+        let others = group.members.filter { $0.index != group.ownLeafIndex }
+        var patient: StoredPerson?
+        if others.count == 1, let other = others.first {
+            let verified = try? MemberCheck(root: state.root).check(
+                other.credential.member, signatureKey: other.signatureKey,
+                memberExtension: other.leafNode.memberExtension, at: date)
+            if case .person(let person) = verified?.standing, person.role == .patient {
+                patient = StoredPerson(person: person)
+            }
+        }
+        if let patient {
+            consultation.record.other = patient
+            try noteIdentity(of: &consultation)
+        } else {
+            consultation.record.standing.fault = .patientNotVouched
+            consultation.record.standing.declined = true
+            consultation.record.standing.ending = true
+            try enqueue(.decline(reason: "not vouched for by the clinic"), in: &consultation)
+            emit(.trouble(consultation.id, .patientNotVouched))
+        }
+    }
+
+    /// A person whose safety code was compared, and who now shows another key, is not that person
+    /// until the code is compared again (DESIGN §5.3).
+    mutating func noteIdentity(of consultation: inout ConsultationState) throws {
+        let other = consultation.record.other
+        guard let key = try? VerifyingKey([UInt8](other.identityKey)) else { return }
+        let id = PersonID(identityKey: key)
+        guard state.verified[id] == nil else { return }
+        let changed = state.verified.filter { _, known in
+            known.role == other.role
+                && (known.role == UInt32(PersonRole.doctor.rawValue)
+                    ? known.licence == other.licence
+                    : !known.reference.isEmpty && known.reference == other.reference)
+        }
+        for (old, known) in changed {
+            try transaction.remove(for: [UInt8](known.identityKey), of: .verified, in: .person)
+            state.verified[old] = nil
+        }
+        if !changed.isEmpty, let person = state.describe(other) {
+            emit(.identityChanged(consultation.id, person))
+        }
+    }
+}

@@ -1,0 +1,382 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import SwiftProtobuf
+import Vault
+
+/// What the relay delivers. Whatever it is, it is dealt with, remembered and acknowledged in one
+/// transaction: nothing is shown twice, and nothing that can't be read blocks what follows.
+extension Turn {
+    mutating func receive(_ delivery: Delivery) throws {
+        guard let mailbox = state.mailboxes[delivery.mailbox], mailbox.link == .open,
+            !state.profile.copied
+        else { return }
+        acknowledge(delivery)
+        state.mailboxes[delivery.mailbox]?.expected -= mailbox.expected > 0 ? 1 : 0
+        let digest = Hash.sha256(delivery.content)
+        let isKnown = mailbox.handled.containsDelivery(delivery.id.bytes)
+        if isKnown { return }
+        let isRepeated = mailbox.handled.containsContent(digest)
+        try remember(delivery: delivery.id.bytes, digest: digest, of: delivery.mailbox)
+        switch delivery.kind {
+        case .welcome: try receiveWelcome(delivery)
+        case .receipt: try receiveReceipt(delivery.content, of: delivery.mailbox)
+        case .closing, .message, .commit:
+            // The same octets under another name are a replay, or the echo of one's own commit.
+            if !isRepeated { try receiveGroupMessage(delivery) }
+        default: break
+        }
+    }
+
+    /// Remembers a delivery in its mailbox's scope.
+    mutating func remember(delivery: [UInt8], digest: [UInt8], of id: MailboxID) throws {
+        guard var mailbox = state.mailboxes[id] else { return }
+        var record = StoredHandled()
+        record.delivery = Data(delivery)
+        record.digest = Data(digest)
+        let number = try transaction.append(record, to: .handled, in: mailbox.scope)
+        mailbox.handled.insert(number: number, name: delivery, digest: digest)
+        for old in mailbox.handled.prune() {
+            try transaction.remove(at: old, of: .handled, in: mailbox.scope)
+        }
+        state.mailboxes[id] = mailbox
+    }
+
+    private func consultation(of delivery: Delivery) -> Vault.ConsultationNumber? {
+        state.consultations.values.first {
+            $0.mailbox == delivery.mailbox && $0.groupID == delivery.groupID?.bytes
+        }?.number
+    }
+
+    private mutating func receiveGroupMessage(_ delivery: Delivery) throws {
+        guard let number = consultation(of: delivery),
+            let consultation = state.consultations[number], consultation.group != nil,
+            consultation.record.standing.lock == .none
+        else { return }
+        if let commit = consultation.commit,
+            commit.commitHash == Hash.sha256(delivery.content)
+        {
+            try modify(number) { try $1.mergeOwn(commit, in: &$0) }
+            return
+        }
+        let lock = try modify(number) { try $1.process(delivery, in: &$0) }
+        if let lock { try self.lock(number, lock) }
+        announce(number)
+        if state.consultations[number]?.record.standing.closed == true { try finish(number) }
+    }
+
+    /// Opens a message. The group is taken over only with what came out of it, and a message that
+    /// can't be opened leaves it as it was.
+    private mutating func process(
+        _ delivery: Delivery, in consultation: inout ConsultationState
+    ) throws -> StoredLock? {
+        guard var group = consultation.group else { return nil }
+        let received: ReceivedMessage
+        do {
+            received = try group.process(
+                delivery.content, validator: MemberValidator(root: state.root), at: seconds)
+        } catch .corruptState {
+            throw VaultError.damaged(.record)
+        } catch {
+            if delivery.kind == .commit { return .undecryptableCommit }
+            try noteUndecryptable(in: &consultation)
+            return nil
+        }
+        switch received {
+        case .application(let message):
+            consultation.group = group
+            try receive(message, kind: delivery.kind, in: &consultation)
+        case .commit(let staged):
+            return try merge(staged, into: group, of: &consultation)
+        case .proposal:
+            // Nobody proposes yet; the members' later commits decide.
+            consultation.group = group
+        case .own:
+            consultation.group = group
+            if delivery.kind == .closing { consultation.record.standing.closed = true }
+        }
+        return nil
+    }
+
+    /// Takes over a commit of the other owner. Members don't change yet, and neither owner removes
+    /// the other (DESIGN §4): anything else isn't this consultation any more.
+    private mutating func merge(
+        _ staged: StagedCommit, into group: Group, of consultation: inout ConsultationState
+    ) throws -> StoredLock? {
+        if staged.removesSelf { return .removed }
+        guard staged.added.isEmpty, staged.removed.isEmpty,
+            staged.committer.signatureKey == [UInt8](consultation.record.other.identityKey)
+        else { return .undecryptableCommit }
+        var group = group
+        do {
+            try group.merge(staged, at: seconds)
+        } catch .corruptState {
+            throw VaultError.damaged(.record)
+        } catch {
+            return .undecryptableCommit
+        }
+        consultation.group = group
+        beginEpoch(of: &consultation)
+        return nil
+    }
+
+    // MARK: What it says
+
+    private mutating func receive(
+        _ message: ApplicationMessage, kind: DeliveryKind,
+        in consultation: inout ConsultationState
+    ) throws {
+        guard let payload = Payload(decoding: message.plaintext) else {
+            return try noteUndecryptable(in: &consultation)
+        }
+        let sender = message.sender.signatureKey
+        try noteProgress(payload.seen, of: sender, in: &consultation)
+        if message.epoch == consultation.group?.epoch,
+            payload.epochTag
+                != Payload.epochTag(of: consultation.group?.epochAuthenticator ?? [])
+        {
+            try append(notice: .epochMismatch, in: &consultation)
+        }
+        var ledger = consultation.ledgers[sender] ?? Ledger()
+        if payload.body == .marks {
+            let missing = ledger.noteSent(upTo: payload.counter)
+            consultation.ledgers[sender] = ledger
+            return try noteMissing(missing, from: sender, in: &consultation)
+        }
+        let known = try transaction.value(
+            for: payload.id, of: .messageNumbers, in: consultation.scope)
+        guard known == nil else { return }
+        let finding = ledger.note(payload.counter)
+        consultation.ledgers[sender] = ledger
+        if case .gap(let missing) = finding {
+            try noteMissing(missing, from: sender, in: &consultation)
+        }
+        if finding == .filled { try fillGap(payload.counter, from: sender, in: &consultation) }
+        try store(payload, message: message, in: &consultation)
+        consultation.record.traffic.marksDue = true
+        try act(on: payload, kind: kind, from: sender, in: &consultation)
+    }
+
+    private mutating func store(
+        _ payload: Payload, message: ApplicationMessage, in consultation: inout ConsultationState
+    ) throws {
+        var kept = payload
+        kept.seen = []
+        kept.epochTag = []
+        var record = StoredMessage()
+        record.id = Data(payload.id)
+        record.sender = Data(message.sender.signatureKey)
+        record.sentAt = payload.sentAt
+        record.receivedAt = now
+        record.counter = payload.counter
+        record.payload = Data(try kept.encoded())
+        record.state = .received
+        record.unread = true
+        record.origin.leaf = message.sender.index.rawValue
+        record.origin.epoch = message.epoch
+        record.origin.generation = message.generation
+        let number = try append(record, to: &consultation)
+        try rememberMessage(payload.id, number: number, in: consultation)
+        receivedCount += 1
+    }
+
+    /// Puts a received message, a gap or a notice behind the others.
+    @discardableResult
+    private mutating func append(
+        _ record: StoredMessage, to consultation: inout ConsultationState
+    ) throws -> Int64 {
+        let number = try transaction.append(record, to: .messages, in: consultation.scope)
+        if record.unread { consultation.record.traffic.unread += 1 }
+        consultation.record.traffic.lastMessageAt = now
+        emit(.message(consultation.id, state.describe(record, number: number, in: consultation)))
+        return number
+    }
+
+    private mutating func act(
+        on payload: Payload, kind: DeliveryKind, from sender: [UInt8],
+        in consultation: inout ConsultationState
+    ) throws {
+        let isDoctor = consultation.record.other.role == UInt32(PersonRole.doctor.rawValue)
+        let isOther = sender == [UInt8](consultation.record.other.identityKey)
+        switch payload.body {
+        case .request(let time, let minutes, let reason, let deadline):
+            guard !consultation.record.mine, isOther, !consultation.record.appointment.known else {
+                return
+            }
+            consultation.record.appointment.known = true
+            consultation.record.appointment.time = time
+            consultation.record.appointment.minutes = minutes
+            consultation.record.appointment.reason = reason
+            consultation.record.deadlineDay = deadline
+        case .accept where isDoctor && isOther:
+            consultation.record.standing.accepted = true
+        case .decline where isOther:
+            consultation.record.standing.declined = true
+            consultation.record.standing.closed = kind == .closing
+        case .close where isOther:
+            consultation.record.standing.closed = kind == .closing
+        case .prescription(let jws) where isDoctor && isOther:
+            try keepPrescription(jws, isIssuedByMe: false)
+        default: break
+        }
+    }
+
+    // MARK: Marks
+
+    private mutating func noteProgress(
+        _ seen: [Payload.Seen], of member: [UInt8], in consultation: inout ConsultationState
+    ) throws {
+        let me = state.identity.publicKey.bytes
+        guard let mine = seen.first(where: { $0.member == me }) else { return }
+        var progress = consultation.progress[member] ?? Progress()
+        progress.update(
+            received: mine.received, missing: mine.missing, read: mine.read,
+            sent: consultation.record.traffic.counter)
+        consultation.progress[member] = progress
+        try settle(&consultation)
+    }
+
+    /// Moves own messages on to delivered and read, once every other member has them.
+    mutating func settle(_ consultation: inout ConsultationState) throws {
+        let all = Array(consultation.progress.values)
+        guard !all.isEmpty else { return }
+        var rest: [ConsultationState.Unsettled] = []
+        for var item in consultation.unsettled {
+            let isRead = all.allSatisfy { $0.hasRead(item.counter) }
+            let isDelivered = all.allSatisfy { $0.has(item.counter) }
+            let reached: StoredDelivery = isRead ? .read : isDelivered ? .delivered : .relayed
+            if reached.rawValue > item.state.rawValue {
+                try raise(item.number, to: reached, in: consultation)
+                item.state = reached
+            }
+            if item.state != .read { rest.append(item) }
+        }
+        consultation.unsettled = rest
+    }
+
+    private mutating func raise(
+        _ number: Int64, to reached: StoredDelivery, in consultation: ConsultationState
+    ) throws {
+        guard
+            var message = try transaction.record(
+                StoredMessage.self, at: number, of: .messages, in: consultation.scope)
+        else { return }
+        message.state = reached
+        try transaction.put(message, at: number, of: .messages, in: consultation.scope)
+        emit(
+            .messageChanged(
+                consultation.id, state.describe(message, number: number, in: consultation)))
+    }
+
+    /// The person has read everything up to `number`.
+    mutating func markRead(
+        _ number: Vault.ConsultationNumber, upTo last: Int64
+    ) throws {
+        let changed = try modify(number) { consultation, turn in
+            try turn.markRead(upTo: last, in: &consultation)
+        }
+        if changed { announce(number) }
+    }
+
+    private mutating func markRead(
+        upTo last: Int64, in consultation: inout ConsultationState
+    ) throws -> Bool {
+        guard consultation.record.traffic.unread > 0 else { return false }
+        let stored = try transaction.allRecords(
+            StoredMessage.self, of: .messages, in: consultation.scope)
+        var changed = false
+        for (number, var message) in stored where message.unread && number <= last {
+            message.unread = false
+            changed = true
+            try transaction.put(message, at: number, of: .messages, in: consultation.scope)
+            consultation.record.traffic.unread -= min(1, consultation.record.traffic.unread)
+            guard message.gap == .none, message.counter > 0 else { continue }
+            let sender = [UInt8](message.sender)
+            if consultation.ledgers[sender]?.noteRead(upTo: message.counter) == true {
+                consultation.record.traffic.marksDue = true
+            }
+        }
+        return changed
+    }
+
+    // MARK: Gaps
+
+    private mutating func noteUndecryptable(
+        in consultation: inout ConsultationState
+    ) throws {
+        consultation.record.traffic.unattributed += 1
+        var record = StoredMessage()
+        record.id = Data(Random.bytes(MessageID.byteCount))
+        record.sentAt = now
+        record.receivedAt = now
+        record.gap = .undecryptable
+        record.unread = true
+        try append(record, to: &consultation)
+    }
+
+    /// Counted messages that never came. Those that came and could not be decrypted are shown
+    /// already.
+    private mutating func noteMissing(
+        _ counters: [UInt64], from sender: [UInt8], in consultation: inout ConsultationState
+    ) throws {
+        for counter in counters {
+            if consultation.record.traffic.unattributed > 0 {
+                consultation.record.traffic.unattributed -= 1
+                continue
+            }
+            var record = StoredMessage()
+            record.id = Data(Random.bytes(MessageID.byteCount))
+            record.sender = Data(sender)
+            record.sentAt = now
+            record.receivedAt = now
+            record.counter = counter
+            record.gap = .missing
+            record.unread = true
+            try append(record, to: &consultation)
+        }
+    }
+
+    /// A missing message came after all: its gap is closed.
+    private mutating func fillGap(
+        _ counter: UInt64, from sender: [UInt8], in consultation: inout ConsultationState
+    ) throws {
+        let stored = try transaction.allRecords(
+            StoredMessage.self, of: .messages, in: consultation.scope)
+        for (number, message) in stored
+        where message.gap == .missing && message.counter == counter
+            && [UInt8](message.sender) == sender
+        {
+            if message.unread {
+                consultation.record.traffic.unread -= min(1, consultation.record.traffic.unread)
+            }
+            try transaction.remove(at: number, of: .messages, in: consultation.scope)
+        }
+    }
+
+    private mutating func append(
+        notice: StoredNotice, subject: String = "", in consultation: inout ConsultationState
+    ) throws {
+        var record = StoredMessage()
+        record.id = Data(Random.bytes(MessageID.byteCount))
+        record.sentAt = now
+        record.receivedAt = now
+        record.notice = notice
+        record.subject = subject
+        record.unread = true
+        try append(record, to: &consultation)
+    }
+
+    // MARK: Locks
+
+    /// Nothing more can be sent in this consultation; what was sent stays readable.
+    mutating func lock(_ number: Vault.ConsultationNumber, _ lock: StoredLock) throws {
+        try modify(number) { consultation, turn in
+            guard consultation.record.standing.lock == .none else { return }
+            consultation.record.standing.lock = lock
+            try turn.dropCommit(of: &consultation)
+        }
+        announce(number)
+    }
+}

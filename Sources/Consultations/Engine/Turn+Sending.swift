@@ -1,0 +1,254 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import SwiftProtobuf
+import Vault
+
+/// From the person's words to a ciphertext at the relay. A message is stored as it was written; it
+/// is encrypted when it can leave, and again, under the same id, when the epoch was over before it
+/// arrived.
+extension Turn {
+    /// Starts the next thing that a consultation has to ask of the relay.
+    mutating func pumpConsultation(_ number: Vault.ConsultationNumber) throws {
+        guard let consultation = state.consultations[number] else { return }
+        if consultation.record.phase == .claiming { return try claim(consultation) }
+        guard consultation.isLive, let group = consultation.group,
+            group.epoch >= consultation.awaitedEpoch
+        else { return }
+        if let next = consultation.outbox.first {
+            try modify(number) { try $1.encrypt(message: next, in: &$0) }
+        } else if consultation.record.traffic.marksDue {
+            try modify(number) { try $1.encryptMarks(in: &$0) }
+        } else if isRefreshDue(consultation) {
+            try modify(number) { try $1.refreshKeys(of: &$0) }
+        }
+    }
+
+    /// Stores a message of one's own and puts it into the outbox.
+    @discardableResult
+    mutating func enqueue(
+        _ body: Payload.Body, in consultation: inout ConsultationState
+    ) throws -> Int64 {
+        consultation.record.traffic.counter += 1
+        let payload = Payload(
+            id: Random.bytes(MessageID.byteCount), sentAt: now,
+            counter: consultation.record.traffic.counter, body: body)
+        var message = StoredMessage()
+        message.id = Data(payload.id)
+        message.mine = true
+        message.sender = Data(state.identity.publicKey.bytes)
+        message.sentAt = now
+        message.counter = payload.counter
+        message.payload = Data(try payload.encoded())
+        message.state = .waiting
+        let number = try transaction.append(message, to: .messages, in: consultation.scope)
+        try rememberMessage(payload.id, number: number, in: consultation)
+        consultation.outbox.append(number)
+        consultation.record.traffic.lastMessageAt = now
+        emit(.message(consultation.id, state.describe(message, number: number, in: consultation)))
+        return number
+    }
+
+    func rememberMessage(
+        _ id: [UInt8], number: Int64, in consultation: ConsultationState
+    ) throws {
+        try transaction.put(
+            UInt64(bitPattern: number).bigEndianOctets, for: id, of: .messageNumbers,
+            in: consultation.scope)
+    }
+
+    private mutating func encrypt(
+        message number: Int64, in consultation: inout ConsultationState
+    ) throws {
+        guard
+            var message = try transaction.record(
+                StoredMessage.self, at: number, of: .messages, in: consultation.scope),
+            let payload = Payload(decoding: [UInt8](message.payload))
+        else { throw VaultError.damaged(.record) }
+        let ciphertext = try seal(payload, in: &consultation)
+        var origin = StoredOrigin()
+        origin.leaf = ciphertext.sender.rawValue
+        origin.epoch = ciphertext.epoch
+        origin.generation = ciphertext.generation ?? 0
+        message.origin = origin
+        try transaction.put(message, at: number, of: .messages, in: consultation.scope)
+        guard let groupID = GroupID(consultation.groupID) else { return }
+        let request = MessageRequest(
+            groupID: groupID, epoch: ciphertext.epoch, content: ciphertext.bytes)
+        switch payload.body {
+        case .close, .decline:
+            try start(
+                .close(request), for: consultation.mailbox, consultation: consultation.number,
+                message: number)
+        default:
+            try start(
+                .send(request), for: consultation.mailbox, consultation: consultation.number,
+                message: number)
+        }
+    }
+
+    private mutating func encryptMarks(in consultation: inout ConsultationState) throws {
+        let payload = Payload(
+            id: Random.bytes(MessageID.byteCount), sentAt: now,
+            counter: consultation.record.traffic.counter, body: .marks)
+        let ciphertext = try seal(payload, in: &consultation)
+        guard let groupID = GroupID(consultation.groupID) else { return }
+        let request = MessageRequest(
+            groupID: groupID, epoch: ciphertext.epoch, content: ciphertext.bytes)
+        try start(
+            .send(request), for: consultation.mailbox, consultation: consultation.number)
+    }
+
+    /// Encrypts with what has been seen so far; the ratchet is stored by the caller's transaction.
+    private mutating func seal(
+        _ payload: Payload, in consultation: inout ConsultationState
+    ) throws -> EncryptedMessage {
+        guard var group = consultation.group else { throw DeviceError.bug("group") }
+        var payload = payload
+        payload.epochTag = Payload.epochTag(of: group.epochAuthenticator)
+        payload.seen = consultation.ledgers.map { member, ledger in
+            Payload.Seen(
+                member: member, received: ledger.received, missing: ledger.missing,
+                read: ledger.read)
+        }
+        let octets = try payload.encoded()
+        let encrypted = try group.encrypt(
+            octets, paddedTo: Padding.bucket(for: octets.count), signingKey: state.identity)
+        consultation.group = group
+        consultation.record.traffic.sentInEpoch += 1
+        consultation.record.traffic.marksDue = false
+        return encrypted
+    }
+
+    // MARK: Answers
+
+    mutating func receiveSendAnswer(
+        _ outcome: Outcome, to pending: PendingRequest, for number: Vault.ConsultationNumber
+    ) throws {
+        switch outcome {
+        case .done:
+            try modify(number) { consultation, turn in
+                if case .close = pending.request.operation {
+                    consultation.record.standing.closeSent = true
+                }
+                guard let message = pending.message else { return }
+                try turn.relayed(message, in: &consultation)
+            }
+            announce(number)
+        case .staleEpoch(let epoch, _):
+            // The commits that led there are on their way; then it is encrypted again.
+            let isBehind = try modify(number) { consultation, _ in
+                consultation.awaitedEpoch = epoch
+                if pending.message == nil { consultation.record.traffic.marksDue = true }
+                return epoch < consultation.group?.epoch ?? 0
+            }
+            // A relay that has forgotten commits it announced: its history isn't this device's.
+            if isBehind { try lock(number, .undecryptableCommit) }
+        case .refused(.groupClosed, _):
+            // The other closed it first; the closing is on its way.
+            try modify(number) { consultation, _ in consultation.record.standing.ending = true }
+        case .refused(.notAllowed, _):
+            try lock(number, .removed)
+        case .refused(let refusal, _):
+            try modify(number) { consultation, turn in
+                consultation.outbox.removeAll { $0 == pending.message }
+                turn.emit(.trouble(consultation.id, .refused(refusal)))
+            }
+        default: giveUp(.protocolViolation)
+        }
+    }
+
+    private mutating func relayed(
+        _ number: Int64, in consultation: inout ConsultationState
+    ) throws {
+        consultation.outbox.removeAll { $0 == number }
+        guard
+            var message = try transaction.record(
+                StoredMessage.self, at: number, of: .messages, in: consultation.scope),
+            message.state == .waiting
+        else { return }
+        message.state = .relayed
+        sentCount += 1
+        try transaction.put(message, at: number, of: .messages, in: consultation.scope)
+        consultation.unsettled.append(
+            .init(number: number, counter: message.counter, state: .relayed))
+        emit(
+            .messageChanged(
+                consultation.id, state.describe(message, number: number, in: consultation)))
+        // The other may have said so before the relay's answer came.
+        try settle(&consultation)
+    }
+
+    // MARK: Key refreshes
+
+    private func isRefreshDue(_ consultation: ConsultationState) -> Bool {
+        guard consultation.commit == nil, !consultation.record.standing.ending else { return false }
+        let age = seconds - min(seconds, consultation.record.traffic.epochBegan)
+        return Int(consultation.record.traffic.sentInEpoch) >= options.refreshAfterMessages
+            || Duration.seconds(Int64(clamping: age)) >= options.refreshAfter
+    }
+
+    private mutating func refreshKeys(of consultation: inout ConsultationState) throws {
+        guard var group = consultation.group, let groupID = GroupID(consultation.groupID) else {
+            return
+        }
+        let commit = try group.commit(
+            signingKey: state.identity, validator: MemberValidator(root: state.root),
+            at: seconds)
+        consultation.group = group
+        consultation.commit = commit
+        try transaction.put(
+            commit.serialized(), at: 0, of: .pendingCommit, in: consultation.scope)
+        let request = CommitRequest(
+            groupID: groupID, epoch: commit.epoch, content: commit.message)
+        try start(
+            .commit(request), for: consultation.mailbox, consultation: consultation.number)
+    }
+
+    mutating func receiveCommitAnswer(
+        _ outcome: Outcome, for number: Vault.ConsultationNumber
+    ) throws {
+        try modify(number) { consultation, turn in
+            switch outcome {
+            case .committed(_, let hash), .staleEpoch(_, let hash):
+                if let commit = consultation.commit, commit.commitHash == hash {
+                    try turn.mergeOwn(commit, in: &consultation)
+                } else {
+                    try turn.dropCommit(of: &consultation)
+                }
+                if case .staleEpoch(let epoch, _) = outcome { consultation.awaitedEpoch = epoch }
+            case .refused(.groupClosed, _):
+                consultation.record.standing.ending = true
+                try turn.dropCommit(of: &consultation)
+            default:
+                try turn.dropCommit(of: &consultation)
+            }
+        }
+    }
+
+    /// The relay took the commit, as its answer or its echo says.
+    mutating func mergeOwn(
+        _ commit: PendingCommit, in consultation: inout ConsultationState
+    ) throws {
+        guard var group = consultation.group else { return }
+        try group.merge(commit, at: seconds)
+        consultation.group = group
+        try dropCommit(of: &consultation)
+        beginEpoch(of: &consultation)
+        // The echo, if it is still to come, is known already.
+        try remember(
+            delivery: [], digest: Hash.sha256(commit.message), of: consultation.mailbox)
+    }
+
+    mutating func dropCommit(of consultation: inout ConsultationState) throws {
+        consultation.commit = nil
+        try transaction.removeAll(of: .pendingCommit, in: consultation.scope)
+    }
+
+    func beginEpoch(of consultation: inout ConsultationState) {
+        consultation.record.traffic.epochBegan = seconds
+        consultation.record.traffic.sentInEpoch = 0
+    }
+}

@@ -1,0 +1,95 @@
+public import Cryptography
+public import FoundationEssentials
+public import RelayProtocol
+
+/// One appointment, as this device sees it: a value that doesn't change by itself.
+public struct Consultation: Sendable, Identifiable, Hashable {
+    /// Where a consultation stands.
+    public enum State: Hashable, Sendable {
+        /// The patient's request isn't on the relay yet.
+        case requesting
+        /// The request could not be made.
+        case failed(Trouble)
+        /// The doctor hasn't answered yet.
+        case requested
+        /// The doctor accepted.
+        case open
+        /// Nobody writes any more; the relay deletes it at the latest on that day.
+        case closing(until: Date)
+        /// Nothing can be sent; `Device.end` erases this device's side.
+        case locked(Lock)
+        /// The relay deleted it then, and the receipt is kept.
+        case erased(at: Date)
+
+        /// The state in one lower-case word.
+        public var word: String {
+            switch self {
+            case .requesting: "requesting"
+            case .failed: "failed"
+            case .requested: "requested"
+            case .open: "open"
+            case .closing: "closing"
+            case .locked: "locked"
+            case .erased: "erased"
+            }
+        }
+    }
+
+    /// Why a consultation can't go on.
+    public enum Lock: Hashable, Sendable {
+        /// The relay says that it erased the group, but nobody closed it.
+        case receiptWithoutClose
+        /// This vault is a copy or an old backup.
+        case copiedVault
+        /// A commit could not be processed.
+        case undecryptableCommit
+        /// This device was removed.
+        case removed
+    }
+
+    /// Its name among its members.
+    public let id: ConsultationID
+    /// Where it stands.
+    public let state: State
+    /// The doctor or patient on the other side; `nil` before that is known and after erasure.
+    public let other: Person?
+    /// Everyone besides this device.
+    public let members: [Person]
+    /// Whether this device asked for it.
+    public let isMine: Bool
+    /// When the appointment begins.
+    public let time: Date?
+    /// How long it is meant to take.
+    public let minutes: Int?
+    /// Why the patient asks.
+    public let reason: String?
+    /// When this device first knew of it.
+    public let createdAt: Date
+    /// Messages that the person hasn't read.
+    public let unread: Int
+    /// Messages of this device that the relay doesn't have yet.
+    public let waiting: Int
+    /// What protects it.
+    public let suite: CipherSuite?
+    /// How often its keys have changed.
+    public let epoch: UInt64?
+    /// When the last message came or was written.
+    public let lastMessageAt: Date?
+    /// Whether it ended because the doctor declined.
+    public let declined: Bool
+}
+
+/// What went wrong with one consultation.
+public enum Trouble: Hashable, Sendable {
+    /// The doctor has no room at the moment. Trying later may help.
+    case shelfEmpty
+    /// The relay gave a KeyPackage that isn't the doctor's, is of another suite, was used, or is
+    /// too old. Fault: the relay or whoever stocked the shelf.
+    case wrongKeyPackage
+    /// The doctor's certificate doesn't hold. Fault: the card.
+    case doctorNotCertified
+    /// The clinic doesn't vouch for the patient; it was closed without being shown.
+    case patientNotVouched
+    /// The relay refused.
+    case refused(Refusal)
+}

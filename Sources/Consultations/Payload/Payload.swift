@@ -1,0 +1,117 @@
+import Cryptography
+import FoundationEssentials
+import RelayProtocol
+import SwiftProtobuf
+
+/// What a member says to the others inside the encryption (`protocol/payloads.md`).
+struct Payload: Equatable {
+    /// What it says.
+    enum Body: Equatable {
+        case text(String)
+        case request(time: UInt64, minutes: UInt32, reason: String, deadlineDay: UInt32)
+        case accept
+        case decline(reason: String)
+        case marks
+        case prescription(jws: [UInt8])
+        case close(reason: String)
+        /// A body of a newer version.
+        case unknown
+    }
+
+    /// What the sender has of one other member.
+    struct Seen: Equatable {
+        var member: [UInt8]
+        var received: UInt64
+        var missing: [UInt64]
+        var read: UInt64
+    }
+
+    var id: [UInt8]
+    var sentAt: UInt64
+    var counter: UInt64
+    var seen: [Seen] = []
+    var epochTag: [UInt8] = []
+    var body: Body
+
+    /// Members whose progress one payload may report.
+    static let seenLimit = 32
+
+    /// The tag by which members compare an epoch.
+    static func epochTag(of authenticator: [UInt8]) -> [UInt8] {
+        Array(Hash.sha256(label: "epoch tag", authenticator).prefix(8))
+    }
+
+    /// The octets before padding.
+    func encoded() throws(DeviceError) -> [UInt8] {
+        var wire = WirePayload()
+        wire.id = Data(id)
+        wire.sentAt = sentAt
+        wire.counter = counter
+        wire.epochTag = Data(epochTag)
+        wire.seen = seen.map { seen in
+            var wire = WireSeen()
+            wire.member = Data(seen.member)
+            wire.received = seen.received
+            wire.missing = seen.missing
+            wire.read = seen.read
+            return wire
+        }
+        switch body {
+        case .text(let text): wire.text.text = text
+        case .request(let time, let minutes, let reason, let day):
+            wire.request.time = time
+            wire.request.minutes = minutes
+            wire.request.reason = reason
+            wire.request.deadlineDay = day
+        case .accept: wire.accept = WireAccept()
+        case .decline(let reason): wire.decline.reason = reason
+        case .marks: wire.marks = WireMarks()
+        case .prescription(let jws): wire.prescription.jws = Data(jws)
+        case .close(let reason): wire.close.reason = reason
+        case .unknown: break
+        }
+        do {
+            return try wire.serializedBytes()
+        } catch {
+            throw .bug("payload")
+        }
+    }
+
+    /// Reads what another member sent; `nil` if it breaks `payloads.md`.
+    init?(decoding bytes: [UInt8]) {
+        guard let wire = try? WirePayload(serializedBytes: bytes),
+            wire.id.count == MessageID.byteCount, wire.seen.count <= Self.seenLimit
+        else { return nil }
+        // Only marks may come before the sender's first message.
+        if case .marks = wire.body {} else { guard wire.counter > 0 else { return nil } }
+        id = [UInt8](wire.id)
+        sentAt = wire.sentAt
+        counter = wire.counter
+        epochTag = [UInt8](wire.epochTag)
+        seen = wire.seen.map { seen in
+            Seen(
+                member: [UInt8](seen.member), received: seen.received,
+                missing: Array(seen.missing.prefix(Ledger.missingLimit)), read: seen.read)
+        }
+        switch wire.body {
+        case .text(let text): body = .text(text.text)
+        case .request(let request):
+            body = .request(
+                time: request.time, minutes: request.minutes, reason: request.reason,
+                deadlineDay: request.deadlineDay)
+        case .accept: body = .accept
+        case .decline(let decline): body = .decline(reason: decline.reason)
+        case .marks: body = .marks
+        case .prescription(let prescription): body = .prescription(jws: [UInt8](prescription.jws))
+        case .close(let close): body = .close(reason: close.reason)
+        case nil: body = .unknown
+        }
+    }
+
+    init(id: [UInt8], sentAt: UInt64, counter: UInt64, body: Body) {
+        self.id = id
+        self.sentAt = sentAt
+        self.counter = counter
+        self.body = body
+    }
+}
