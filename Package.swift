@@ -80,6 +80,7 @@ let package = Package(
             name: "curtain-clinic",
             dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),
         .systemLibrary(name: "CTerminal"),
+        .executableTarget(name: "benchmarks", dependencies: ["MLS", "Cryptography", crypto]),
         .target(name: "Terminal", dependencies: ["CTerminal", "Cryptography", arguments]),
 
         .target(

@@ -83,6 +83,12 @@ public struct TLSWriter: Sendable {
     }
 
     /// Writes octets without a length.
+    public mutating func write(bytes content: [UInt8]) {
+        makeRoom(for: content.count)
+        bytes.append(contentsOf: content)
+    }
+
+    /// Writes octets without a length.
     public mutating func write(bytes content: some Collection<UInt8>) {
         makeRoom(for: content.count)
         bytes.append(contentsOf: content)
@@ -109,6 +115,12 @@ public struct TLSWriter: Sendable {
     }
 
     /// Writes an `opaque x<V>`.
+    public mutating func write(vector content: [UInt8]) {
+        write(vectorLength: content.count)
+        write(bytes: content)
+    }
+
+    /// Writes an `opaque x<V>`.
     public mutating func write(vector content: some Collection<UInt8>) {
         write(vectorLength: content.count)
         write(bytes: content)
@@ -122,10 +134,27 @@ public struct TLSWriter: Sendable {
 
     /// Writes a vector whose content is written by `body`.
     public mutating func writeVector(_ body: (inout TLSWriter) -> Void) {
-        var content = wipesOnGrowth ? TLSWriter(secretCapacity: 256) : TLSWriter()
-        body(&content)
-        write(vector: content.bytes)
-        if wipesOnGrowth { content.wipe() }
+        // Most vectors are short: one octet of length is put down, and more inserted where needed.
+        let start = bytes.count
+        write(UInt8(0))
+        body(&self)
+        let count = bytes.count - start - 1
+        precondition(count <= Self.maximumVectorCount, "vector too long")
+        if count <= 0x3f {
+            bytes[start] = UInt8(count)
+        } else if count <= 0x3fff {
+            makeRoom(for: 1)
+            bytes[start] = 0x40 | UInt8(count >> 8)
+            bytes.insert(UInt8(count & 0xff), at: start + 1)
+        } else {
+            makeRoom(for: 3)
+            bytes[start] = 0x80 | UInt8(count >> 24)
+            bytes.insert(
+                contentsOf: [
+                    UInt8(count >> 16 & 0xff), UInt8(count >> 8 & 0xff), UInt8(count & 0xff),
+                ],
+                at: start + 1)
+        }
     }
 
     /// Writes a `T x<V>`.

@@ -326,9 +326,8 @@ import Testing
             secrets: [
                 EncryptedGroupSecrets(
                     newMember: bundle.reference,
-                    encryptedGroupSecrets: try algorithms.encryptWithLabel(
-                        secrets.encoded(), to: bundle.keyPackage.initKey, "Welcome",
-                        context: encryptedInfo))
+                    encryptedGroupSecrets: try algorithms.hpke("Welcome", context: encryptedInfo)
+                        .encrypt(secrets.encoded(), to: bundle.keyPackage.initKey))
             ], encryptedGroupInfo: encryptedInfo)
         _ = try Group.join(
             welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle, continuing: group,

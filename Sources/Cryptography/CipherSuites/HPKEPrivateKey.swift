@@ -1,3 +1,4 @@
+private import CSodium
 internal import Crypto
 
 /// An HPKE private key of a suite's KEM (RFC 9180 §4), kept ready for use with its public key.
@@ -78,6 +79,13 @@ public struct HPKEPrivateKey: Sendable {
 }
 
 extension SecretBytes {
+    /// Overwrites an ordinary array that held a secret for a moment.
+    static func wipe(_ octets: inout [UInt8]) {
+        unsafe octets.withUnsafeMutableBytes { buffer in
+            if let base = buffer.baseAddress { unsafe sodium_memzero(base, buffer.count) }
+        }
+    }
+
     /// A secret behind octets that are not secret.
     init(prefix: [UInt8], _ secret: SecretBytes) {
         self = unsafe SecretBytes(count: prefix.count + secret.count) { output in

@@ -62,29 +62,35 @@ extension CipherAlgorithms {
         return key.isValid(signature: signature, for: Self.labelled(label, content))
     }
 
-    /// `EncryptWithLabel` (RFC 9420 §5.1.3).
-    func encryptWithLabel(
-        _ plaintext: SecretBytes, to publicKey: [UInt8], _ label: String, context: [UInt8]
+    /// `EncryptWithLabel` and `DecryptWithLabel` for one label and context (RFC 9420 §5.1.3).
+    func hpke(_ label: String, context: [UInt8]) -> LabelledHPKE {
+        LabelledHPKE(
+            setup: HPKESetup(info: Self.labelled(label, context), algorithms: self))
+    }
+
+    /// An all-zero secret of `Nh` octets.
+    var zeroSecret: SecretBytes { SecretBytes(count: hashByteCount) }
+}
+
+/// HPKE under one label and context, for any number of recipients (RFC 9420 §5.1.3).
+struct LabelledHPKE: Sendable {
+    fileprivate let setup: HPKESetup
+
+    /// `EncryptWithLabel`.
+    func encrypt(
+        _ plaintext: SecretBytes, to publicKey: [UInt8]
     ) throws(MLSError) -> HPKECiphertext {
         do {
-            let output = try hpkeSeal(
-                plaintext, to: publicKey, info: Self.labelled(label, context))
+            let output = try setup.seal(plaintext, to: publicKey)
             return HPKECiphertext(kemOutput: output.kemOutput, ciphertext: output.ciphertext)
         } catch {
             throw .invalid(.publicKey)
         }
     }
 
-    /// `DecryptWithLabel` (RFC 9420 §5.1.3), nil if the ciphertext is not authentic.
-    func decryptWithLabel(
-        _ ciphertext: HPKECiphertext, with privateKey: HPKEPrivateKey, _ label: String,
-        context: [UInt8]
-    ) -> SecretBytes? {
-        hpkeOpen(
-            HPKEOutput(received: ciphertext.kemOutput, ciphertext.ciphertext), with: privateKey,
-            info: Self.labelled(label, context))
+    /// `DecryptWithLabel`, nil if the ciphertext is not authentic.
+    func decrypt(_ ciphertext: HPKECiphertext, with privateKey: HPKEPrivateKey) -> SecretBytes? {
+        setup.open(
+            HPKEOutput(received: ciphertext.kemOutput, ciphertext.ciphertext), with: privateKey)
     }
-
-    /// An all-zero secret of `Nh` octets.
-    var zeroSecret: SecretBytes { SecretBytes(count: hashByteCount) }
 }

@@ -132,6 +132,7 @@ extension Group {
         } catch {
             throw .machine
         }
+        let hpke = algorithms.hpke("Welcome", context: encryptedGroupInfo)
         var secrets: [EncryptedGroupSecrets] = []
         for (leaf, keyPackage) in applied.added {
             let ancestor = state.tree.width.commonAncestor(leaf.node, ownLeafIndex.node)
@@ -145,9 +146,8 @@ extension Group {
             secrets.append(
                 EncryptedGroupSecrets(
                     newMember: keyPackage.reference(algorithms),
-                    encryptedGroupSecrets: try algorithms.encryptWithLabel(
-                        groupSecrets.encoded(), to: keyPackage.initKey, "Welcome",
-                        context: encryptedGroupInfo)))
+                    encryptedGroupSecrets: try hpke.encrypt(
+                        groupSecrets.encoded(), to: keyPackage.initKey)))
         }
         return Welcome(
             cipherSuite: suite, secrets: secrets, encryptedGroupInfo: encryptedGroupInfo)

@@ -64,7 +64,7 @@ extension Group {
         let kem: (kemOutput: [UInt8], secret: SecretBytes)
         let leafKey: HPKEPrivateKey
         do {
-            kem = try algorithms.hpkeExport(
+            kem = try HPKESetup(info: [], algorithms: algorithms).export(
                 to: external.key, context: ExternalInitialization.context,
                 count: algorithms.hashByteCount)
             leafKey = try .generate(algorithms)

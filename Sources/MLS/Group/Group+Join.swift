@@ -71,9 +71,8 @@ extension Group {
         algorithms: CipherAlgorithms
     ) throws(MLSError) -> GroupSecrets {
         guard
-            let opened = algorithms.decryptWithLabel(
-                entry.encryptedGroupSecrets, with: bundle.initKey, "Welcome",
-                context: welcome.encryptedGroupInfo)
+            let opened = algorithms.hpke("Welcome", context: welcome.encryptedGroupInfo)
+                .decrypt(entry.encryptedGroupSecrets, with: bundle.initKey)
         else { throw .undecryptable }
         let secrets: GroupSecrets
         do { secrets = try GroupSecrets(decoding: opened) } catch { throw .malformed }

@@ -142,7 +142,7 @@ extension Group {
     private func initSecret(for applied: AppliedProposals) throws(MLSError) -> InitSecret {
         guard let kemOutput = applied.externalInit else { return current.secrets.initSecret }
         guard
-            let secret = algorithms.hpkeExport(
+            let secret = HPKESetup(info: [], algorithms: algorithms).export(
                 kemOutput: kemOutput, with: try current.externalKey(),
                 context: ExternalInitialization.context, count: algorithms.hashByteCount)
         else { throw .invalid(.externalCommitProposals) }

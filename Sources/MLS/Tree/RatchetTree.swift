@@ -10,12 +10,15 @@ struct RatchetTree: Sendable {
     private(set) var width: LeafCount
     private var nodes: [Node?]
     private var hashes: TreeHashes
+    /// The first octets of each node's encryption key, 0 for a blank node: a short list to search.
+    private var keyPrefixes: [UInt64]
 
     /// A tree of one leaf.
     init(_ leaf: LeafNode, algorithms: CipherAlgorithms) {
         self.algorithms = algorithms
         width = LeafCount(holding: 1)
         nodes = [.leaf(leaf)]
+        keyPrefixes = [Self.prefix(of: leaf.encryptionKey)]
         hashes = TreeHashes(nodeCount: 1, hashByteCount: algorithms.hashByteCount)
     }
 
@@ -42,6 +45,7 @@ struct RatchetTree: Sendable {
         width = LeafCount(holding: nodes.count / 2 + 1)
         nodes.append(contentsOf: repeatElement(nil, count: width.nodeCount - nodes.count))
         self.nodes = nodes
+        keyPrefixes = nodes.map { $0.map { Self.prefix(of: $0.encryptionKey) } ?? 0 }
         hashes = TreeHashes(nodeCount: nodes.count, hashByteCount: algorithms.hashByteCount)
     }
 
@@ -95,12 +99,14 @@ struct RatchetTree: Sendable {
 
     mutating func set(_ index: NodeIndex, to node: Node?) {
         nodes[index.rawValue] = node
+        keyPrefixes[index.rawValue] = node.map { Self.prefix(of: $0.encryptionKey) } ?? 0
         hashes.forget(index, in: width)
     }
 
     private mutating func blankDirectPath(of leaf: LeafIndex) {
         for parent in width.directPath(of: leaf.node) where nodes[parent.rawValue] != nil {
             nodes[parent.rawValue] = nil
+            keyPrefixes[parent.rawValue] = 0
         }
         hashes.forget(leaf.node, in: width)
     }
@@ -112,6 +118,7 @@ struct RatchetTree: Sendable {
         let leaf = NodeIndex(nodes.count + 1).leaf
         width = LeafCount(holding: width.rawValue * 2)
         nodes.append(contentsOf: repeatElement(nil, count: width.nodeCount - nodes.count))
+        keyPrefixes.append(contentsOf: repeatElement(0, count: nodes.count - keyPrefixes.count))
         hashes.resize(to: nodes.count)
         return leaf
     }
@@ -148,7 +155,21 @@ struct RatchetTree: Sendable {
         guard needed != width else { return }
         width = needed
         nodes.removeSubrange(width.nodeCount...)
+        keyPrefixes.removeSubrange(width.nodeCount...)
         hashes.resize(to: nodes.count)
+    }
+
+    private static func prefix(of key: [UInt8]) -> UInt64 {
+        key.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// Whether one of these encryption keys is in the tree.
+    func contains(anyOf keys: [[UInt8]]) -> Bool {
+        let wanted = keys.map { Self.prefix(of: $0) }
+        for index in keyPrefixes.indices where wanted.contains(keyPrefixes[index]) {
+            if let node = nodes[index], keys.contains(node.encryptionKey) { return true }
+        }
+        return false
     }
 
     // MARK: Resolutions and paths

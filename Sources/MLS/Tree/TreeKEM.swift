@@ -61,15 +61,14 @@ extension RatchetTree {
         _ secrets: PathSecrets, steps: [PathStep], excluding excluded: Set<LeafIndex>,
         context: [UInt8]
     ) throws(MLSError) -> [UpdatePathNode] {
+        let hpke = algorithms.hpke("UpdatePathNode", context: context)
         var nodes: [UpdatePathNode] = []
         for (offset, step) in steps.enumerated() {
             var ciphertexts: [HPKECiphertext] = []
             for index in resolution(of: step.copathChild, excluding: excluded) {
                 guard let node = self[index] else { continue }
                 ciphertexts.append(
-                    try algorithms.encryptWithLabel(
-                        secrets.secrets[offset].bytes, to: node.encryptionKey, "UpdatePathNode",
-                        context: context))
+                    try hpke.encrypt(secrets.secrets[offset].bytes, to: node.encryptionKey))
             }
             nodes.append(
                 UpdatePathNode(
@@ -100,17 +99,6 @@ extension RatchetTree {
         }
     }
 
-    /// Whether one of these encryption keys is in the tree.
-    func contains(anyOf keys: [[UInt8]]) -> Bool {
-        let wanted = Set(keys)
-        for index in 0..<width.nodeCount {
-            if let node = self[NodeIndex(index)], wanted.contains(node.encryptionKey) {
-                return true
-            }
-        }
-        return false
-    }
-
     /// Decrypts the path secret meant for us and derives those above (RFC 9420 §7.5).
     ///
     /// `self` has the path applied. Adds the new private keys to `privateKeys`.
@@ -126,9 +114,8 @@ extension RatchetTree {
             let position = receivers.firstIndex(where: { privateKeys[$0] != nil }),
             let key = privateKeys[receivers[position]],
             position < path.nodes[offset].encryptedPathSecrets.count,
-            let secret = algorithms.decryptWithLabel(
-                path.nodes[offset].encryptedPathSecrets[position], with: key, "UpdatePathNode",
-                context: context),
+            let secret = algorithms.hpke("UpdatePathNode", context: context).decrypt(
+                path.nodes[offset].encryptedPathSecrets[position], with: key),
             secret.count == algorithms.hashByteCount
         else { throw .invalid(.pathSecret) }
         let secrets = try PathSecrets(

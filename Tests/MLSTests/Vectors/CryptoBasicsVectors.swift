@@ -107,17 +107,12 @@ struct `Vectors: crypto basics` {
             #expect(key.publicKey == encrypt.pub.bytes)
             let given = HPKECiphertext(
                 kemOutput: encrypt.kemOutput.bytes, ciphertext: encrypt.ciphertext.bytes)
-            let own = try algorithms.encryptWithLabel(
-                encrypt.plaintext.secret, to: encrypt.pub.bytes, encrypt.label,
-                context: encrypt.context.bytes)
+            let hpke = algorithms.hpke(encrypt.label, context: encrypt.context.bytes)
+            let own = try hpke.encrypt(encrypt.plaintext.secret, to: encrypt.pub.bytes)
             for ciphertext in [given, own] {
-                #expect(
-                    algorithms.decryptWithLabel(
-                        ciphertext, with: key, encrypt.label, context: encrypt.context.bytes)
-                        == encrypt.plaintext.secret)
-                #expect(
-                    algorithms.decryptWithLabel(
-                        ciphertext, with: key, encrypt.label, context: [0]) == nil)
+                #expect(hpke.decrypt(ciphertext, with: key) == encrypt.plaintext.secret)
+                let other = algorithms.hpke(encrypt.label, context: [0])
+                #expect(other.decrypt(ciphertext, with: key) == nil)
             }
         }
     }

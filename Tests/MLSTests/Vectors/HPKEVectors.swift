@@ -74,18 +74,68 @@ import Testing
         }
     }
 
-    @Test func `our sealing opens with the derived key only`() throws {
-        let algorithms = CipherAlgorithms.xwingAES256SHA384
+    @Test(arguments: CipherSuite.supported)
+    func `our key schedule and swift-crypto's open each other's ciphertexts`(
+        suite: CipherSuite
+    ) throws {
+        let algorithms = try #require(CipherAlgorithms(suite))
         let key = try HPKEPrivateKey.generate(algorithms)
         let other = try HPKEPrivateKey.generate(algorithms)
-        let sealed = try algorithms.hpkeSeal(
-            SecretBytes([1, 2, 3]), to: key.publicKey, info: [4])
-        #expect(algorithms.hpkeOpen(sealed, with: key, info: [4]) == SecretBytes([1, 2, 3]))
-        #expect(algorithms.hpkeOpen(sealed, with: other, info: [4]) == nil)
-        #expect(algorithms.hpkeOpen(sealed, with: key, info: [5]) == nil)
-        #expect(throws: CryptographyError.invalidKey) {
-            _ = try algorithms.hpkeSeal(
-                SecretBytes([1]), to: [UInt8](repeating: 0xff, count: 1_216), info: [])
+        let info: [UInt8] = [4, 5, 6]
+        let setup = HPKESetup(info: info, algorithms: algorithms)
+        let sealed = try setup.seal(SecretBytes([1, 2, 3]), to: key.publicKey)
+        #expect(setup.open(sealed, with: key) == SecretBytes([1, 2, 3]))
+        #expect(setup.open(sealed, with: other) == nil)
+        #expect(
+            HPKESetup(info: [5], algorithms: algorithms).open(sealed, with: key) == nil)
+        let exported = try setup.export(to: key.publicKey, context: [9], count: 40)
+        #expect(
+            setup.export(kemOutput: exported.kemOutput, with: key, context: [9], count: 40)
+                == exported.secret)
+
+        var recipient: HPKE.Recipient
+        var sender: HPKE.Sender
+        switch key.key {
+        case .x25519(let key):
+            let hpke = HPKE.Ciphersuite(
+                kem: .Curve25519_HKDF_SHA256, kdf: .HKDF_SHA256,
+                aead: suite == .x25519AES128 ? .AES_GCM_128 : .chaChaPoly)
+            recipient = try HPKE.Recipient(
+                privateKey: key, ciphersuite: hpke, info: Data(info),
+                encapsulatedKey: Data(sealed.kemOutput))
+            sender = try HPKE.Sender(
+                recipientKey: key.publicKey, ciphersuite: hpke, info: Data(info))
+        case .xwing(let key):
+            let hpke = HPKE.Ciphersuite(
+                kem: .XWingMLKEM768X25519, kdf: .HKDF_SHA384, aead: .AES_GCM_256)
+            recipient = try HPKE.Recipient(
+                privateKey: key, ciphersuite: hpke, info: Data(info),
+                encapsulatedKey: Data(sealed.kemOutput))
+            sender = try HPKE.Sender(
+                recipientKey: key.publicKey, ciphersuite: hpke, info: Data(info))
+        }
+        #expect(try Array(recipient.open(sealed.ciphertext)) == [1, 2, 3])
+        let theirs = try Array(sender.seal([UInt8]([7, 8])))
+        #expect(
+            setup.open(HPKEOutput(received: Array(sender.encapsulatedKey), theirs), with: key)
+                == SecretBytes([7, 8]))
+        let secret = try sender.exportSecret(context: [UInt8]([1]), outputByteCount: 32)
+        #expect(
+            setup.export(
+                kemOutput: Array(sender.encapsulatedKey), with: key, context: [1], count: 32)?
+                .exposedCopy() == octets(secret))
+    }
+
+    @Test(arguments: CipherSuite.supported)
+    func `what is no key is refused`(suite: CipherSuite) throws {
+        let algorithms = try #require(CipherAlgorithms(suite))
+        let setup = HPKESetup(info: [], algorithms: algorithms)
+        let count = algorithms.publicKeyByteCount
+        // Zero is a point of small order in X25519; all ones are out of range in ML-KEM.
+        for bytes in [[], [UInt8](repeating: suite == .xwingAES256 ? 0xff : 0, count: count)] {
+            #expect(throws: CryptographyError.invalidKey) {
+                _ = try setup.seal(SecretBytes([1]), to: bytes)
+            }
         }
     }
 }

@@ -28,10 +28,9 @@ import Testing
             let reference = keyPackage.reference(algorithms)
             let own = try #require(welcome.secrets.first { $0.newMember == reference })
             let opened = try #require(
-                algorithms.decryptWithLabel(
+                algorithms.hpke("Welcome", context: welcome.encryptedGroupInfo).decrypt(
                     own.encryptedGroupSecrets,
-                    with: HPKEPrivateKey(entry.initPriv.secret, algorithms: algorithms),
-                    "Welcome", context: welcome.encryptedGroupInfo))
+                    with: HPKEPrivateKey(entry.initPriv.secret, algorithms: algorithms)))
             let secrets = try GroupSecrets(decoding: opened)
             let joined = JoinedSecrets(
                 joinerSecret: secrets.joinerSecret,
