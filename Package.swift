@@ -68,8 +68,8 @@ let package = Package(
         .executableTarget(
             name: "curtain",
             dependencies: [
-                "Consultations", "Credentials", "Prescriptions", "Cryptography", "Terminal",
-                arguments,
+                "Consultations", "Credentials", "Prescriptions", "RelayProtocol", "Vault",
+                "Cryptography", "Terminal", arguments,
             ]),
         .executableTarget(
             name: "curtain-relay",
@@ -135,6 +135,12 @@ let package = Package(
         .testTarget(
             name: "TerminalTests",
             dependencies: ["Terminal", "Cryptography", "TestSupport", arguments]),
+        .testTarget(
+            name: "CommandTests",
+            dependencies: [
+                "curtain", "Consultations", "Credentials", "Prescriptions", "RelayProtocol",
+                "Vault", "Cryptography", "Terminal", arguments,
+            ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport"]),

@@ -1,0 +1,90 @@
+import ArgumentParser
+import Consultations
+import Terminal
+
+struct ChatCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chat", abstract: "Talk in a consultation.",
+        discussion: """
+            On a terminal: an editor with history, and '/help' for its commands. Through a pipe, \
+            or with --json: each line of input is a message, what comes is printed line by line, \
+            and the end of the input ends the chat once the relay has everything (exit status 75 \
+            if something still waits in the outbox). A line that begins with '/' is a command; \
+            begin with '//' to send it.
+            """)
+
+    @OptionGroup var consultation: ConsultationArgument
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await session.withDevice { device in
+            let found = try await device.consultation(matching: consultation.id)
+            if let words = found.dead {
+                throw Failure(.badData, words.joined(separator: "\n"))
+            }
+            let chat = ChatSession(
+                device: device, consultation: found, output: output.output,
+                passphrase: session.passphrase)
+            try await chat.run()
+        }
+    }
+}
+
+/// What begins with `/` in a chat.
+enum ChatInput: Equatable {
+    case message(String)
+    case help
+    case info
+    case verify(String?)
+    case end(isCertain: Bool)
+    case prescribe
+    case quit
+    case unknown(String)
+    case nothing
+
+    static let commands = ["/help", "/info", "/verify", "/end", "/rx", "/quit"]
+
+    init(_ line: String) {
+        guard line.contains(where: { !$0.isWhitespace }) else {
+            self = .nothing
+            return
+        }
+        guard line.hasPrefix("/") else {
+            self = .message(line)
+            return
+        }
+        if line.hasPrefix("//") {
+            self = .message(String(line.dropFirst()))
+            return
+        }
+        let words = line.split(whereSeparator: \.isWhitespace).map(String.init)
+        let rest = words.dropFirst().joined(separator: " ")
+        switch words.first {
+        case "/help", "/?": self = .help
+        case "/info": self = .info
+        case "/verify": self = .verify(rest.isEmpty ? nil : rest)
+        case "/end": self = .end(isCertain: rest.lowercased() == "yes")
+        case "/rx": self = .prescribe
+        case "/quit", "/exit", "/q": self = .quit
+        default: self = .unknown(words.first ?? "/")
+        }
+    }
+
+    /// What `/help` prints.
+    static func help(isDoctor: Bool) -> [String] {
+        var lines = [
+            "/verify     show the safety code; '/verify CODE' or",
+            "            '/verify yes' marks the person verified",
+            "/info       who is here, keys, appointment",
+            "/end        close and erase the consultation",
+            "/quit       leave; the consultation goes on (also Ctrl-D)",
+            "//TEXT      send a line that begins with /",
+            "Alt-Enter   a new line within a message",
+            "Marks: ○ in the outbox  ✓ on the relay",
+            "       ✓✓ delivered  ✓✓ read",
+        ]
+        if isDoctor { lines.insert("/rx         sign a prescription", at: 2) }
+        return lines
+    }
+}

@@ -1,0 +1,295 @@
+import ArgumentParser
+import Consultations
+import Credentials
+import Foundation
+import Terminal
+
+/// The consultation that a command is about.
+struct ConsultationArgument: ParsableArguments {
+    @Argument(help: "The consultation's id, or an unambiguous beginning of it.")
+    var id: String
+}
+
+struct RequestCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "request", abstract: "Patients: ask a doctor for a consultation.",
+        discussion: """
+            Prints the consultation's id. The doctor may be offline and answers later; 'curtain \
+            sync' fetches the answer.
+
+            Not for emergencies: in danger, call your emergency number.
+            """)
+
+    @Argument(
+        help: "The doctor's card: a file, the 'curtain-card:' text, or '-'.", completion: .file())
+    var doctor: String
+
+    @Option(
+        help: ArgumentHelp(
+            "When: '2026-11-22 14:30', '14:30', 'tomorrow 9:00', '+2h', or RFC 3339.",
+            valueName: "time"))
+    var at: TimeArgument
+
+    @Option(help: ArgumentHelp("How long it should take.", valueName: "n"))
+    var minutes = 20
+
+    @Option(help: ArgumentHelp("Why you ask; the doctor reads it first.", valueName: "text"))
+    var reason = ""
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard (1...1440).contains(minutes) else {
+            throw ValidationError("'--minutes' takes 1 to 1440")
+        }
+        guard at.date > Date().addingTimeInterval(-3600) else {
+            throw ValidationError("'--at' lies in the past")
+        }
+    }
+
+    func run() async throws {
+        let text: String
+        if doctor.hasPrefix("curtain-card:") {
+            text = doctor
+        } else {
+            text = String(decoding: try Files.read(doctor), as: UTF8.self)
+        }
+        let card = try Card(text)
+        let output = output.output
+        try await session.withDevice { device in
+            let id = try await device.request(card, at: at.date, minutes: minutes, reason: reason)
+                .id
+            var later: Failure?
+            do {
+                try await device.deliver("the request")
+            } catch let failure as Failure {
+                later = failure
+            }
+            let made = try await device.consultation(id)
+            if output.isJSON {
+                try output.json(ConsultationRow(made))
+            } else {
+                try output.line(id.description)
+            }
+            if case .failed(let trouble) = made.state { throw Explanation.trouble(trouble) }
+            if let later { throw later }
+        }
+    }
+}
+
+struct ConsultationsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "consultations", abstract: "List all consultations, as last synced.")
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let consultations = try await session.withDevice { try await $0.consultations() }
+        let output = output.output
+        if output.isJSON {
+            for consultation in consultations { try output.json(ConsultationRow(consultation)) }
+        } else if consultations.isEmpty {
+            Diagnostic.warn("there are no consultations yet; 'curtain sync' fetches what came")
+        } else {
+            try output.table(ConsultationTable.table(consultations))
+        }
+    }
+}
+
+struct AcceptCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "accept", abstract: "Doctors: accept a requested consultation.")
+
+    @OptionGroup var consultation: ConsultationArgument
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await session.withDevice { device in
+            let id = try await device.consultation(matching: consultation.id).id
+            try await device.accept(id)
+            try await device.report(id, "the answer", to: output.output)
+        }
+    }
+}
+
+struct DeclineCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decline", abstract: "Doctors: decline a requested consultation.")
+
+    @OptionGroup var consultation: ConsultationArgument
+
+    @Option(help: ArgumentHelp("Why; the patient reads it.", valueName: "text"))
+    var reason: String?
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await session.withDevice { device in
+            let id = try await device.consultation(matching: consultation.id).id
+            try await device.decline(id, reason: reason)
+            try await device.report(id, "the answer", to: output.output)
+        }
+    }
+}
+
+extension Device {
+    /// Delivers what was decided and says how the consultation stands now.
+    func report(_ id: ConsultationID, _ what: String, to output: Output) async throws {
+        var later: Failure?
+        do {
+            try await deliver(what)
+        } catch let failure as Failure {
+            later = failure
+        }
+        let now = try consultation(id)
+        if output.isJSON {
+            try output.json(ConsultationRow(now))
+        } else {
+            try output.line("\(now.shortID) with \(now.otherName): \(now.stateText)")
+        }
+        if let later { throw later }
+    }
+}
+
+struct EndCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "end", abstract: "Close a consultation and erase it.",
+        discussion: """
+            Nobody can write afterwards. This device erases its messages and keys at once; \
+            prescriptions stay in the patient's and the doctor's record. The relay erases when both \
+            sides have confirmed, or at its deadline, and signs a receipt.
+            """)
+
+    @OptionGroup var consultation: ConsultationArgument
+
+    @Option(
+        help: ArgumentHelp(
+            "Wait that long for the other side's confirmation.", valueName: "seconds"))
+    var wait: Int?
+
+    @Flag(help: "Don't ask before erasing.")
+    var yes = false
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        try Limits.checkWait(wait)
+    }
+
+    struct Row: Encodable {
+        let id: String
+        let state: String
+        let until: Date?
+        let receipt: String?
+        let erasedAt: Date?
+
+        init(_ consultation: Consultation, _ receipt: KeptReceipt?) {
+            let row = ConsultationRow(consultation)
+            (id, state, until) = (row.id, receipt == nil ? row.state : "erased", row.until)
+            self.receipt = receipt.map { Base64URL.encode($0.bytes) }
+            erasedAt = receipt?.erasedAt ?? row.erasedAt
+        }
+    }
+
+    func run() async throws {
+        try await session.withDevice { device in
+            let found = try await device.consultation(matching: consultation.id)
+            if Prompt.isInteractive, !yes {
+                let question =
+                    "End the consultation with \(found.otherName) and erase it for good?"
+                guard try Prompt.confirm(question) else {
+                    throw Failure(.usage, "nothing was ended")
+                }
+            }
+            try await end(found.id, on: device)
+        }
+    }
+
+    private func end(_ id: ConsultationID, on device: Device) async throws {
+        var receipt: KeptReceipt?
+        var later: Failure?
+        do {
+            receipt = try await device.end(id, wait: .seconds(wait ?? 3))
+        } catch {
+            guard let reason = error.waitingReason else { throw error }
+            later = Delivery.waits("the end", because: reason)
+        }
+        let now = try await device.consultation(id)
+        let output = output.output
+        if output.isJSON {
+            try output.json(Row(now, receipt))
+        } else if let receipt {
+            try output.line("erased, here and on the relay")
+            try output.fields(receipt.fields)
+        } else if case .closing(let date) = now.state {
+            try output.line(
+                "closing until \(TimeText.stamp(date)): \(now.otherName) has not confirmed yet")
+        } else {
+            try output.line("\(now.shortID): \(now.stateText)")
+        }
+        if let later { throw later }
+    }
+}
+
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Compare the safety code with a person, by phone or face to face.",
+        discussion: """
+            PERSON is a name, a fingerprint, or the id of a consultation with them. On a terminal \
+            you are asked whether the codes are the same; a script says so with --matches.
+            """)
+
+    @Argument(help: "A name, a fingerprint, or a consultation's id.")
+    var person: String
+
+    @Option(
+        help: ArgumentHelp("The code that the other side reads out.", valueName: "code"))
+    var matches: String?
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var output: OutputOptions
+
+    private struct Row: Encodable {
+        let person: String
+        let name: String
+        let role: String
+        let safetyCode: String
+        let verified: Bool
+    }
+
+    func run() async throws {
+        let output = output.output
+        try await session.withDevice { device in
+            var person = try await device.person(matching: person)
+            let code = try await device.safetyCode(with: person.id).description
+            if !output.isJSON {
+                try output.fields([
+                    ("name", Sanitiser.line(person.name)), ("role", person.role.word),
+                    ("safety code", code),
+                ])
+            }
+            if let matches {
+                person = try await device.verify(person.id, matching: matches)
+            } else if !output.isJSON, Prompt.isInteractive, !person.isVerified {
+                if try Prompt.confirm("Does the other side read the same code?") {
+                    person = try await device.verify(person.id)
+                }
+            }
+            if output.isJSON {
+                try output.json(
+                    Row(
+                        person: person.id.description, name: person.name,
+                        role: person.role.word, safetyCode: code, verified: person.isVerified))
+            } else {
+                try output.line(
+                    person.isVerified ? output.style.green("verified") : "not verified")
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+import ArgumentParser
+import Consultations
+import Cryptography
+import Foundation
+import Terminal
+import Vault
+
+/// Where the device's state lies.
+struct HomeOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where vault and keys lie.",
+            discussion: "Else $CURTAIN_HOME, else $XDG_DATA_HOME/curtain.", valueName: "dir"),
+        completion: .directory)
+    var home: String?
+
+    var path: String { Self.path(given: home, environment: ProcessInfo.processInfo.environment) }
+
+    static func path(given: String?, environment: [String: String]) -> String {
+        func value(_ name: String) -> String? {
+            environment[name].flatMap { $0.isEmpty ? nil : $0 }
+        }
+        if let named = given ?? value("CURTAIN_HOME") { return named }
+        let data = value("XDG_DATA_HOME") ?? (value("HOME") ?? ".") + "/.local/share"
+        return data + "/curtain"
+    }
+}
+
+/// How to reach the relay where the invitation's word isn't enough.
+struct RelayOptions: ParsableArguments {
+    @Option(
+        name: .customLong("relay-url"),
+        help: ArgumentHelp(
+            "Another address of the same relay; its identity stays pinned.", valueName: "url"))
+    var url: String?
+
+    @Option(
+        name: .customLong("relay-ca"),
+        help: ArgumentHelp(
+            "Trust this private TLS authority for wss.",
+            discussion: "Else CURTAIN_RELAY_CA names it, else the system's authorities are used.",
+            valueName: "pem"), completion: .file())
+    var authority: String?
+
+    var options: DeviceOptions {
+        var options = DeviceOptions()
+        options.relay = url
+        let named = ProcessInfo.processInfo.environment["CURTAIN_RELAY_CA"]
+        options.authorityPath = authority ?? named.flatMap { $0.isEmpty ? nil : $0 }
+        return options
+    }
+}
+
+/// What every command needs that works with the vault.
+struct SessionOptions: ParsableArguments {
+    @OptionGroup var home: HomeOptions
+    @OptionGroup var passphrase: PassphraseOptions
+    @OptionGroup var relay: RelayOptions
+
+    /// Opens the vault, lends the device to `body`, and closes it whatever happens.
+    func withDevice<Result: Sendable>(
+        _ body: (Device, SecretBytes) async throws -> Result
+    ) async throws -> Result {
+        guard Device.exists(at: home.path) else { throw DeviceError.vault(.noVault) }
+        let secret = try passphrase.existing()
+        let device = try await Device.open(
+            home: home.path, passphrase: secret, options: relay.options)
+        do {
+            let result = try await body(device, secret)
+            await device.close()
+            return result
+        } catch {
+            await device.close()
+            throw error
+        }
+    }
+
+    func withDevice<Result: Sendable>(
+        _ body: (Device) async throws -> Result
+    ) async throws -> Result {
+        try await withDevice { device, _ in try await body(device) }
+    }
+}
+
+extension Device {
+    /// Sends what waits. What can't leave now is safe in the outbox: that is status 75, not a loss.
+    func deliver(_ what: String) async throws {
+        let summary: SyncSummary
+        do {
+            summary = try await sync()
+        } catch {
+            guard let reason = error.waitingReason else { throw error }
+            throw Delivery.waits(what, because: reason)
+        }
+        if summary.stillWaiting > 0 || !summary.isSettled {
+            throw Delivery.waits(what, because: "the relay has not taken everything yet")
+        }
+    }
+}
+
+extension DeviceError {
+    /// Why something stays in the outbox for now; nil if waiting won't help.
+    var waitingReason: String? {
+        switch self {
+        case .relayUnreachable(let trouble) where !trouble.isPermanent: trouble.words
+        case .notRegistered: "the relay has not admitted this device yet"
+        default: nil
+        }
+    }
+}
+
+enum Delivery {
+    static func waits(_ what: String, because reason: String) -> Failure {
+        Failure(
+            .tryAgain, "\(what) waits in the outbox: \(reason)",
+            advice: "'curtain sync' sends it later")
+    }
+}

@@ -1,0 +1,142 @@
+import Consultations
+import Credentials
+import Cryptography
+import Foundation
+import Terminal
+
+/// One consultation as JSON.
+struct ConsultationRow: Encodable {
+    /// What happened to it; only in `curtain chat --json`.
+    let event: String?
+    let id: String
+    let state: String
+    let declined: Bool
+    let with: String?
+    let role: String?
+    let verified: Bool?
+    let at: Date?
+    let minutes: Int?
+    let reason: String?
+    let unread: Int
+    let waiting: Int
+    let suite: String?
+    let epoch: UInt64?
+    let createdAt: Date
+    let lastMessageAt: Date?
+    let until: Date?
+    let erasedAt: Date?
+
+    init(_ consultation: Consultation, event: String? = nil) {
+        self.event = event
+        id = consultation.id.description
+        state = consultation.state.word
+        declined = consultation.declined
+        with = consultation.other?.name
+        role = consultation.other?.role.word
+        verified = consultation.other?.isVerified
+        at = consultation.time
+        minutes = consultation.minutes
+        reason = consultation.reason
+        unread = consultation.unread
+        waiting = consultation.waiting
+        suite = consultation.suite?.name
+        epoch = consultation.epoch
+        createdAt = consultation.createdAt
+        lastMessageAt = consultation.lastMessageAt
+        if case .closing(let date) = consultation.state { until = date } else { until = nil }
+        if case .erased(let date) = consultation.state { erasedAt = date } else { erasedAt = nil }
+    }
+}
+
+extension Consultation {
+    /// As much of the id as tables show; unambiguous in practice, checked when it is typed.
+    var shortID: String { String(id.description.prefix(8)) }
+
+    /// The other's name, harmless for the terminal.
+    var otherName: String { other.map { Sanitiser.line($0.name) } ?? "someone" }
+
+    /// The state for people, with what the word alone doesn't say.
+    var stateText: String {
+        switch state {
+        case .closing where declined: "declined"
+        case .erased where declined: "declined, erased"
+        case .closing(let date): "closing until \(TimeText.day(date))"
+        default: state.word
+        }
+    }
+
+    /// The state in one word, for tables.
+    var stateWord: String { declined ? "declined" : state.word }
+
+    /// What a person can do about a state in which nothing can be written.
+    var dead: [String]? {
+        switch state {
+        case .requesting, .requested, .open: nil
+        case .failed(let trouble): [Explanation.trouble(trouble).message]
+        case .closing(let date):
+            [
+                declined ? "The doctor declined." : "This consultation is closed.",
+                "Nobody can write any more; the relay deletes everything by "
+                    + "\(TimeText.stamp(date)) at the latest.",
+                "For more, ask for a new one with 'curtain request'.",
+            ]
+        case .erased(let date):
+            [
+                "This consultation was erased on \(TimeText.stamp(date)).",
+                "'curtain receipts' shows the relay's receipt, 'curtain rx list' what was "
+                    + "prescribed.",
+            ]
+        case .locked(let lock): [lock.words, "'curtain end \(shortID)' erases your side."]
+        }
+    }
+
+    /// Where the appointment stands: `in 20 min`, `12 min left`, `over since 5 min`.
+    func timeLeft(at now: Date) -> String? {
+        guard let time, let minutes else { return nil }
+        let end = time.addingTimeInterval(TimeInterval(minutes) * 60)
+        if now < time { return "in " + TimeText.span(time.timeIntervalSince(now)) }
+        if now < end { return TimeText.span(end.timeIntervalSince(now)) + " left" }
+        return "over since " + TimeText.span(now.timeIntervalSince(end))
+    }
+}
+
+extension Consultation.Lock {
+    /// What happened, in words.
+    var words: String {
+        switch self {
+        case .receiptWithoutClose:
+            "The relay says that it erased this consultation, but nobody had closed it."
+        case .copiedVault: "This vault is a copy or an old backup: nothing can be sent from it."
+        case .undecryptableCommit: "A change of keys could not be processed."
+        case .removed: "This device was removed from the consultation."
+        }
+    }
+}
+
+extension CipherSuite {
+    /// Its name in IANA's registry of MLS cipher suites.
+    var name: String {
+        switch self {
+        case .x25519AES128: "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519"
+        case .x25519ChaCha20: "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519"
+        default: "suite \(rawValue)"
+        }
+    }
+}
+
+/// The table of `curtain consultations`.
+enum ConsultationTable {
+    static func table(_ consultations: [Consultation]) -> Table {
+        var table = Table(["ID", "WHEN", "STATE", "NEW", "WITH"])
+        for consultation in consultations {
+            table.add([
+                consultation.shortID, consultation.time.map(TimeText.stamp) ?? "-",
+                consultation.stateWord, consultation.unread > 0 ? "\(consultation.unread)" : "-",
+                consultation.other.map { person in
+                    Sanitiser.line(person.name) + (person.isVerified ? " (verified)" : "")
+                } ?? "-",
+            ])
+        }
+        return table
+    }
+}

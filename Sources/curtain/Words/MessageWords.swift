@@ -1,0 +1,211 @@
+import Consultations
+import Foundation
+import Terminal
+
+/// One message as JSON.
+struct MessageRow: Encodable {
+    /// What happened to it; only in `curtain chat --json`.
+    let event: String?
+    let id: String
+    let number: Int64
+    let mine: Bool
+    let kind: String
+    let text: String?
+    let from: String?
+    let sentAt: Date
+    let receivedAt: Date?
+    let state: String
+    let unread: Bool
+    let sender: UInt32?
+    let epoch: UInt64?
+    let generation: UInt32?
+    let prescription: String?
+    let at: Date?
+    let minutes: Int?
+
+    init(_ message: Message, event: String? = nil) {
+        self.event = event
+        id = message.id.description
+        number = message.number
+        mine = message.isMine
+        kind = message.body.kind
+        text = message.body.text
+        from = message.from?.name
+        sentAt = message.sentAt
+        receivedAt = message.receivedAt
+        state = message.state.word
+        unread = message.isUnread
+        sender = message.mls?.sender
+        epoch = message.mls?.epoch
+        generation = message.mls?.generation
+        if case .prescription(_, let id) = message.body {
+            prescription = id
+        } else {
+            prescription = nil
+        }
+        if case .request(let time, let minutes, _) = message.body {
+            (at, self.minutes) = (time, minutes)
+        } else {
+            (at, minutes) = (nil, nil)
+        }
+    }
+}
+
+extension Message.Body {
+    /// The JSON word for what it is.
+    var kind: String {
+        switch self {
+        case .text: "text"
+        case .request: "request"
+        case .accept: "accept"
+        case .decline: "decline"
+        case .prescription: "prescription"
+        case .close: "close"
+        case .notice: "notice"
+        case .gap: "gap"
+        case .needsNewerVersion: "unknown"
+        }
+    }
+
+    /// What a person wrote.
+    var text: String? {
+        switch self {
+        case .text(let text): text
+        case .request(_, _, let reason): reason
+        case .decline(let reason), .close(let reason): reason
+        default: nil
+        }
+    }
+}
+
+extension Message.State {
+    /// The JSON word.
+    var word: String {
+        switch self {
+        case .waiting: "waiting"
+        case .relayed: "relayed"
+        case .delivered: "delivered"
+        case .read: "read"
+        case .received: "received"
+        }
+    }
+
+    /// What stands behind one's own message.
+    var mark: String {
+        switch self {
+        case .waiting: "○"
+        case .relayed: "✓"
+        case .delivered: "✓✓"
+        case .read: "✓✓ read"
+        case .received: ""
+        }
+    }
+
+    /// The mark, explained.
+    var explanation: String {
+        switch self {
+        case .waiting: "○ waits in the outbox"
+        case .relayed: "✓ on the relay"
+        case .delivered: "✓✓ delivered"
+        case .read: "✓✓ read"
+        case .received: "received"
+        }
+    }
+}
+
+/// Messages as lines for people.
+struct MessageText {
+    let width: Int
+    let style: Style
+    /// Whether the device's numbers stand in front, for `--since`.
+    var hasNumbers = false
+
+    /// Continuation lines are indented, so that no peer's line can pass for a message of its own.
+    private static let indent = "      "
+
+    /// A line between two days; nil if `date` is of the same day as `previous`.
+    func daySeparator(_ date: Date, after previous: Date?) -> String? {
+        let day = TimeText.day(date)
+        if let previous, TimeText.day(previous) == day { return nil }
+        return style.dim("-- \(day) --")
+    }
+
+    /// The lines of one message.
+    func lines(_ message: Message, isMarked: Bool = true) -> [String] {
+        var head = hasNumbers ? "#\(message.number) " : ""
+        head += TimeText.clock(message.sentAt) + " "
+        let name = message.isMine ? "you" : Sanitiser.line(message.from?.name ?? "someone")
+        let mark = message.isMine && isMarked ? " " + message.state.mark : ""
+        switch message.body {
+        case .text(let text):
+            return wrap(head, name + ": ", Sanitiser.lines(text), mark, nameStyle(message))
+        default:
+            let words = event(message.body, name: name)
+            return wrap(head, "* ", [words], mark, eventStyle(message.body))
+        }
+    }
+
+    private func nameStyle(_ message: Message) -> (String) -> String {
+        if message.isMine { return { style.bold($0) } }
+        return { style.bold(style.cyan($0)) }
+    }
+
+    private func eventStyle(_ body: Message.Body) -> (String) -> String {
+        switch body {
+        case .gap, .needsNewerVersion: return { style.yellow($0) }
+        default: return { style.bold($0) }
+        }
+    }
+
+    private func event(_ body: Message.Body, name: String) -> String {
+        func quoted(_ text: String?) -> String {
+            guard let text, !text.isEmpty else { return "" }
+            return ": " + Sanitiser.line(text)
+        }
+        switch body {
+        case .text(let text): return Sanitiser.line(text)
+        case .request(let time, let minutes, let reason):
+            let verb = name == "you" ? "ask" : "asks"
+            return "\(name) \(verb) for a consultation on \(TimeText.stamp(time)) "
+                + "(\(minutes) min)\(quoted(reason))"
+        case .accept: return "\(name) accepted the consultation"
+        case .decline(let reason): return "\(name) declined the consultation\(quoted(reason))"
+        case .prescription(_, let id):
+            return "\(name) signed prescription \(Sanitiser.line(id)); 'curtain rx show' shows it"
+        case .close(let reason): return "\(name) closed the consultation\(quoted(reason))"
+        case .notice(.memberAdded(let added)): return "\(Sanitiser.line(added)) came in"
+        case .notice(.memberRemoved(let removed)): return "\(Sanitiser.line(removed)) was removed"
+        case .notice(.epochMismatch):
+            return "the other side's keys come from another history; verify the person by phone"
+        case .gap(.undecryptable): return "a message from \(name) could not be decrypted"
+        case .gap(.missing(let counter)): return "message \(counter) from \(name) is missing"
+        case .needsNewerVersion: return "a message from \(name) needs a newer Curtain"
+        }
+    }
+
+    private func wrap(
+        _ head: String, _ name: String, _ text: [String], _ mark: String,
+        _ decorate: (String) -> String
+    ) -> [String] {
+        let first = head + name
+        let indent = Self.indent
+        var lines: [String] = []
+        for (index, paragraph) in text.enumerated() {
+            let lead = index == 0 ? first : indent
+            let wrapped = TextLayout.wrap(
+                paragraph, width: width - indent.count, first: width - DisplayWidth.of(lead))
+            lines += wrapped.enumerated().map { ($0 == 0 ? lead : indent) + $1 }
+        }
+        if !mark.isEmpty, let last = lines.last {
+            if DisplayWidth.of(last) + DisplayWidth.of(mark) <= width {
+                lines[lines.count - 1] = last + style.dim(mark)
+            } else {
+                lines.append(indent + style.dim(String(mark.dropFirst())))
+            }
+        }
+        if let line = lines.first {
+            lines[0] = style.dim(head) + decorate(name) + line.dropFirst(first.count)
+        }
+        return lines
+    }
+}
