@@ -124,7 +124,7 @@ let package = Package(
             dependencies: [
                 "Consultations", "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Relay",
                 "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "ClinicTestSupport",
-                "TestSupport", logging,
+                "TestSupport", "TLSSyntax", logging,
             ]),
         .testTarget(
             name: "ClinicTests",

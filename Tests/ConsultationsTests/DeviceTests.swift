@@ -16,7 +16,7 @@ import WebSockets
 
 /// Devices over real sockets, with a relay in this process.
 struct DeviceTests {
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(4)))
     func `a whole consultation over real sockets`() async throws {
         let place = try Place()
         let doctor = try await place.doctor()
@@ -85,7 +85,7 @@ struct DeviceTests {
         await patient.close()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(4)))
     func `a relay that goes and comes back is found again, and nothing is lost`() async throws {
         let place = try Place()
         let doctor = try await place.doctor()
@@ -114,7 +114,7 @@ struct DeviceTests {
         await patient.close()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(4)))
     func `without a relay everything waits, and that is said`() async throws {
         let place = try Place()
         let patient = try await place.patient()

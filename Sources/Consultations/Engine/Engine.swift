@@ -38,6 +38,8 @@ final class Engine {
     var checkpoint: ((Checkpoint) throws -> Void)?
 
     enum Checkpoint { case beforeCommit, afterCommit }
+    /// Tests see here which MLS key made which ciphertext.
+    var sealObserver: ((Message.Origin, [UInt8]) -> Void)?
 
     init(vault: Vault, options: DeviceOptions) throws(DeviceError) {
         self.vault = vault
@@ -58,10 +60,12 @@ final class Engine {
         at now: UInt64, _ body: (inout Turn) throws -> Result
     ) throws(DeviceError) -> Result {
         let checkpoint = self.checkpoint
+        let sealObserver = self.sealObserver
         return try Self.translating {
             let (turn, result) = try vault.write { transaction in
                 var turn = Turn(
                     state: state, transaction: transaction, now: now, options: options)
+                turn.sealObserver = sealObserver
                 let result = try body(&turn)
                 try turn.pump()
                 try checkpoint?(.beforeCommit)
@@ -102,6 +106,8 @@ final class Engine {
         } catch let error as PrescriptionError {
             throw .prescription(error)
         } catch is BinaryDecodingError {
+            throw .vault(.damaged(.record))
+        } catch MLSError.corruptState {
             throw .vault(.damaged(.record))
         } catch let error as MLSError {
             throw .bug("mls: \(error)")

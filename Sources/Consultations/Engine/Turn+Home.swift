@@ -195,7 +195,7 @@ extension Turn {
 
 extension CipherSuite {
     /// The suite of new consultations.
-    static let consultations = CipherSuite.x25519ChaCha20
+    static let consultations = CipherSuite.xwingAES256
 }
 
 extension ExtensionType {

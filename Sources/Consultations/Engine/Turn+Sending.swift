@@ -116,6 +116,10 @@ extension Turn {
         let octets = try payload.encoded()
         let encrypted = try group.encrypt(
             octets, paddedTo: Padding.bucket(for: octets.count), signingKey: state.identity)
+        let origin = Message.Origin(
+            sender: encrypted.sender.rawValue, epoch: encrypted.epoch,
+            generation: encrypted.generation ?? 0)
+        sealObserver?(origin, encrypted.bytes)
         consultation.group = group
         consultation.record.traffic.sentInEpoch += 1
         consultation.record.traffic.marksDue = false

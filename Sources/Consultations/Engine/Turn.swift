@@ -18,6 +18,7 @@ struct Turn {
     private(set) var events: [DeviceEvent] = []
     private(set) var wakeAt: UInt64?
     private(set) var trouble: ConnectionTrouble?
+    var sealObserver: ((Message.Origin, [UInt8]) -> Void)?
     var hasErased = false
     var receivedCount = 0
     var sentCount = 0

@@ -23,6 +23,12 @@ final class World {
     /// Sees every frame before it is delivered; nil drops it.
     var tamper: ((RelayFrame, TestDevice) -> RelayFrame?)?
     var options = DeviceOptions()
+    /// Which MLS key made a ciphertext, also one that was never stored.
+    private var origins: [[UInt8]: [UInt8]] = [:]
+    /// The ciphertext that left under each MLS key.
+    private var departed: [[UInt8]: [UInt8]] = [:]
+    /// MLS keys under which two ciphertexts left. There must be none.
+    private(set) var repeatedKeys = 0
 
     init(seed: UInt64 = 1) throws {
         clinic = try TestClinic()
@@ -57,6 +63,7 @@ final class World {
         let device = try await TestDevice(
             name: name, invitation: invitation, token: token.encoded(), home: home, world: self)
         devices.append(device)
+        watch(device)
         return device
     }
 
@@ -83,6 +90,7 @@ final class World {
             device.fromRelay.isEmpty || (!device.toRelay.isEmpty && Bool.random(using: &random))
         if outward {
             let message = device.toRelay.removeFirst()
+            noteDeparture(message)
             deliver(relay.receive(message, from: device.connection))
         } else {
             let frame = device.fromRelay.removeFirst()
@@ -94,6 +102,31 @@ final class World {
             }
         }
         return true
+    }
+
+    func watch(_ device: TestDevice) {
+        device.engine.sealObserver = { [unowned self, unowned device] origin, content in
+            let group = device.engine.state.consultations.values.first?.groupID ?? []
+            origins[content] =
+                group + Array("\(origin.sender) \(origin.epoch) \(origin.generation)".utf8)
+        }
+    }
+
+    private func noteDeparture(_ message: [UInt8]) {
+        guard let frame = try? ClientFrame(decoding: message) else { return }
+        for request in frame.requests {
+            let content: [UInt8]
+            switch request.operation {
+            case .send(let request), .close(let request): content = request.content
+            default: continue
+            }
+            guard let key = origins[content] else {
+                repeatedKeys += 1
+                continue
+            }
+            if let other = departed[key], other != content { repeatedKeys += 1 }
+            departed[key] = content
+        }
     }
 
     func connect(_ device: TestDevice) throws {
@@ -262,8 +295,14 @@ final class TestDevice {
     /// Calls the engine and puts what it wants to send on its way.
     @discardableResult
     func work<Result>(_ body: (Engine) throws -> Result) throws -> Result {
-        defer { carryOut() }
-        return try body(engine)
+        do {
+            let result = try body(engine)
+            carryOut()
+            return result
+        } catch DeviceError.bug("Killed") {
+            try crash()
+            throw Killed()
+        }
     }
 
     @discardableResult
@@ -295,7 +334,15 @@ final class TestDevice {
         engine.vault.close()
         engine = try Engine(
             vault: try Vault.open(at: home, passphrase: Self.passphrase), options: world.options)
+        world.watch(self)
     }
+
+    /// The process ends at the next commit, before or after it is durable.
+    func crashAtNextCommit(_ checkpoint: Engine.Checkpoint) {
+        engine.checkpoint = { if $0 == checkpoint { throw Killed() } }
+    }
+
+    struct Killed: Error {}
 
     // MARK: What a person does
 
@@ -339,8 +386,11 @@ final class TestDevice {
 
     @discardableResult
     func say(_ text: String) throws -> MessageID {
-        let number = try only().number
-        return try perform { try $0.post(.text(text), to: number).id }
+        let id = try only().id
+        return try perform { turn in
+            let number = try turn.writable(id)
+            return try turn.post(.text(text), to: number).id
+        }
     }
 
     func end() throws {
