@@ -115,6 +115,65 @@ struct DeviceTests {
     }
 
     @Test(.timeLimit(.minutes(4)))
+    func `everything that happens is told to everyone who listens`() async throws {
+        let place = try Place()
+        let doctor = try await place.doctor()
+        let patient = try await place.patient()
+        try await doctor.sync()
+        let events = await patient.events()
+        let second = await patient.events()
+        await patient.connect()
+        await doctor.connect()
+        let asked = try await patient.request(try await doctor.card(), at: Date.now)
+        for await event in await doctor.events() {
+            if case .message(let id, let message) = event, case .request = message.body {
+                try await doctor.accept(id)
+                _ = try await doctor.send("Guten Tag", to: id)
+                break
+            }
+        }
+        var words: [String] = []
+        for await event in events {
+            if case .consultation(let consultation) = event {
+                words.append(consultation.state.word)
+            }
+            if case .message(let id, let message) = event, message.body == .text("Guten Tag") {
+                #expect(id == asked.id)
+                #expect(!message.isMine)
+                break
+            }
+        }
+        #expect(words.first == "requesting")
+        #expect(words.contains("requested"))
+        #expect(words.last == "open")
+        await patient.close()
+        var seen = 0
+        for await _ in second { seen += 1 }
+        #expect(seen > 4)
+        await doctor.close()
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func `an interrupted join can be repeated, a finished one not`() async throws {
+        let place = try Place()
+        let home = place.folder.file("interrupted")
+        try Vault.create(at: home, passphrase: place.passphrase, cost: .minimal).close()
+        let invitation = try place.invitation(.patient, "Paul Patient")
+        let device = try await Device.join(
+            invitation, home: home, passphrase: place.passphrase, options: place.options)
+        #expect(try await device.me().name == "Paul Patient")
+        await device.close()
+        await #expect(throws: DeviceError.vault(.alreadyExists)) {
+            try await Device.join(
+                invitation, home: home, passphrase: place.passphrase, options: place.options)
+        }
+        let wrong = SecretBytes(Array("wrong".utf8))
+        await #expect(throws: DeviceError.vault(.wrongPassphrase)) {
+            try await Device.open(home: home, passphrase: wrong, options: place.options)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
     func `without a relay everything waits, and that is said`() async throws {
         let place = try Place()
         let patient = try await place.patient()
@@ -169,7 +228,7 @@ final class Place {
         relay = try Self.start(folder.file("relay"), clinic, port: port)
     }
 
-    private func invitation(_ role: PersonRole, _ name: String) throws -> Invitation {
+    func invitation(_ role: PersonRole, _ name: String) throws -> Invitation {
         try clinic.invitation(
             role: role, name: name, reference: name, relayURL: "ws://127.0.0.1:\(port)",
             relayKey: relay.identityKey)

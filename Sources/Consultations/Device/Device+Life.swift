@@ -28,9 +28,7 @@ extension Device {
         at now: Date
     ) throws(DeviceError) -> Vault {
         let content = try Engine.translating { try invitation.verify(at: now) }
-        let vault = try Engine.translating {
-            try Vault.create(at: home, passphrase: passphrase, cost: options.passphraseCost)
-        }
+        let vault = try emptyVault(home: home, passphrase: passphrase, options: options)
         try Engine.translating {
             let identity = try SigningKey()
             let endorsement = try invitation.endorse(identity.publicKey)
@@ -75,6 +73,23 @@ extension Device {
             }
         }
         return vault
+    }
+
+    /// A vault that holds no device yet: a new one, or one that an interrupted `join` left.
+    private static func emptyVault(
+        home: String, passphrase: SecretBytes, options: DeviceOptions
+    ) throws(DeviceError) -> Vault {
+        try Engine.translating {
+            do {
+                return try Vault.create(
+                    at: home, passphrase: passphrase, cost: options.passphraseCost)
+            } catch VaultError.alreadyExists {
+                guard let left = try? Vault.open(at: home, passphrase: passphrase),
+                    try left.read({ try ProfileRecord(reading: $0) }) == nil
+                else { throw VaultError.alreadyExists }
+                return left
+            }
+        }
     }
 
     /// Opens the device in `home`.
@@ -140,7 +155,10 @@ extension DeviceState {
         guard !profile.copied else { return true }
         for mailbox in mailboxes.values {
             switch mailbox.link {
-            case .closed where mailbox.pausedUntil <= now, .opening: return false
+            case .closed where mailbox.pausedUntil <= now:
+                let lacksTicket = !mailbox.record.exists && mailbox.record.ticket.isEmpty
+                guard lacksTicket, drawingPausedUntil > now else { return false }
+            case .opening: return false
             case .open where mailbox.expected > 0: return false
             case .open where mailbox.pending != nil && mailbox.pausedUntil <= now: return false
             case .open, .closed, .gone: break

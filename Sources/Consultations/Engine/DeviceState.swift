@@ -63,6 +63,8 @@ struct MailboxState {
     /// The relay asked for patience until then (Unix milliseconds).
     var pausedUntil: UInt64 = 0
 
+    /// Whether a KeyPackage names it.
+    var isOnShelf: Bool { record.kind == .shelf || record.kind == .lastResort }
     /// Whether mail for it can still be of use.
     var isWanted: Bool { link != .gone }
 }

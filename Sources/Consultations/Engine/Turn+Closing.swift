@@ -48,7 +48,7 @@ extension Turn {
             if state.mailboxes[consultation.mailbox]?.record.exists == false {
                 try forget(consultation.mailbox)
             }
-        } else {
+        } else if state.mailboxes[consultation.mailbox]?.package == nil {
             try forget(consultation.mailbox)
         }
     }
@@ -88,7 +88,11 @@ extension Turn {
     mutating func receiveConfirmation(
         _ outcome: Outcome, _ group: GroupID, _ id: MailboxID
     ) throws {
-        if case .erased(let receipts) = outcome { return try erasedAtRelay(id, receipts) }
+        if case .erased(let receipts) = outcome {
+            // The group is gone; the mailbox may serve another one still.
+            for receipt in receipts { try receiveReceipt(receipt, of: id) }
+            return
+        }
         guard let mailbox = state.mailboxes[id], var closing = mailbox.closings[group.bytes] else {
             return
         }
@@ -160,6 +164,7 @@ extension Turn {
         try transaction.put(record, for: consultation.bytes, of: .receipts, in: .person)
         let isUsed =
             state.mailboxes[id]?.closings.isEmpty == false
+            || state.mailboxes[id]?.package != nil
             || state.consultations.values.contains { $0.mailbox == id }
         if !isUsed { try forget(id) }
         guard let receipt = KeptReceipt(record) else { return }

@@ -36,6 +36,9 @@ extension Turn {
         } catch {
             return giveUp(.protocolViolation)
         }
+        if state.profile.copied, state.profile.withdrawn || state.role != .doctor {
+            return giveUp(.copied)
+        }
         try open(state.home)
     }
 
@@ -115,7 +118,10 @@ extension Turn {
                 state.profile.registered = true
                 state.profile.admissionToken = Data()
             }
-            if let shelf = opened.shelf { state.profile.practice.shelfPackages = shelf.packages }
+            if let shelf = opened.shelf {
+                state.profile.practice.shelfPackages = shelf.packages
+                state.profile.practice.lastResortClaims = shelf.lastResortClaims
+            }
             try saveProfile()
             if !state.profile.copied { emit(.connection(.connected)) }
             try openMailboxes()
@@ -177,6 +183,9 @@ extension Turn {
             emit(.trouble(consultation.id, .refused(refusal)))
             if consultation.record.phase == .claiming {
                 try fail(number, .refused, refusal: refusal)
+            } else {
+                // A relay that was set back to before this mailbox was made, or forgot it.
+                try lock(number, .removed)
             }
         }
     }

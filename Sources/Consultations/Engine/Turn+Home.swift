@@ -12,6 +12,8 @@ extension Turn {
     private static let ticketReserve = 4
     /// How long a KeyPackage may wait on the shelf.
     private static let shelfDays: UInt64 = 60
+    /// Uses of the join permit of a last-resort KeyPackage; it is replaced when half are gone.
+    private static let lastResortUses: UInt32 = 16
     /// Shelf mailboxes at one time, claimed ones included.
     private static let shelfLimit = 96
 
@@ -21,19 +23,17 @@ extension Turn {
             return try start(
                 .stockShelf(ShelfStock(packages: [], withdraw: true)), for: state.home)
         }
-        let ready = state.mailboxes.values.filter {
-            $0.record.kind == .shelf && $0.link == .open && $0.package?.stocked == false
-        }
-        let opening = state.mailboxes.values.contains {
-            $0.record.kind == .shelf && $0.link == .opening
-        }
+        let shelf = state.mailboxes.values.filter(\.isOnShelf)
+        let ready = shelf.filter { $0.link == .open && $0.package?.stocked == false }
+        let opening = shelf.contains { $0.link == .opening }
         if !ready.isEmpty, !opening {
             return try stock(ready)
         }
         let unserved = state.mailboxes.values.filter {
             !$0.record.exists && $0.record.ticket.isEmpty && $0.id != state.home && $0.isWanted
         }
-        let needed = unserved.count + packagesWanted() + Self.ticketReserve
+        let needed =
+            unserved.count + packagesWanted() + (needsLastResort() ? 1 : 0) + Self.ticketReserve
         if state.tickets.count < needed {
             guard now >= state.drawingPausedUntil else { return wake(at: state.drawingPausedUntil) }
             let limit = Int(state.session?.limits?.ticketsPerDay ?? 1)
@@ -83,33 +83,52 @@ extension Turn {
         return max(0, min(missing, Self.shelfLimit - shelf.count))
     }
 
+    /// Whether a last-resort KeyPackage is to be made: there is none, or it is half worn.
+    private func needsLastResort() -> Bool {
+        guard state.role == .doctor, !state.profile.practice.identityChain.isEmpty,
+            options.shelfTarget > 0
+        else { return false }
+        let soon = seconds + Self.shelfDays * 86_400 / 2
+        let fresh = state.mailboxes.values.filter {
+            $0.record.kind == .lastResort && ($0.package?.notAfter ?? 0) > soon
+        }
+        if fresh.contains(where: { $0.package?.stocked == false }) { return false }
+        return fresh.isEmpty || state.profile.practice.lastResortClaims >= Self.lastResortUses / 2
+    }
+
     /// Makes KeyPackages while there are tickets, each with a mailbox of its own, and lets those
     /// go whose time is over.
     mutating func refillShelf() throws {
         guard state.role == .doctor else { return }
         let old = state.mailboxes.values.filter { mailbox in
-            mailbox.record.kind == .shelf && mailbox.link == .open && mailbox.pending == nil
-                && (mailbox.package?.notAfter ?? .max) < seconds
+            mailbox.isOnShelf && mailbox.link == .open && mailbox.pending == nil
+                && (mailbox.package?.notAfter ?? .max) < seconds && mailbox.closings.isEmpty
+                && !state.consultations.values.contains { $0.mailbox == mailbox.id }
         }
         for mailbox in old {
             try modifyMailbox(mailbox.id) { $0.record.kind = .retiring }
         }
         for _ in 0..<packagesWanted() where !state.tickets.isEmpty {
             guard let ticket = try takeTicket() else { return }
-            try makeShelfPackage(ticket: ticket)
+            try makeShelfPackage(ticket: ticket, kind: .shelf)
+        }
+        if needsLastResort(), let ticket = try takeTicket() {
+            try makeShelfPackage(ticket: ticket, kind: .lastResort)
         }
     }
 
-    private mutating func makeShelfPackage(ticket: [UInt8]) throws {
+    private mutating func makeShelfPackage(ticket: [UInt8], kind: StoredMailboxKind) throws {
         let number = try transaction.createConsultation()
         let permit = JoinPermit()
+        let isLastResort = kind == .lastResort
         let id = try makeMailbox(
-            in: .consultation(number), kind: .shelf, ticket: ticket, permitHash: permit.hash)
+            in: .consultation(number), kind: kind, ticket: ticket, permitHash: permit.hash,
+            permitUses: isLastResort ? Self.lastResortUses : 1)
         let lifetime = Lifetime(
             notBefore: seconds - 3_600, notAfter: seconds + Self.shelfDays * 86_400)
         let bundle = try KeyPackageBundle(
             suite: .consultations, leaf: state.leaf(mailbox: id), signingKey: state.identity,
-            lifetime: lifetime)
+            lifetime: lifetime, isLastResort: isLastResort)
         let entry = try ShelfEntry(
             keyPackage: bundle.keyPackage.encoded(), mailbox: id.bytes, permit: permit.secret)
         var package = StoredShelfPackage()
@@ -126,7 +145,8 @@ extension Turn {
 
     /// Makes the key of a mailbox; the relay makes the mailbox when it is opened first.
     mutating func makeMailbox(
-        in scope: Vault.Scope, kind: StoredMailboxKind, ticket: [UInt8]?, permitHash: [UInt8]?
+        in scope: Vault.Scope, kind: StoredMailboxKind, ticket: [UInt8]?, permitHash: [UInt8]?,
+        permitUses: UInt32 = 0
     ) throws -> MailboxID {
         let key = try SigningKey()
         guard let id = MailboxID(key.publicKey.bytes) else { throw DeviceError.bug("mailbox") }
@@ -135,7 +155,7 @@ extension Turn {
         record.kind = kind
         record.ticket = Data(ticket ?? [])
         record.permitHash = Data(permitHash ?? [])
-        record.permitUses = permitHash == nil ? 0 : 1
+        record.permitUses = permitUses
         try transaction.put(key.seed, at: 0, of: .mailboxKey, in: scope)
         try transaction.put(record, of: .mailbox, in: scope)
         state.mailboxes[id] = MailboxState(id: id, scope: scope, key: key, record: record)
@@ -146,14 +166,20 @@ extension Turn {
         // Well below the limit of a frame.
         let limit = Int(state.session?.limits?.frameByteCount ?? 1 << 16) / 2
         var packages: [[UInt8]] = []
+        var lastResort: [UInt8]?
         var byteCount = 0
         for mailbox in mailboxes {
             guard let sealed = mailbox.package?.sealed else { continue }
             if byteCount + sealed.count > limit { break }
             byteCount += sealed.count
-            packages.append([UInt8](sealed))
+            if mailbox.record.kind == .lastResort {
+                lastResort = [UInt8](sealed)
+            } else {
+                packages.append([UInt8](sealed))
+            }
         }
-        try start(.stockShelf(ShelfStock(packages: packages)), for: state.home)
+        try start(
+            .stockShelf(ShelfStock(packages: packages, lastResort: lastResort)), for: state.home)
     }
 
     mutating func receiveShelf(_ outcome: Outcome, for stock: ShelfStock) throws {
@@ -163,10 +189,11 @@ extension Turn {
             return
         }
         state.profile.practice.shelfPackages = shelf.packages
+        state.profile.practice.lastResortClaims = shelf.lastResortClaims
         if stock.withdraw { state.profile.withdrawn = true }
         try saveProfile()
         if stock.withdraw { return giveUp(.copied) }
-        let stocked = Set(stock.packages)
+        let stocked = Set(stock.packages + [stock.lastResort].compactMap { $0 })
         for (id, mailbox) in state.mailboxes {
             guard var package = mailbox.package, stocked.contains([UInt8](package.sealed)) else {
                 continue

@@ -13,17 +13,8 @@ extension Turn {
             let group = try join(delivery, mailbox)
         else { return }
         guard case .consultation(let mailboxScope) = mailbox.scope else { return }
-        // The private keys have done their work (RFC 9420 §16.8).
-        try transaction.removeAll(of: .bundle, in: mailbox.scope)
-        try transaction.removeAll(of: .shelfPackage, in: mailbox.scope)
-        try modifyMailbox(mailbox.id) { mailbox in
-            mailbox.package = nil
-            mailbox.record.kind = .consultation
-        }
-        if state.profile.practice.shelfPackages > 0 {
-            state.profile.practice.shelfPackages -= 1
-            try saveProfile()
-        }
+        // The private keys have done their work (RFC 9420 §16.8), but for the last resort's.
+        if mailbox.record.kind == .shelf { try takeOffShelf(mailbox) }
 
         let number = try transaction.createConsultation()
         var record = ConsultationRecord()
@@ -41,6 +32,19 @@ extension Turn {
             try turn.meet(&consultation)
         }
         announce(number)
+    }
+
+    private mutating func takeOffShelf(_ mailbox: MailboxState) throws {
+        try transaction.removeAll(of: .bundle, in: mailbox.scope)
+        try transaction.removeAll(of: .shelfPackage, in: mailbox.scope)
+        try modifyMailbox(mailbox.id) { mailbox in
+            mailbox.package = nil
+            mailbox.record.kind = .consultation
+        }
+        if state.profile.practice.shelfPackages > 0 {
+            state.profile.practice.shelfPackages -= 1
+            try saveProfile()
+        }
     }
 
     private func join(_ delivery: Delivery, _ mailbox: MailboxState) throws -> Group? {

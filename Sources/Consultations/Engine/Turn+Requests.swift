@@ -124,7 +124,8 @@ extension Turn {
         _ outcome: Outcome, to pending: PendingRequest, for number: Vault.ConsultationNumber
     ) throws {
         if case .erased(let receipts) = outcome {
-            return try erasedAtRelay(pending.request.mailbox, receipts)
+            for receipt in receipts { try receiveReceipt(receipt, of: pending.request.mailbox) }
+            return
         }
         switch pending.request.operation {
         case .claimKeyPackage: try receiveKeyPackage(outcome, for: number)

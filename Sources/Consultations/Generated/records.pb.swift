@@ -410,6 +410,9 @@ nonisolated struct StoredPractice: Sendable {
   /// as last heard
   var shelfPackages: UInt32 = 0
 
+  /// likewise
+  var lastResortClaims: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -917,7 +920,7 @@ nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension StoredPractice: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Practice"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}prescription_key\0\u{3}identity_chain\0\u{3}prescription_chain\0\u{3}shelf_packages\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}prescription_key\0\u{3}identity_chain\0\u{3}prescription_chain\0\u{3}shelf_packages\0\u{3}last_resort_claims\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -929,6 +932,7 @@ nonisolated extension StoredPractice: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 2: try { try decoder.decodeRepeatedBytesField(value: &self.identityChain) }()
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.prescriptionChain) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.shelfPackages) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.lastResortClaims) }()
       default: break
       }
     }
@@ -947,6 +951,9 @@ nonisolated extension StoredPractice: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.shelfPackages != 0 {
       try visitor.visitSingularUInt32Field(value: self.shelfPackages, fieldNumber: 4)
     }
+    if self.lastResortClaims != 0 {
+      try visitor.visitSingularUInt32Field(value: self.lastResortClaims, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -955,6 +962,7 @@ nonisolated extension StoredPractice: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.identityChain != rhs.identityChain {return false}
     if lhs.prescriptionChain != rhs.prescriptionChain {return false}
     if lhs.shelfPackages != rhs.shelfPackages {return false}
+    if lhs.lastResortClaims != rhs.lastResortClaims {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
