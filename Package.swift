@@ -86,6 +86,9 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Cryptography"], path: "Tests/TestSupport"),
         .target(
+            name: "RelayTestSupport", dependencies: ["RelayCore", "RelayProtocol", "Cryptography"],
+            path: "Tests/RelayTestSupport"),
+        .target(
             name: "ClinicTestSupport", dependencies: ["Clinic", "Credentials", "Cryptography"],
             path: "Tests/ClinicTestSupport"),
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "TestSupport"]),
@@ -110,13 +113,16 @@ let package = Package(
             dependencies: ["RelayProtocol", "Cryptography", "TestSupport"]),
         .testTarget(
             name: "RelayCoreTests",
-            dependencies: ["RelayCore", "RelayProtocol", "Cryptography", "TestSupport"]),
+            dependencies: [
+                "RelayCore", "RelayProtocol", "Cryptography", "TestSupport", "RelayTestSupport",
+            ]),
         .testTarget(name: "WebSocketsTests", dependencies: ["WebSockets", "TestSupport"]),
         .testTarget(
             name: "RelayTests",
             dependencies: [
                 "Relay", "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", "TestSupport",
-            ]),
+                "RelayTestSupport", grdb, logging,
+            ], exclude: ["Fixtures"]),
         .testTarget(
             name: "VaultTests", dependencies: ["Vault", "Cryptography", "TestSupport", grdb]),
         .testTarget(

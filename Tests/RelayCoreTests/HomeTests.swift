@@ -1,0 +1,109 @@
+import Cryptography
+import RelayCore
+import RelayProtocol
+import RelayTestSupport
+import Testing
+
+struct HomeTests {
+    let world: RelayWorld
+    let line: RelayLine
+    let home: TestMailbox
+
+    init() throws {
+        world = try RelayWorld()
+        line = try world.connect()
+        home = try line.makeHome()
+    }
+
+    @Test func `tickets are few per day, and a clock set back gives no more`() throws {
+        guard case .tickets(let all) = try home.ask(.drawTickets(count: 64)) else {
+            Issue.record("no tickets")
+            return
+        }
+        #expect(Set(all).count == 64)
+        let limit = Outcome.refused(.limit, retryAfterSeconds: 0)
+        #expect(try home.ask(.drawTickets(count: 1)) == limit)
+        #expect(try home.ask(.drawTickets(count: .max)) == limit)
+        world.now.unixSeconds -= 86_400
+        #expect(try home.ask(.drawTickets(count: 1)) == limit)
+        world.advance(days: 2)
+        guard case .tickets = try home.ask(.drawTickets(count: 64)) else {
+            Issue.record("no tickets on the next day")
+            return
+        }
+    }
+
+    @Test func `only homes draw tickets and have a shelf`() throws {
+        let fresh = try line.makeFresh(from: home)
+        let notAllowed = Outcome.refused(.notAllowed, retryAfterSeconds: 0)
+        #expect(try fresh.ask(.drawTickets(count: 1)) == notAllowed)
+        #expect(try fresh.ask(.stockShelf(ShelfStock(packages: [[1]]))) == notAllowed)
+        #expect(
+            try home.ask(.claimKeyPackage(shelf: fresh.id))
+                == .refused(.shelfEmpty, retryAfterSeconds: 0))
+    }
+
+    @Test func `packages go once each, in order, then the last-resort one`() throws {
+        let stocked = try home.ask(
+            .stockShelf(ShelfStock(packages: [[1], [2]], lastResort: [9])))
+        #expect(stocked == .shelf(ShelfState(packages: 2, lastResortClaims: 0)))
+        let claimer = try line.makeFresh(from: home)
+        func claim() throws -> Outcome { try claimer.ask(.claimKeyPackage(shelf: home.id)) }
+        #expect(try claim() == .keyPackage(sealed: [1], lastResort: false))
+        #expect(try claim() == .keyPackage(sealed: [2], lastResort: false))
+        #expect(try claim() == .keyPackage(sealed: [9], lastResort: true))
+        #expect(try claim() == .keyPackage(sealed: [9], lastResort: true))
+        #expect(
+            try home.ask(.stockShelf(ShelfStock(packages: [[3]])))
+                == .shelf(ShelfState(packages: 1, lastResortClaims: 2)))
+        #expect(
+            try home.ask(.stockShelf(ShelfStock(packages: [], withdraw: true)))
+                == .shelf(ShelfState(packages: 0, lastResortClaims: 0)))
+        #expect(try claim() == .refused(.shelfEmpty, retryAfterSeconds: 0))
+    }
+
+    @Test func `the same claim again gets the same package`() throws {
+        try home.ask(.stockShelf(ShelfStock(packages: [[1], [2]])))
+        let claimer = try line.makeFresh(from: home)
+        let request = claimer.request(.claimKeyPackage(shelf: home.id))
+        #expect(try line.ask(request) == .keyPackage(sealed: [1], lastResort: false))
+        #expect(try line.ask(request) == .keyPackage(sealed: [1], lastResort: false))
+        try world.restart()
+        let again = try world.connect()
+        try again.open(claimer)
+        #expect(try again.ask(request) == .keyPackage(sealed: [1], lastResort: false))
+    }
+
+    @Test func `one claimer can't empty a shelf, nor many claimers at once`() throws {
+        try home.ask(.stockShelf(ShelfStock(packages: (0..<50).map { [$0] })))
+        let claimer = try line.makeFresh(from: home)
+        var got = 0
+        while case .keyPackage = try claimer.ask(.claimKeyPackage(shelf: home.id)) { got += 1 }
+        #expect(got == 12)
+        guard
+            case .refused(.rate, let seconds) = try claimer.ask(.claimKeyPackage(shelf: home.id))
+        else {
+            Issue.record("not refused by rate")
+            return
+        }
+        #expect(seconds == 300)
+        world.advance(seconds: 300)
+        guard case .keyPackage = try claimer.ask(.claimKeyPackage(shelf: home.id)) else {
+            Issue.record("not given after the wait")
+            return
+        }
+    }
+
+    @Test func `shelf and packages have their bounds`() throws {
+        let tooLarge = [UInt8](repeating: 0, count: world.limits.packageByteCount + 1)
+        #expect(
+            try home.ask(.stockShelf(ShelfStock(packages: [tooLarge])))
+                == .refused(.tooLarge, retryAfterSeconds: 0))
+        #expect(
+            try home.ask(.stockShelf(ShelfStock(packages: [[]])))
+                == .refused(.malformed, retryAfterSeconds: 0))
+        #expect(
+            try home.ask(.stockShelf(ShelfStock(packages: (0...100).map { [UInt8($0)] })))
+                == .refused(.limit, retryAfterSeconds: 0))
+    }
+}

@@ -1,0 +1,197 @@
+import Cryptography
+import RelayCore
+import RelayProtocol
+import RelayTestSupport
+import Testing
+
+private let notAllowed = Outcome.refused(.notAllowed, retryAfterSeconds: 0)
+
+struct OpeningTests {
+    let world: RelayWorld
+    init() throws { world = try RelayWorld() }
+
+    @Test func `a token makes one home mailbox`() throws {
+        let line = try world.connect()
+        let token = try world.token()
+        let first = try TestMailbox()
+        let outcome = try line.open(first, creation: .home(admissionToken: token))
+        #expect(
+            outcome
+                == .opened(
+                    Opened(
+                        lastCounter: 0, shelf: ShelfState(packages: 0, lastResortClaims: 0),
+                        lastRequest: .opening)))
+        let second = try TestMailbox()
+        #expect(
+            try line.open(second, creation: .home(admissionToken: token))
+                == .refused(.token, retryAfterSeconds: 0))
+        // The same mailbox again is no second use.
+        guard case .opened = try line.open(first, creation: .home(admissionToken: token)) else {
+            Issue.record("the retry was refused")
+            return
+        }
+    }
+
+    @Test func `tokens that are forged, expired or another relay's make nothing`() throws {
+        let line = try world.connect()
+        let forged = try AdmissionToken(
+            relayKey: world.relay.identity.publicKey, serial: Random.bytes(16), expires: .max,
+            clinicRoot: SigningKey()
+        ).encoded()
+        let foreign = try AdmissionToken(
+            relayKey: SigningKey().publicKey, serial: Random.bytes(16), expires: .max,
+            clinicRoot: world.clinic
+        ).encoded()
+        let expired = try world.token(expires: world.now.unixSeconds - 1)
+        var cut = try world.token()
+        cut.removeLast()
+        for token in [forged, foreign, expired, cut, []] {
+            let outcome = try line.open(TestMailbox(), creation: .home(admissionToken: token))
+            #expect(outcome == .refused(.token, retryAfterSeconds: 0))
+        }
+        #expect(world.engine.counters.refusals[Refusal.token.rawValue] == 5)
+    }
+
+    @Test func `a ticket makes one mailbox, and forged or late ones none`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        guard case .tickets(let tickets) = try home.ask(.drawTickets(count: 2)) else {
+            Issue.record("no tickets")
+            return
+        }
+        func use(_ ticket: [UInt8]) throws -> Outcome {
+            try line.open(
+                TestMailbox(), creation: .fresh(ticket: ticket, permitHash: nil, permitUses: 0))
+        }
+        guard case .opened = try use(tickets[0]) else {
+            Issue.record("a good ticket was refused")
+            return
+        }
+        #expect(try use(tickets[0]) == .refused(.ticket, retryAfterSeconds: 0))
+        var forged = tickets[1]
+        forged[3] ^= 1
+        #expect(try use(forged) == .refused(.ticket, retryAfterSeconds: 0))
+        world.advance(days: 61)
+        #expect(try use(tickets[1]) == .refused(.ticket, retryAfterSeconds: 0))
+    }
+
+    @Test func `an unknown mailbox and a wrong signature are answered alike`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let unknown = try TestMailbox()
+        #expect(try line.open(unknown) == notAllowed)
+
+        let other = try world.connect()
+        let signature = try other.proof().sign(with: SigningKey(), counter: home.counter + 1)
+        let stolen = Request(
+            mailbox: home.id, id: .opening,
+            operation: .open(Opening(counter: home.counter + 1, signature: signature)))
+        #expect(try other.ask(stolen) == notAllowed)
+        #expect(line.notices.isEmpty, "the owner was displaced by an impostor")
+    }
+
+    @Test func `a signature for one connection opens nothing on another`() throws {
+        let first = try world.connect()
+        let home = try first.makeHome()
+        let signature = try first.proof().sign(with: home.key, counter: 2_000)
+        let request = Request(
+            mailbox: home.id, id: .opening,
+            operation: .open(Opening(counter: 2_000, signature: signature)))
+        let second = try world.connect()
+        #expect(try second.ask(request) == notAllowed)
+    }
+
+    @Test func `a rogue relay can't use a signature made for itself`() throws {
+        // The rogue passes the true relay's nonce on, under its own identity.
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let rogue = try SigningKey()
+        let attack = try world.connect()
+        let proof = OpeningProof(
+            relayKey: rogue.publicKey, clientNonce: attack.nonce,
+            relayNonce: try #require(attack.challenge).nonce)
+        let signature = try proof.sign(with: home.key, counter: 2_000)
+        let request = Request(
+            mailbox: home.id, id: .opening,
+            operation: .open(Opening(counter: 2_000, signature: signature)))
+        #expect(try attack.ask(request) == notAllowed)
+        // And the true relay's own challenge doesn't pass the device's check under its nonce.
+        let challenge = try #require(attack.challenge)
+        #expect(throws: RelayProtocolError.self) {
+            try RelayIntroduction.verify(
+                challenge, clientNonce: Random.bytes(32), pinned: world.relay.identity.publicKey)
+        }
+    }
+
+    @Test func `a counter that isn't above the last one reveals a copied vault`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        home.counter -= 1
+        #expect(try line.open(home) == .refusedCounter(last: home.counter))
+        guard case .opened(let opened) = try line.open(home) else {
+            Issue.record("a higher counter was refused")
+            return
+        }
+        #expect(opened.lastCounter == home.counter - 1)
+    }
+
+    @Test func `a newer connection displaces the older one`() throws {
+        let older = try world.connect()
+        let home = try older.makeHome()
+        let newer = try world.connect()
+        try newer.open(home)
+        #expect(older.notices == [.displaced(home.id)])
+        home.line = older
+        #expect(try home.ask(.drawTickets(count: 1)) == notAllowed)
+        home.line = newer
+        guard case .tickets = try home.ask(.drawTickets(count: 1)) else {
+            Issue.record("the newer connection may not ask")
+            return
+        }
+    }
+
+    @Test func `nothing is answered for a mailbox that isn't open here`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let other = try world.connect()
+        home.line = other
+        #expect(try home.ask(.drawTickets(count: 1)) == notAllowed)
+        #expect(try home.ask(.retire) == notAllowed)
+    }
+
+    @Test func `a first frame that is no greeting ends the connection`() throws {
+        let line = try world.dial()
+        try line.send(ClientFrame())
+        #expect(line.closing == .violation)
+        let twice = try world.connect()
+        try twice.send(ClientFrame(hello: Hello(nonce: Random.bytes(32))))
+        #expect(twice.closing == .violation)
+        let version = try world.dial()
+        try version.send(ClientFrame(hello: Hello(version: 2, nonce: Random.bytes(32))))
+        #expect(version.closing == .violation)
+        let garbage = try world.connect()
+        try world.batch { $0.receivedGarbage(from: garbage.id) }
+        #expect(garbage.closing == .violation)
+    }
+
+    @Test func `who keeps failing or opens nothing in time is cut off`() throws {
+        let line = try world.connect()
+        for _ in 0...world.limits.failedOpenings {
+            if !line.isClosed { try line.open(TestMailbox()) }
+        }
+        #expect(line.closing == .unproven)
+
+        let idle = try world.connect()
+        world.advance(seconds: 31)
+        try world.sweep()
+        #expect(idle.closing == .unproven)
+    }
+
+    @Test func `a retired mailbox is unknown afterwards`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let fresh = try line.makeFresh(from: home)
+        #expect(try fresh.ask(.retire) == .done)
+        #expect(try line.open(fresh) == notAllowed)
+    }
+}
