@@ -30,10 +30,10 @@ public final class Vault: Sendable {
     }
 
     /// Takes over an opened file.
-    init(home: String, queue: DatabaseQueue, ring: KeyRing, lock: HomeLock) {
+    init(home: String, queue: DatabaseQueue, ring: KeyRing, lock: HomeLock, logIsEmpty: Bool) {
         self.home = home
         self.queue = queue
-        state = Lock(State(ring: ring, lock: lock))
+        state = Lock(State(ring: ring, lock: lock, erasureIsPending: !logIsEmpty))
     }
 
     deinit {

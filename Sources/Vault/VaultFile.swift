@@ -62,18 +62,30 @@ extension Vault {
         do {
             let queue = try DatabaseQueue(
                 path: path, configuration: Schema.configuration(creating: false))
-            let ring = try queue.writeWithoutTransaction { db in
+            let (ring, logIsEmpty) = try queue.writeWithoutTransaction { db in
                 let header = try header(db)
                 let keys = try keys(header)
-                // Finishes what a crash between an erasure's commit and its checkpoint left.
-                _ = try db.checkpoint(.truncate)
-                return try KeyRing(
+                let ring = try KeyRing(
                     vaultID: header.vaultID, vaultKey: keys.vaultKey,
                     chunkCount: try KeySlots.chunkCount(db))
+                return (ring, try emptyLogIfThereIsRoom(db))
             }
-            return Vault(home: home, queue: queue, ring: ring, lock: lock)
+            return Vault(
+                home: home, queue: queue, ring: ring, lock: lock, logIsEmpty: logIsEmpty)
         } catch {
             throw VaultError(error)
+        }
+    }
+
+    /// Finishes what a crash between an erasure's commit and its checkpoint left. On a full disk the
+    /// vault can be read all the same, and every write tries again.
+    private static func emptyLogIfThereIsRoom(_ db: Database) throws -> Bool {
+        do {
+            _ = try db.checkpoint(.truncate)
+            return true
+        } catch {
+            guard VaultError(error) == .diskFull else { throw error }
+            return false
         }
     }
 
