@@ -15,6 +15,7 @@ public typealias TLSCodable = TLSDecodable & TLSEncodable
 
 extension TLSEncodable {
     /// The encoding as bytes of their own.
+    @inlinable
     public func encoded() -> [UInt8] {
         var writer = TLSWriter()
         encode(to: &writer)
@@ -24,6 +25,7 @@ extension TLSEncodable {
 
 extension TLSDecodable {
     /// Decodes a value that takes up all of `bytes`.
+    @inlinable
     public init(decoding bytes: [UInt8]) throws(TLSError) {
         var reader = TLSReader(bytes)
         try self.init(from: &reader)

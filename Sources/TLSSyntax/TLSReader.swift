@@ -117,6 +117,7 @@ public struct TLSReader: Sendable {
     }
 
     /// Reads a `T x<V>`.
+    @inlinable
     public mutating func readArray<Element: TLSDecodable>(
         of type: Element.Type = Element.self
     ) throws(TLSError) -> [Element] {
@@ -138,6 +139,7 @@ public struct TLSReader: Sendable {
     }
 
     /// Reads an `optional<T>` (RFC 9420 §2.1.1).
+    @inlinable
     public mutating func readOptional<Value: TLSDecodable>(
         of type: Value.Type = Value.self
     ) throws(TLSError) -> Value? {

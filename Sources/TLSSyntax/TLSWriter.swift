@@ -3,6 +3,8 @@
 #endif
 
 /// Writes the presentation language (RFC 9420 §2.1).
+///
+/// What takes arrays or structures is spelled out or inlinable, so that no generic code runs.
 public struct TLSWriter: Sendable {
     /// The longest vector that a length prefix can describe (RFC 9420 §2.1.2).
     public static let maximumVectorCount = 1 << 30 - 1
@@ -94,6 +96,11 @@ public struct TLSWriter: Sendable {
         bytes.append(contentsOf: content)
     }
 
+    /// Writes this many zero octets.
+    public mutating func write(zeros count: Int) {
+        write(bytes: [UInt8](repeating: 0, count: count))
+    }
+
     /// Writes octets without a length.
     public mutating func write(bytes content: UnsafeRawBufferPointer) {
         makeRoom(for: content.count)
@@ -158,6 +165,7 @@ public struct TLSWriter: Sendable {
     }
 
     /// Writes a `T x<V>`.
+    @inlinable
     public mutating func write(array elements: some Collection<some TLSEncodable>) {
         writeVector { content in
             for element in elements { element.encode(to: &content) }
@@ -165,12 +173,14 @@ public struct TLSWriter: Sendable {
     }
 
     /// Writes an `optional<T>` (RFC 9420 §2.1.1).
+    @inlinable
     public mutating func write(optional value: (some TLSEncodable)?) {
         write(UInt8(value == nil ? 0 : 1))
         value?.encode(to: &self)
     }
 
     /// Writes a structure.
+    @inlinable
     public mutating func write(_ value: some TLSEncodable) {
         value.encode(to: &self)
     }

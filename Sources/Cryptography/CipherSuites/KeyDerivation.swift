@@ -1,5 +1,11 @@
 private import Crypto
 
+#if canImport(FoundationEssentials)
+    private import FoundationEssentials
+#else
+    private import Foundation
+#endif
+
 extension CipherAlgorithms {
     /// `Hash`: the suite's hash of `octets`.
     public func hash(_ octets: [UInt8]) -> [UInt8] {
@@ -52,7 +58,7 @@ extension CipherAlgorithms {
         unsafe octets.withUnsafeBytes { octets in
             var hash = Function()
             unsafe hash.update(bufferPointer: octets)
-            return Array(hash.finalize())
+            return unsafe hash.finalize().withUnsafeBytes { unsafe [UInt8]($0) }
         }
     }
 

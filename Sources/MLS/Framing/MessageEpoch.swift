@@ -151,7 +151,7 @@ extension MessageEpoch {
         case .multiple(let bucket):
             missing = bucket > 1 ? (bucket - writer.bytes.count % bucket) % bucket : 0
         }
-        writer.write(bytes: repeatElement(0, count: missing))
+        writer.write(zeros: missing)
         return writer.bytes
     }
 
