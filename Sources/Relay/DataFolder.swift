@@ -124,10 +124,14 @@ public struct DataFolder: Sendable {
     }
 
     /// Octets free on the folder's file system.
-    public var freeByteCount: UInt64? {
+    public var freeByteCount: UInt64? { space?.free }
+
+    /// Octets free on the folder's file system, and octets in all.
+    var space: (free: UInt64, total: UInt64)? {
         var information = statvfs()
         guard unsafe statvfs(path, &information) == 0 else { return nil }
-        return UInt64(information.f_bavail) * UInt64(information.f_frsize)
+        let unit = UInt64(information.f_frsize)
+        return (UInt64(information.f_bavail) * unit, UInt64(information.f_blocks) * unit)
     }
 }
 

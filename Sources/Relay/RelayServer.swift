@@ -76,6 +76,8 @@ public final class RelayServer: Sendable {
         _ configuration: RelayConfiguration, log: Logger,
         fatal: @escaping @Sendable (StoreError) -> Never
     ) throws(RelayError) {
+        let address = SocketAddress(host: configuration.address, port: configuration.port)
+        guard configuration.tls != nil || address.isLoopback else { throw .needsTLS }
         let folder = try DataFolder(path: configuration.dataFolder)
         let folderLock = try folder.lock()
         do throws(RelayError) {
@@ -189,20 +191,13 @@ public final class RelayServer: Sendable {
         settings.limits.maxMessageByteCount = Int(configuration.limits.published.frameByteCount)
         settings.limits.maxPendingByteCount = 2 * configuration.limits.connectionByteCount
         do {
-            let server = try WebSocketServer(
+            return try WebSocketServer(
                 settings, on: loop,
                 http: { path in
                     guard path == "/healthz" else { return nil }
                     return answerHealth(health.withLock { $0 })
                 },
                 handler: { id, event in switchboard.handle(id, event) })
-            guard configuration.tls != nil || server.boundAddress.isLoopback else {
-                loop.shutdown()
-                throw RelayError.needsTLS
-            }
-            return server
-        } catch let error as RelayError {
-            throw error
         } catch {
             loop.shutdown()
             throw .listen("\(error)")

@@ -8,8 +8,8 @@ import RelayProtocol
 /// What the loop tells the writer.
 enum RelayEvent: Sendable {
     case opened(RelayCore.ConnectionID)
-    case frame(RelayCore.ConnectionID, ClientFrame)
-    case garbage(RelayCore.ConnectionID)
+    case frame(RelayCore.ConnectionID, ClientFrame, byteCount: Int)
+    case garbage(RelayCore.ConnectionID, byteCount: Int)
     case closed(RelayCore.ConnectionID)
     case stop
 }
@@ -18,8 +18,8 @@ enum RelayEvent: Sendable {
 struct RelayRelease: Sendable {
     /// Encoded frames, and whether the connection ends.
     var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
-    /// How many frames of each connection have been dealt with.
-    var handled: [RelayCore.ConnectionID: Int] = [:]
+    /// What of each connection's frames has been dealt with.
+    var handled: [RelayCore.ConnectionID: (frames: Int, byteCount: Int)] = [:]
     /// Every connection is to be closed: what they have open is no longer known.
     var closesAll = false
     /// Nothing comes any more.
@@ -40,7 +40,8 @@ final class RelayWriter: Sendable {
     private let release: @Sendable (RelayRelease) -> Void
     let events = WorkQueue<RelayEvent>()
 
-    /// Octets that must stay free on the disk; below, what would grow is refused.
+    /// Octets that must stay free on the disk, or a sixteenth of a small one; below, what would grow
+    /// is refused.
     private static let reserve: UInt64 = 64 << 20
     private static let tickMilliseconds = 1_000
 
@@ -155,11 +156,11 @@ final class RelayWriter: Sendable {
         for event in events {
             switch event {
             case .opened(let id): engine.connected(id)
-            case .frame(let id, let frame):
-                batch.handled[id, default: 0] += 1
+            case .frame(let id, let frame, let byteCount):
+                note(id, byteCount, in: &batch)
                 try engine.received(frame, from: id)
-            case .garbage(let id):
-                batch.handled[id, default: 0] += 1
+            case .garbage(let id, let byteCount):
+                note(id, byteCount, in: &batch)
                 engine.receivedGarbage(from: id)
             case .closed(let id): engine.disconnected(id)
             case .stop:
@@ -167,6 +168,13 @@ final class RelayWriter: Sendable {
                 batch.isLast = true
             }
         }
+    }
+
+    private func note(
+        _ id: RelayCore.ConnectionID, _ byteCount: Int, in batch: inout RelayRelease
+    ) {
+        let sum = batch.handled[id] ?? (0, 0)
+        batch.handled[id] = (sum.frames + 1, sum.byteCount + byteCount)
     }
 
     /// What was erased must be gone from the log too before anyone is told.
@@ -182,10 +190,11 @@ final class RelayWriter: Sendable {
     }
 
     private func watchDisk(_ engine: RelayEngine, _ isFull: inout Bool) {
-        guard let free = folder.freeByteCount else { return }
+        guard let (free, total) = folder.space else { return }
         let wasRefusing = engine.refusesGrowth
-        if free >= Self.reserve { isFull = false }
-        engine.refusesGrowth = isFull || free < Self.reserve
+        let reserve = min(Self.reserve, total / 16)
+        if free >= reserve { isFull = false }
+        engine.refusesGrowth = isFull || free < reserve
         if engine.refusesGrowth, !wasRefusing {
             log.warning("the disk is nearly full; what would grow is refused")
         }

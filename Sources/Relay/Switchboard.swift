@@ -16,6 +16,7 @@ final class Switchboard: @unchecked Sendable {
         let socket: WebSockets.ConnectionID
         /// Frames that the writer hasn't dealt with.
         var waiting = 0
+        var waitingByteCount = 0
         var isPaused = false
     }
 
@@ -25,6 +26,11 @@ final class Switchboard: @unchecked Sendable {
     /// Frames of one connection waiting for the writer, above which its socket isn't read.
     private static let pauseAt = 64
     private static let resumeAt = 16
+    /// The same for their octets.
+    private static let pauseAtByteCount = 2 << 20
+    /// Octets of all connections waiting for the writer, above which whoever sends is paused.
+    private static let totalByteCountLimit = 128 << 20
+    private var totalByteCount = 0
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
 
@@ -51,11 +57,13 @@ final class Switchboard: @unchecked Sendable {
             guard traffic[number] != nil, !isStopping else { return }
             do {
                 let frame = try ClientFrame(decoding: bytes)
-                writer?.events.add(.frame(number, frame))
+                writer?.events.add(.frame(number, frame, byteCount: bytes.count))
             } catch {
-                writer?.events.add(.garbage(number))
+                writer?.events.add(.garbage(number, byteCount: bytes.count))
             }
             traffic[number]?.waiting += 1
+            traffic[number]?.waitingByteCount += bytes.count
+            totalByteCount += bytes.count
             pauseIfNeeded(number)
         case .drained: resumeIfPossible(number)
         case .closed:
@@ -82,8 +90,10 @@ final class Switchboard: @unchecked Sendable {
             }
             if let closing, isOpen { close(id, closing) }
         }
-        for (number, count) in release.handled {
-            traffic[number]?.waiting -= count
+        for (number, handled) in release.handled {
+            totalByteCount -= handled.byteCount
+            traffic[number]?.waiting -= handled.frames
+            traffic[number]?.waitingByteCount -= handled.byteCount
             pauseIfNeeded(number)
             resumeIfPossible(number)
         }
@@ -113,7 +123,8 @@ final class Switchboard: @unchecked Sendable {
     private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {
         guard let server, let state = traffic[number], !state.isPaused else { return }
         guard
-            state.waiting >= Self.pauseAt
+            state.waiting >= Self.pauseAt || state.waitingByteCount >= Self.pauseAtByteCount
+                || totalByteCount >= Self.totalByteCountLimit
                 || server.pendingByteCount(of: state.socket) >= Self.pendingLimit
         else { return }
         traffic[number]?.isPaused = true
@@ -123,6 +134,7 @@ final class Switchboard: @unchecked Sendable {
     private func resumeIfPossible(_ number: RelayCore.ConnectionID) {
         guard let server, let state = traffic[number], state.isPaused,
             state.waiting <= Self.resumeAt,
+            state.waitingByteCount < Self.pauseAtByteCount,
             server.pendingByteCount(of: state.socket) < Self.pendingLimit
         else { return }
         traffic[number]?.isPaused = false

@@ -96,6 +96,45 @@ struct RequestTests {
         #expect(try line.drain().map { $0.content.last } == [0, 1, 2, 3, 4])
     }
 
+    @Test func `asking again and again for a long answer is bounded like any request`() throws {
+        var limits = RelayLimits()
+        limits.requestsPerSecond = 1
+        limits.requestBurst = 10
+        let world = try RelayWorld(limits: limits)
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let request = home.request(.drawTickets(count: 64))
+        let answer = try line.ask(request)
+        line.replies = []
+        try line.send(ClientFrame(requests: [Request](repeating: request, count: 100)))
+        #expect(line.replies.count { $0.outcome == answer } == 9)
+        #expect(
+            line.replies.count { $0.outcome == .refused(.rate, retryAfterSeconds: 1) } == 91)
+        world.advance(seconds: 2)
+        #expect(try line.ask(request) == answer)
+    }
+
+    @Test func `guessing and reopening are bounded for a connection`() throws {
+        var limits = RelayLimits()
+        limits.openingBurst = 20
+        limits.openingsPerSecond = 1
+        let world = try RelayWorld(limits: limits)
+        let line = try world.connect()
+        let home = try line.makeHome()
+        var last = Outcome.done
+        for _ in 0..<20 { last = try line.open(home) }
+        #expect(last == .refused(.rate, retryAfterSeconds: 1))
+        let closed = try TestMailbox()
+        closed.line = line
+        #expect(
+            try closed.ask(.drawTickets(count: 1)) == .refused(.rate, retryAfterSeconds: 1))
+        world.advance(seconds: 5)
+        guard case .opened = try line.open(home) else {
+            Issue.record("not opened after the wait")
+            return
+        }
+    }
+
     @Test func `giving up a refused request frees the next one`() throws {
         var limits = RelayLimits()
         limits.requestsPerSecond = 1
@@ -111,6 +150,7 @@ struct RequestTests {
         #expect(
             try line.ask(home.request(.drawTickets(count: 1)))
                 == .refused(.rate, retryAfterSeconds: 1))
+        world.advance(seconds: 5)
         guard case .tickets = try line.ask(home.request(.drawTickets(count: 1), confirmed: 3))
         else {
             Issue.record("still held back")

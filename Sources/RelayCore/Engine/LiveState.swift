@@ -17,6 +17,7 @@ final class Connection {
     var phase = Phase.greeting
     var mailboxes: [MailboxID: LiveMailbox] = [:]
     var failedOpenings = 0
+    var bucket: TokenBucket
     /// Whether it ever opened a mailbox.
     var hasOpened = false
     /// Octets on their way without acknowledgement.
@@ -29,9 +30,10 @@ final class Connection {
     var closing: ConnectionOutput.Closing?
     var hasOutput = false
 
-    init(id: ConnectionID, since: UInt64) {
+    init(id: ConnectionID, since: UInt64, limits: RelayLimits) {
         self.id = id
         self.since = since
+        bucket = TokenBucket(burst: limits.openingBurst)
     }
 }
 

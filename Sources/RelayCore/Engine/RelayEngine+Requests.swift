@@ -6,10 +6,14 @@ extension RelayEngine {
         _ request: Request, on connection: Connection, _ proof: OpeningProof
     ) throws(StoreError) {
         if case .open(let opening) = request.operation {
-            let outcome =
-                request.id == .opening
-                ? try open(request.mailbox, opening, on: connection, proof)
-                : .refused(.malformed, retryAfterSeconds: 0)
+            let outcome: Outcome
+            if request.id != .opening {
+                outcome = .refused(.malformed, retryAfterSeconds: 0)
+            } else if let wait = takeFrom(connection) {
+                outcome = .refused(.rate, retryAfterSeconds: wait)
+            } else {
+                outcome = try open(request.mailbox, opening, on: connection, proof)
+            }
             reply(connection, to: request, outcome)
             if connection.failedOpenings > limits.failedOpenings {
                 end(connection, .unproven, "too many openings failed")
@@ -17,9 +21,19 @@ extension RelayEngine {
             return
         }
         guard let mailbox = connection.mailboxes[request.mailbox] else {
+            if let wait = takeFrom(connection) {
+                return reply(connection, to: request, .refused(.rate, retryAfterSeconds: wait))
+            }
             return reply(connection, to: request, .refused(.notAllowed, retryAfterSeconds: 0))
         }
         reply(connection, to: request, try answer(request, of: mailbox))
+    }
+
+    /// Openings, and requests of mailboxes that aren't open, count for the connection.
+    private func takeFrom(_ connection: Connection) -> UInt32? {
+        connection.bucket.take(
+            perSecond: limits.openingsPerSecond, burst: limits.openingBurst,
+            at: now.monotonicMilliseconds)
     }
 
     private func answer(
@@ -34,7 +48,13 @@ extension RelayEngine {
                 try store.removeAnswers(mailbox.number, through: request.confirmed)
             }
         }
-        switch mailbox.record.requests.standing(of: request.id) {
+        // Repetitions count too: a stored answer can be much longer than the question.
+        let wait = mailbox.requestBucket.take(
+            perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
+            at: now.monotonicMilliseconds)
+        let standing = mailbox.record.requests.standing(of: request.id)
+        if let wait, standing != .free { return .refused(.rate, retryAfterSeconds: wait) }
+        switch standing {
         case .forgotten: return .refused(.forgotten, retryAfterSeconds: 0)
         case .beyond: return .refused(.limit, retryAfterSeconds: 0)
         case .answered(let answer): return try repeated(answer, request.id, mailbox)
@@ -48,9 +68,6 @@ extension RelayEngine {
             }
         }
         let outcome: Outcome
-        let wait = mailbox.requestBucket.take(
-            perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
-            at: now.monotonicMilliseconds)
         if let wait {
             outcome = .refused(.rate, retryAfterSeconds: wait)
         } else if refusesGrowth, request.operation.grows {

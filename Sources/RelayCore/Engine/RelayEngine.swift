@@ -139,7 +139,8 @@ public final class RelayEngine {
 
     /// A connection was made.
     public func connected(_ id: ConnectionID) {
-        connections[id] = Connection(id: id, since: now.monotonicMilliseconds)
+        connections[id] = Connection(
+            id: id, since: now.monotonicMilliseconds, limits: limits)
     }
 
     /// A connection is gone; what it hadn't acknowledged comes again on the next one.

@@ -18,6 +18,11 @@ public struct RelayLimits: Equatable, Sendable {
     public var connectionMailboxes = 1_024
     /// Failed openings after which a connection is closed.
     public var failedOpenings = 32
+    /// Openings per second of one connection, on average; requests of mailboxes that aren't open on
+    /// it count as well.
+    public var openingsPerSecond = 50.0
+    /// Openings of one connection at once.
+    public var openingBurst = 2_000.0
     /// Requests per second of one mailbox, on average.
     public var requestsPerSecond = 2_000.0
     /// Requests of one mailbox at once.

@@ -25,7 +25,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// The TCP port.
     public let port: UInt16
 
-    init(host: String, port: UInt16) {
+    /// Takes a numeric address.
+    public init(host: String, port: UInt16) {
         self.host = host
         self.port = port
     }
