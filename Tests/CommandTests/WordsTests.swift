@@ -146,7 +146,7 @@ struct ChatViewTests {
         #expect(
             view.change(to: .waiting(retryIn: .seconds(1), cause: .lost))
                 == "the connection to the relay was lost; trying again")
-        #expect(view.status(at: during).hasPrefix("OFFLINE, trying again | "))
+        #expect(view.status(at: during).hasPrefix("OFFLINE | "))
         #expect(view.change(to: .connecting) == nil)
         #expect(view.change(to: .connected) == "connected again")
         view.consultation = try Sample.consultation(

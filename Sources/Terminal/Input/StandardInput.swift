@@ -27,7 +27,13 @@ final class StandardInput: Sendable {
             if state.withLock({ $0.hasEnded }) { return nil }
             switch try descriptor.read(wake: wake, limit: 65_536) {
             case .bytes(let bytes): state.withLock { $0.buffer += bytes }
-            case .end: state.withLock { $0.hasEnded = true }
+            case .end:
+                // Ctrl-D on a terminal ends one question, not all that follow.
+                let hasRest = state.withLock { state in
+                    state.hasEnded = !descriptor.isTerminal
+                    return !state.buffer.isEmpty
+                }
+                if !hasRest || descriptor.isTerminal { return nil }
             case .woken: throw CancellationError()
             case .timedOut: continue
             }

@@ -2,8 +2,11 @@
 public enum Diagnostic {
     /// Prints `curtain: text`; control characters in `text` are shown, not obeyed.
     public static func warn(_ text: String) {
-        let lines = Sanitiser.lines(text)
-        write("curtain: " + lines.joined(separator: "\n") + "\n")
+        var lines = Sanitiser.lines("curtain: " + text)
+        if let columns = Descriptor.standardError.windowSize?.columns {
+            lines = lines.flatMap { TextLayout.wrap($0, width: columns) }
+        }
+        write(lines.joined(separator: "\n") + "\n")
     }
 
     /// Prints a failure, unless it is a quiet one.

@@ -20,9 +20,7 @@ struct ChatCommand: AsyncParsableCommand {
     func run() async throws {
         try await session.withDevice { device in
             let found = try await device.consultation(matching: consultation.id)
-            if let words = found.dead {
-                throw Failure(.badData, words.joined(separator: "\n"))
-            }
+            if let closed = found.closedFailure { throw closed }
             let chat = ChatSession(
                 device: device, consultation: found, output: output.output,
                 passphrase: session.passphrase)

@@ -127,6 +127,7 @@ actor ChatSession {
         case .unknown(let command):
             try say(["\(Sanitiser.line(command)) is no command; /help lists them"])
         }
+        refresh()
         return true
     }
 
@@ -159,6 +160,7 @@ actor ChatSession {
         if let answer {
             let code = answer.lowercased() == "yes" ? nil : answer
             try await device.verify(other.id, matching: code)
+            view.consultation = try await device.consultation(id)
             return try say(["\(view.consultation.otherName) is verified"], output.style.green)
         }
         let code = try await device.safetyCode(with: other.id).description

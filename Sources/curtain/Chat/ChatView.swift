@@ -82,6 +82,8 @@ struct ChatView {
     func status(at now: Date) -> String {
         var parts: [String] = []
         if let trouble = connectionText { parts.append(trouble) }
+        // What hasn't left yet matters more than who is there.
+        if let lastMine, lastMine.state == .waiting { parts.append(lastMine.state.explanation) }
         if let other = consultation.other {
             parts.append(
                 consultation.otherName + (other.isVerified ? " (verified)" : " (NOT verified)"))
@@ -91,7 +93,7 @@ struct ChatView {
         default: parts.append(consultation.stateText)
         }
         if let left = consultation.timeLeft(at: now) { parts.append(left) }
-        if let lastMine { parts.append(lastMine.state.explanation) }
+        if let lastMine, lastMine.state != .waiting { parts.append(lastMine.state.explanation) }
         return parts.joined(separator: " | ")
     }
 
@@ -143,7 +145,7 @@ struct ChatView {
         switch connection {
         case .connected: nil
         case .offline, .connecting: "connecting"
-        case .waiting: "OFFLINE, trying again"
+        case .waiting: "OFFLINE"
         case .stopped: "OFFLINE"
         }
     }

@@ -31,22 +31,17 @@ struct SendCommand: AsyncParsableCommand {
         let text = try message()
         let output = output.output
         try await session.withDevice { device in
-            let id = try await device.consultation(matching: consultation.id).id
-            var message = try await device.send(text, to: id)
-            var reason = "the relay has not taken it yet"
-            do {
-                message = try await device.relayed(message.id, in: id)
-            } catch let error as DeviceError {
-                guard let why = error.waitingReason else { throw error }
-                reason = why
-            }
+            let found = try await device.consultation(matching: consultation.id)
+            if let closed = found.closedFailure { throw closed }
+            let waiting = try await device.send(text, to: found.id)
+            let (message, reason) = try await device.sent(waiting, in: found.id)
             if output.isJSON {
                 try output.json(
                     Row(
                         id: message.id.description, number: message.number,
                         state: message.state.word))
             }
-            if message.state == .waiting { throw Delivery.waits("the message", because: reason) }
+            if let reason { throw Delivery.waits("the message", because: reason) }
         }
     }
 
@@ -95,6 +90,7 @@ struct ReadCommand: AsyncParsableCommand {
     func run() async throws {
         try await session.withDevice { device in
             let found = try await device.consultation(matching: consultation.id)
+            if case .erased = found.state, let closed = found.closedFailure { throw closed }
             let events = await device.events()
             var printer = Printer(output: output.output, last: since)
             for message in try await device.messages(of: found.id, since: since) {

@@ -5,11 +5,14 @@ import Terminal
 /// format as `--from FILE`, so that both go through one door and its checks.
 struct DraftForm {
     /// Earlier answers, which the questions offer again.
-    private(set) var answers: [String: String] = [:]
+    private(set) var answers: [String: String]
     /// Asks one question; a parameter, so that tests can answer.
     private let ask: (_ label: String, _ preset: String?) throws -> String
 
-    init(ask: @escaping (String, String?) throws -> String) {
+    init(
+        answers: [String: String] = [:], ask: @escaping (String, String?) throws -> String
+    ) {
+        self.answers = answers
         self.ask = ask
     }
 
@@ -171,7 +174,11 @@ struct DraftForm {
     private mutating func text(
         _ key: String, _ label: String, preset: String? = nil, isOptional: Bool = false
     ) throws -> String {
-        try parsed(key, label, preset: preset) { isOptional || !$0.isEmpty ? $0 : nil }
+        try parsed(key, label, preset: preset) { answer in
+            // A dash takes an earlier answer back.
+            if isOptional, answer == "-" { return "" }
+            return isOptional || !answer.isEmpty ? answer : nil
+        }
     }
 
     private mutating func amount(

@@ -50,18 +50,12 @@ struct PrescribeCommand: AsyncParsableCommand {
         if example { return try output.line(PrescriptionDraft.exampleJSON) }
         try await session.withDevice { device in
             let found = try await device.consultation(matching: id ?? "")
+            if let closed = found.closedFailure { throw closed }
             let form = PrescriptionForm(
                 device: device, consultation: found.id, passphrase: session.passphrase,
                 output: output)
             let (message, document) = try await form.run(from: from, isCertain: yes)
-            var sent = message
-            var later: Failure?
-            do {
-                sent = try await device.relayed(message.id, in: found.id)
-            } catch let error as DeviceError {
-                guard let reason = error.waitingReason else { throw error }
-                later = Delivery.waits("the prescription", because: reason)
-            }
+            let (sent, reason) = try await device.sent(message, in: found.id)
             if output.isJSON {
                 try output.json(
                     Row(
@@ -70,11 +64,7 @@ struct PrescribeCommand: AsyncParsableCommand {
             } else {
                 try output.line("signed: \(document.id)")
             }
-            if let later { throw later }
-            if sent.state == .waiting {
-                throw Delivery.waits(
-                    "the prescription", because: "the relay has not taken it yet")
-            }
+            if let reason { throw Delivery.waits("the prescription", because: reason) }
         }
     }
 }

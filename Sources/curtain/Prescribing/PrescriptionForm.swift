@@ -37,7 +37,7 @@ struct PrescriptionForm: Sendable {
     }
 
     private func askUntilComplete() async throws -> PreparedPrescription {
-        var form = DraftForm { try Prompt.line($0, default: $1) }
+        var form = DraftForm(answers: try await practice()) { try Prompt.line($0, default: $1) }
         while true {
             let json = try form.fill()
             do {
@@ -55,6 +55,19 @@ struct PrescriptionForm: Sendable {
         }
     }
 
+    /// The practice as it stands on the doctor's last prescription, so that it isn't typed again.
+    private func practice() async throws -> [String: String] {
+        guard let last = try await device.prescriptions().last(where: { $0.isIssuedByMe }) else {
+            return [:]
+        }
+        let practice = try Prescription(sent: last.jws).document.prescriber.practice
+        return [
+            "address": practice.address, "country": practice.country,
+            "telephone": practice.telephone, "email": practice.email,
+            "registration": practice.registration,
+        ]
+    }
+
     private static func problems(in error: any Error) -> [FieldProblem]? {
         switch error {
         case PrescriptionError.invalid(let problems): problems
@@ -64,15 +77,15 @@ struct PrescriptionForm: Sendable {
     }
 
     private func show(_ prepared: PreparedPrescription) throws {
-        let lines = Sanitiser.lines(prepared.preview)
-        // What is signed must be seen in full, so that lines wrap and are never cut.
+        let fields = prepared.document.lines.map {
+            (Sanitiser.line($0.label), Sanitiser.line($0.value))
+        }
+        // What is signed must be seen in full, so that values wrap and are never cut.
         if output.isJSON {
-            for line in lines { Diagnostic.warn(line) }
+            for (label, value) in fields { Diagnostic.warn("\(label): \(value)") }
         } else {
             try output.line(output.style.bold("-- This will be signed --"))
-            for line in lines.flatMap({ TextLayout.wrap($0, width: output.width) }) {
-                try output.line(line)
-            }
+            try output.fields(fields)
             try output.line(output.style.bold("-- End --"))
         }
     }

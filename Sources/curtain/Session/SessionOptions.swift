@@ -45,6 +45,8 @@ struct RelayOptions: ParsableArguments {
     var options: DeviceOptions {
         var options = DeviceOptions()
         options.relay = url
+        // A person waits here: try again soon, not in a minute.
+        options.backoff = .milliseconds(250) ... .seconds(8)
         let named = ProcessInfo.processInfo.environment["CURTAIN_RELAY_CA"]
         options.authorityPath = authority ?? named.flatMap { $0.isEmpty ? nil : $0 }
         return options
@@ -95,6 +97,27 @@ extension Device {
         if summary.stillWaiting > 0 || !summary.isSettled {
             throw Delivery.waits(what, because: "the relay has not taken everything yet")
         }
+    }
+}
+
+extension Device {
+    /// Waits until the relay has a message, but not long once it is known to be out of reach.
+    ///
+    /// - Returns: the message as it is then, and why it still waits if it does.
+    func sent(_ message: Message, in id: ConsultationID) async throws -> (Message, String?) {
+        var message = message
+        do {
+            message = try await relayed(message.id, in: id, timeout: .seconds(3))
+            if message.state == .waiting, case .connected = connection {
+                message = try await relayed(message.id, in: id, timeout: .seconds(12))
+            }
+        } catch {
+            guard let reason = error.waitingReason else { throw error }
+            return (message, reason)
+        }
+        guard message.state == .waiting else { return (message, nil) }
+        if case .waiting(_, let cause) = connection { return (message, cause.words) }
+        return (message, "the relay has not taken it yet")
     }
 }
 

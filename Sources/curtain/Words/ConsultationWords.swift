@@ -78,7 +78,9 @@ extension Consultation {
                 declined ? "The doctor declined." : "This consultation is closed.",
                 "Nobody can write any more; the relay deletes everything by "
                     + "\(TimeText.stamp(date)) at the latest.",
-                "For more, ask for a new one with 'curtain request'.",
+                isMine
+                    ? "For more, ask for a new one with 'curtain request'."
+                    : "For more, the patient asks for a new one.",
             ]
         case .erased(let date):
             [
@@ -87,6 +89,20 @@ extension Consultation {
                     + "prescribed.",
             ]
         case .locked(let lock): [lock.words, "'curtain end \(shortID)' erases your side."]
+        }
+    }
+
+    /// Why nobody can talk in it any more.
+    var closedFailure: Failure? {
+        switch state {
+        case .requesting, .requested, .open: nil
+        case .failed(let trouble): Explanation.trouble(trouble)
+        case .erased(let date):
+            Failure(
+                .badData, "this consultation was erased on \(TimeText.stamp(date))",
+                advice: "'curtain receipts' has the relay's receipt, 'curtain rx list' what was "
+                    + "prescribed; a patient asks for a new one with 'curtain request'")
+        case .closing, .locked: Explanation.device(.notInState(state.word))
         }
     }
 

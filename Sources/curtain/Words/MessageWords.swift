@@ -165,13 +165,13 @@ struct MessageText {
         switch body {
         case .text(let text): return Sanitiser.line(text)
         case .request(let time, let minutes, let reason):
-            let verb = name == "you" ? "ask" : "asks"
-            return "\(name) \(verb) for a consultation on \(TimeText.stamp(time)) "
+            return "\(name) asked for a consultation on \(TimeText.stamp(time)) "
                 + "(\(minutes) min)\(quoted(reason))"
         case .accept: return "\(name) accepted the consultation"
         case .decline(let reason): return "\(name) declined the consultation\(quoted(reason))"
         case .prescription(_, let id):
-            return "\(name) signed prescription \(Sanitiser.line(id)); 'curtain rx show' shows it"
+            let short = Sanitiser.line(String(id.prefix(8)))
+            return "\(name) signed a prescription: curtain rx show \(short)"
         case .close(let reason): return "\(name) closed the consultation\(quoted(reason))"
         case .notice(.memberAdded(let added)): return "\(Sanitiser.line(added)) came in"
         case .notice(.memberRemoved(let removed)): return "\(Sanitiser.line(removed)) was removed"
