@@ -143,13 +143,13 @@ extension Turn {
             announce(number)
         case .staleEpoch(let epoch, _):
             // The commits that led there are on their way; then it is encrypted again.
-            let isBehind = try modify(number) { consultation, _ in
+            try modify(number) { consultation, _ in
                 consultation.awaitedEpoch = epoch
                 if pending.message == nil { consultation.record.traffic.marksDue = true }
-                return epoch < consultation.group?.epoch ?? 0
             }
             // A relay that has forgotten commits it announced: its history isn't this device's.
-            if isBehind { try lock(number, .undecryptableCommit) }
+            // (The answer may be an old one, so it is held against what was asked.)
+            if epoch < pending.request.operation.epoch { try lock(number, .undecryptableCommit) }
         case .refused(.groupClosed, _):
             // The other closed it first; the closing is on its way.
             try modify(number) { consultation, _ in consultation.record.standing.ending = true }
@@ -254,5 +254,15 @@ extension Turn {
     func beginEpoch(of consultation: inout ConsultationState) {
         consultation.record.traffic.epochBegan = seconds
         consultation.record.traffic.sentInEpoch = 0
+    }
+}
+
+extension RelayProtocol.Operation {
+    /// The epoch in which a message was encrypted; 0 for everything else.
+    fileprivate var epoch: UInt64 {
+        switch self {
+        case .send(let request), .close(let request): request.epoch
+        default: 0
+        }
     }
 }
