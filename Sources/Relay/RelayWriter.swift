@@ -103,6 +103,9 @@ final class RelayWriter: Sendable {
                 release(batch)
                 return !batch.isLast
             }
+            if schedule.isTimeForLog(at: now, hadWork: !waiting.isEmpty) {
+                _ = try store.forgetLog()
+            }
             report(engine, store, now)
             if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
             if batch.isLast { return false }
@@ -213,6 +216,8 @@ final class RelayWriter: Sendable {
         private var nextConnections: UInt64
         private var nextDisk: UInt64
         private var nextGroups: UInt64
+        private var nextLog: UInt64
+        private var hasLog = false
         private var groupCursor: GroupNumber?
         private var isSweepingGroups = false
         private var day: Day?
@@ -221,6 +226,7 @@ final class RelayWriter: Sendable {
             nextConnections = start.monotonicMilliseconds
             nextDisk = start.monotonicMilliseconds
             nextGroups = start.monotonicMilliseconds
+            nextLog = start.monotonicMilliseconds + 60_000
         }
 
         /// Whether there is more to do at once.
@@ -229,6 +235,16 @@ final class RelayWriter: Sendable {
         mutating func isTimeForDisk(at now: RelayTime) -> Bool {
             guard now.monotonicMilliseconds >= nextDisk else { return false }
             nextDisk = now.monotonicMilliseconds + 1_000
+            return true
+        }
+
+        /// The log holds pages in the order in which they were written, which could tell which
+        /// requests came together; so it is emptied when nothing is to be done, and every minute.
+        mutating func isTimeForLog(at now: RelayTime, hadWork: Bool) -> Bool {
+            if hadWork { hasLog = true }
+            guard hasLog, !hadWork || now.monotonicMilliseconds >= nextLog else { return false }
+            hasLog = false
+            nextLog = now.monotonicMilliseconds + 60_000
             return true
         }
 

@@ -9,7 +9,8 @@ public enum RelayIntroduction {
     ) throws(CryptographyError) -> Challenge {
         let version = ProtocolConstants.version
         let signature = try identity.sign(
-            label: label, clientNonce, relayNonce, incarnation, [UInt8(clamping: version)])
+            label: label, clientNonce, relayNonce, incarnation, [UInt8(clamping: version)],
+            limits.signedOctets)
         return Challenge(
             version: version, relayKey: identity.publicKey.bytes, nonce: relayNonce,
             incarnation: incarnation, limits: limits, signature: signature)
@@ -25,7 +26,8 @@ public enum RelayIntroduction {
         guard challenge.relayKey == pinned.bytes else { throw .wrongRelay }
         let signed = pinned.isValid(
             signature: challenge.signature, label: label, clientNonce, challenge.nonce,
-            challenge.incarnation, [UInt8(clamping: challenge.version)])
+            challenge.incarnation, [UInt8(clamping: challenge.version)],
+            challenge.limits.signedOctets)
         guard signed else { throw .wrongSignature }
     }
 
@@ -52,19 +54,34 @@ public struct OpeningProof: Sendable {
 
     /// Signs with the mailbox's key; only ever under a challenge that was verified.
     public func sign(
-        with mailboxKey: SigningKey, counter: UInt64
+        with mailboxKey: SigningKey, counter: UInt64, creation: Opening.Creation?
     ) throws(CryptographyError) -> [UInt8] {
         try mailboxKey.sign(
             label: Self.label, relayKey.bytes, clientNonce, relayNonce,
-            mailboxKey.publicKey.bytes, counter.bigEndianOctets)
+            mailboxKey.publicKey.bytes, counter.bigEndianOctets, Self.octets(of: creation))
     }
 
-    /// Whether the owner of `mailbox` signed.
-    public func isValid(signature: [UInt8], mailbox: MailboxID, counter: UInt64) -> Bool {
+    /// Whether the owner of `mailbox` signed exactly this opening.
+    public func isValid(_ opening: Opening, of mailbox: MailboxID) -> Bool {
         guard let key = try? VerifyingKey(mailbox.bytes) else { return false }
         return key.isValid(
-            signature: signature, label: Self.label, relayKey.bytes, clientNonce, relayNonce,
-            mailbox.bytes, counter.bigEndianOctets)
+            signature: opening.signature, label: Self.label, relayKey.bytes, clientNonce,
+            relayNonce, mailbox.bytes, opening.counter.bigEndianOctets,
+            Self.octets(of: opening.creation))
+    }
+
+    /// What makes the mailbox, so that nobody on the way can put another permit in.
+    private static func octets(of creation: Opening.Creation?) -> [UInt8] {
+        switch creation {
+        case nil: []
+        case .home(let token)?: LabelledContent.encode(label: "home", fields: [token])
+        case .fresh(let ticket, let permitHash, let permitUses)?:
+            LabelledContent.encode(
+                label: "fresh",
+                fields: [
+                    ticket, permitHash ?? [], UInt64(permitUses).bigEndianOctets.suffix(4),
+                ])
+        }
     }
 
     private static let label = "open mailbox"

@@ -48,4 +48,12 @@ public struct PublishedLimits: Equatable, Sendable {
         self.groupMembers = groupMembers
         self.ticketsPerDay = ticketsPerDay
     }
+
+    /// Each as four octets, in the order of `relay.proto`.
+    var signedOctets: [UInt8] {
+        [
+            frameByteCount, messageByteCount, outstandingRequests, shelfPackages, groupMembers,
+            ticketsPerDay,
+        ].flatMap { UInt64($0).bigEndianOctets.suffix(4) }
+    }
 }

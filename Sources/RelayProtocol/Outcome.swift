@@ -33,7 +33,7 @@ public struct Challenge: Equatable, Sendable {
     public var incarnation: [UInt8]
     /// What the relay accepts.
     public var limits: PublishedLimits
-    /// Over all but the limits (`RelayIntroduction`).
+    /// Over everything else (`RelayIntroduction`).
     public var signature: [UInt8]
 
     /// Puts a challenge together; `RelayIntroduction.make` signs one.

@@ -71,7 +71,7 @@ struct ErasureTests {
         _ = try receipt(try #require(receipts.first))
         // Not for who only knows the mailbox's name.
         let thief = try world.connect()
-        let signature = try thief.proof().sign(with: SigningKey(), counter: 99_999)
+        let signature = try thief.proof().sign(with: SigningKey(), counter: 99_999, creation: nil)
         let request = Request(
             mailbox: talk.doctor.id, id: .opening,
             operation: .open(Opening(counter: 99_999, signature: signature)))

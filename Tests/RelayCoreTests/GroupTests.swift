@@ -63,6 +63,25 @@ struct GroupTests {
         #expect(try line(talk.doctor).drain().map(\.content) == [request.content])
     }
 
+    @Test func `commits can't fill the disk`() throws {
+        var taken = 0
+        var last = Outcome.done
+        while last != .refused(.rate, retryAfterSeconds: 30), taken < 1_000 {
+            last = try talk.patient.ask(talk.commit(epoch: UInt64(1 + taken)))
+            if case .committed = last { taken += 1 }
+        }
+        #expect(taken == 128)
+        // Neither does the other owner get more out of the same group.
+        #expect(
+            try talk.doctor.ask(talk.commit(epoch: 129)) == .refused(.rate, retryAfterSeconds: 30))
+        #expect(try talk.send([1], from: talk.doctor, epoch: 129) == .done)
+        world.advance(seconds: 60)
+        let large = talk.commit(
+            epoch: 129, body: [UInt8](repeating: 0, count: world.limits.commitByteCount))
+        #expect(try talk.patient.ask(large) == .refused(.tooLarge, retryAfterSeconds: 0))
+        #expect(try talk.patient.ask(talk.commit(epoch: 129)).isCommitted(epoch: 130))
+    }
+
     @Test func `a commit whose answer was lost is answered again, and not made twice`() throws {
         let request = talk.patient.request(talk.commit(epoch: 1))
         let outcome = try line(talk.patient).ask(request)

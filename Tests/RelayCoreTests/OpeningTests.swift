@@ -82,7 +82,8 @@ struct OpeningTests {
         #expect(try line.open(unknown) == notAllowed)
 
         let other = try world.connect()
-        let signature = try other.proof().sign(with: SigningKey(), counter: home.counter + 1)
+        let signature = try other.proof().sign(
+            with: SigningKey(), counter: home.counter + 1, creation: nil)
         let stolen = Request(
             mailbox: home.id, id: .opening,
             operation: .open(Opening(counter: home.counter + 1, signature: signature)))
@@ -93,7 +94,7 @@ struct OpeningTests {
     @Test func `a signature for one connection opens nothing on another`() throws {
         let first = try world.connect()
         let home = try first.makeHome()
-        let signature = try first.proof().sign(with: home.key, counter: 2_000)
+        let signature = try first.proof().sign(with: home.key, counter: 2_000, creation: nil)
         let request = Request(
             mailbox: home.id, id: .opening,
             operation: .open(Opening(counter: 2_000, signature: signature)))
@@ -110,7 +111,7 @@ struct OpeningTests {
         let proof = OpeningProof(
             relayKey: rogue.publicKey, clientNonce: attack.nonce,
             relayNonce: try #require(attack.challenge).nonce)
-        let signature = try proof.sign(with: home.key, counter: 2_000)
+        let signature = try proof.sign(with: home.key, counter: 2_000, creation: nil)
         let request = Request(
             mailbox: home.id, id: .opening,
             operation: .open(Opening(counter: 2_000, signature: signature)))

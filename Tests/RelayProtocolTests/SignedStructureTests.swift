@@ -25,6 +25,11 @@ struct SignedStructureTests {
         #expect(throws: RelayProtocolError.wrongSignature) {
             try RelayIntroduction.verify(changed, clientNonce: nonce, pinned: relay.publicKey)
         }
+        changed = challenge
+        changed.limits.messageByteCount += 1
+        #expect(throws: RelayProtocolError.wrongSignature) {
+            try RelayIntroduction.verify(changed, clientNonce: nonce, pinned: relay.publicKey)
+        }
     }
 
     @Test func `an opening holds for one connection, relay, mailbox and counter`() throws {
@@ -33,17 +38,28 @@ struct SignedStructureTests {
         let mailbox = try #require(MailboxID(key.publicKey.bytes))
         let proof = OpeningProof(
             relayKey: relay, clientNonce: Random.bytes(32), relayNonce: Random.bytes(32))
-        let signature = try proof.sign(with: key, counter: 5)
-        #expect(proof.isValid(signature: signature, mailbox: mailbox, counter: 5))
-        #expect(!proof.isValid(signature: signature, mailbox: mailbox, counter: 6))
+        let creation = Opening.Creation.fresh(
+            ticket: [1], permitHash: Random.bytes(32), permitUses: 1)
+        let signature = try proof.sign(with: key, counter: 5, creation: creation)
+        let opening = Opening(counter: 5, signature: signature, creation: creation)
+        #expect(proof.isValid(opening, of: mailbox))
+        var changed = opening
+        changed.counter = 6
+        #expect(!proof.isValid(changed, of: mailbox))
+        // Nobody on the way puts a permit of its own in.
+        changed = opening
+        changed.creation = .fresh(ticket: [1], permitHash: Random.bytes(32), permitUses: 1)
+        #expect(!proof.isValid(changed, of: mailbox))
+        changed.creation = nil
+        #expect(!proof.isValid(changed, of: mailbox))
         let other = try #require(MailboxID(try SigningKey().publicKey.bytes))
-        #expect(!proof.isValid(signature: signature, mailbox: other, counter: 5))
+        #expect(!proof.isValid(opening, of: other))
         var elsewhere = proof
         elsewhere.relayKey = try SigningKey().publicKey
-        #expect(!elsewhere.isValid(signature: signature, mailbox: mailbox, counter: 5))
+        #expect(!elsewhere.isValid(opening, of: mailbox))
         var later = proof
         later.relayNonce = Random.bytes(32)
-        #expect(!later.isValid(signature: signature, mailbox: mailbox, counter: 5))
+        #expect(!later.isValid(opening, of: mailbox))
     }
 
     @Test func `an admission token holds for one relay until its end`() throws {

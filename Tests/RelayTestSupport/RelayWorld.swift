@@ -220,7 +220,8 @@ public final class RelayLine {
                 operation: .open(
                     Opening(
                         counter: mailbox.counter,
-                        signature: try proof().sign(with: mailbox.key, counter: mailbox.counter),
+                        signature: try proof().sign(
+                            with: mailbox.key, counter: mailbox.counter, creation: creation),
                         creation: creation))))
     }
 

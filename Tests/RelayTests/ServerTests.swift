@@ -100,10 +100,13 @@ struct ServerTests {
             let token = try AdmissionToken(
                 relayKey: server.identityKey, serial: Random.bytes(16), expires: .max,
                 clinicRoot: served.clinic)
+            let creation =
+                round == 1 ? Opening.Creation.home(admissionToken: token.encoded()) : nil
             let opening = Opening(
                 counter: UInt64(round),
-                signature: try proof.sign(with: key, counter: UInt64(round)),
-                creation: round == 1 ? .home(admissionToken: token.encoded()) : nil)
+                signature: try proof.sign(
+                    with: key, counter: UInt64(round), creation: creation),
+                creation: creation)
             device.send(
                 ClientFrame(requests: [
                     Request(mailbox: mailbox, id: .opening, operation: .open(opening)),

@@ -54,7 +54,7 @@ struct RelaySession {
         guard case .open(let proof, _) = phase, let mailbox = MailboxID(key.publicKey.bytes) else {
             return nil
         }
-        let signature = try proof.sign(with: key, counter: counter)
+        let signature = try proof.sign(with: key, counter: counter, creation: creation)
         let opening = Opening(counter: counter, signature: signature, creation: creation)
         return Request(mailbox: mailbox, id: .opening, operation: .open(opening))
     }

@@ -70,6 +70,7 @@ final class LiveMailbox {
     var requestBucket: TokenBucket
     var claimBucket: TokenBucket
     var shelfBucket: TokenBucket
+    var commitBucket: TokenBucket
 
     /// What waits, acknowledged by nobody; `nil` until it was asked for.
     var backlog: (count: Int, byteCount: Int)?
@@ -80,6 +81,7 @@ final class LiveMailbox {
         requestBucket = TokenBucket(burst: limits.requestBurst)
         claimBucket = TokenBucket(burst: limits.claimsPerHour)
         shelfBucket = TokenBucket(burst: limits.shelfClaimsPerHour)
+        commitBucket = TokenBucket(burst: limits.commitBurst)
     }
 
     /// Forgets what concerned a connection; whatever wasn't acknowledged comes again.
@@ -99,10 +101,14 @@ final class LiveGroup {
     let number: GroupNumber
     var record: GroupRecord
     var mailboxes: [LiveMailbox?]
+    var commitBucket: TokenBucket
     var isDirty = false
     var isErased = false
 
-    init(number: GroupNumber, record: GroupRecord, mailboxes: [LiveMailbox?]) {
+    init(
+        number: GroupNumber, record: GroupRecord, mailboxes: [LiveMailbox?], limits: RelayLimits
+    ) {
+        commitBucket = TokenBucket(burst: limits.commitBurst)
         self.number = number
         self.record = record
         self.mailboxes = mailboxes

@@ -60,6 +60,9 @@ extension RelayEngine {
             return outcome
         }
         guard group.record.epoch < .max else { return .refused(.limit, retryAfterSeconds: 0) }
+        guard request.content.count <= limits.commitByteCount else {
+            return .refused(.tooLarge, retryAfterSeconds: 0)
+        }
         guard Set(request.removes).count == request.removes.count,
             request.adds.allSatisfy({ $0.role == .guest })
         else { return .refused(.malformed, retryAfterSeconds: 0) }
@@ -89,6 +92,10 @@ extension RelayEngine {
             return .refused(.limit, retryAfterSeconds: 0)
         }
 
+        // A commit always has room, so how many there may be is bounded instead.
+        if let wait = takeCommit(from: mailbox, in: group) {
+            return .refused(.rate, retryAfterSeconds: wait)
+        }
         // From here on nothing is refused.
         let recipients = activeMembers(of: group)
         group.record.epoch += 1
@@ -222,6 +229,14 @@ extension RelayEngine {
         else { return .malformed }
         let limit = Int(limits.published.messageByteCount)
         return welcomes.contains { $0.content.count > limit } ? .tooLarge : nil
+    }
+
+    private func takeCommit(from mailbox: LiveMailbox, in group: LiveGroup) -> UInt32? {
+        let rate = limits.commitsPerHour / 3_600
+        return mailbox.commitBucket.take(
+            perSecond: rate, burst: limits.commitBurst, at: now.monotonicMilliseconds)
+            ?? group.commitBucket.take(
+                perSecond: rate, burst: limits.commitBurst, at: now.monotonicMilliseconds)
     }
 
     private enum Admission {

@@ -6,8 +6,7 @@ extension RelayEngine {
     func open(
         _ id: MailboxID, _ opening: Opening, on connection: Connection, _ proof: OpeningProof
     ) throws(StoreError) -> Outcome {
-        let isOwner = proof.isValid(
-            signature: opening.signature, mailbox: id, counter: opening.counter)
+        let isOwner = proof.isValid(opening, of: id)
         // A wrong signature takes the same way as an unknown mailbox, with a name nobody has.
         guard let lookup = isOwner ? id : MailboxID(random(MailboxID.byteCount)) else {
             return .refused(.notAllowed, retryAfterSeconds: 0)
@@ -57,21 +56,23 @@ extension RelayEngine {
         _ mailbox: LiveMailbox, counter: UInt64, on connection: Connection
     ) throws(StoreError) -> Outcome {
         let last = mailbox.record.counter
-        guard counter > last else { return .refusedCounter(last: last) }
+        guard counter > last else {
+            connection.failedOpenings += 1
+            return .refusedCounter(last: last)
+        }
         guard
             mailbox.connection === connection
                 || connection.mailboxes.count < limits.connectionMailboxes
         else { return .refused(.limit, retryAfterSeconds: 0) }
         mailbox.record.counter = counter
         markDirty(mailbox)
-        if let older = mailbox.connection {
-            if older !== connection {
-                notify(older, .displaced(mailbox.record.id))
-                older.mailboxes[mailbox.record.id] = nil
-            }
+        if let older = mailbox.connection, older !== connection {
+            notify(older, .displaced(mailbox.record.id))
+            older.mailboxes[mailbox.record.id] = nil
             mailbox.detach()
         }
-        attach(mailbox, to: connection)
+        // Open here already: what is on its way stays so.
+        if mailbox.connection == nil { attach(mailbox, to: connection) }
         let waiting = try waitingCount(of: mailbox)
         return .opened(
             Opened(

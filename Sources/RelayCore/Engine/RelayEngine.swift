@@ -287,7 +287,8 @@ public final class RelayEngine {
                 mailboxes.append(nil)
             }
         }
-        let group = LiveGroup(number: number, record: record, mailboxes: mailboxes)
+        let group = LiveGroup(
+            number: number, record: record, mailboxes: mailboxes, limits: limits)
         groupsByID[record.id] = group
         groupsByNumber[number] = group
         return group

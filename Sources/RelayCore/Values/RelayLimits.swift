@@ -8,6 +8,12 @@ public struct RelayLimits: Equatable, Sendable {
     public var mailboxMessages = 10_000
     /// Octets waiting for one mailbox; commits and closings always have room.
     public var mailboxByteCount = 64 << 20
+    /// Octets of one commit.
+    public var commitByteCount = 128 << 10
+    /// Commits per hour of one group, and of one mailbox, on average.
+    public var commitsPerHour = 120.0
+    /// Commits of one group, and of one mailbox, at once.
+    public var commitBurst = 128.0
     /// Deliveries on their way to one mailbox without acknowledgement.
     public var windowMessages = 128
     /// Their octets.
@@ -22,7 +28,7 @@ public struct RelayLimits: Equatable, Sendable {
     /// it count as well.
     public var openingsPerSecond = 50.0
     /// Openings of one connection at once.
-    public var openingBurst = 2_000.0
+    public var openingBurst = 1_100.0
     /// Requests per second of one mailbox, on average.
     public var requestsPerSecond = 2_000.0
     /// Requests of one mailbox at once.
