@@ -64,6 +64,8 @@ public struct RequestID: RawRepresentable, Hashable, Comparable, Sendable {
     public init(rawValue: UInt64) { self.rawValue = rawValue }
     /// The id of every `Open`.
     public static let opening = RequestID(rawValue: 0)
+    /// The highest id that a relay takes: one that stores can order as a signed number.
+    public static let last = RequestID(rawValue: 1 << 62)
     /// Orders by number.
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }

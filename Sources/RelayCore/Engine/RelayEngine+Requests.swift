@@ -39,7 +39,7 @@ extension RelayEngine {
     private func answer(
         _ request: Request, of mailbox: LiveMailbox
     ) throws(StoreError) -> Outcome {
-        guard request.id > request.confirmed else {
+        guard request.id > request.confirmed, request.id <= .last else {
             return .refused(.malformed, retryAfterSeconds: 0)
         }
         if request.confirmed > mailbox.record.requests.confirmed {
