@@ -103,6 +103,10 @@ extension Turn {
     }
 
     private mutating func noteOpened(_ id: MailboxID, _ opened: Opened) throws {
+        // No device ever gets there; what is left must do for its life.
+        guard opened.lastRequest.rawValue <= RequestID.last.rawValue / 2 else {
+            return giveUp(.protocolViolation)
+        }
         try modifyMailbox(id) { mailbox in
             mailbox.link = .open
             mailbox.expected = Int(opened.waiting)

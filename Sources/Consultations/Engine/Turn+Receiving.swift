@@ -91,13 +91,32 @@ extension Turn {
         case .commit(let staged):
             return try merge(staged, into: group, of: &consultation)
         case .proposal:
-            // Nobody proposes yet; the members' later commits decide.
-            consultation.group = group
-        case .own:
-            consultation.group = group
-            if delivery.kind == .closing { consultation.record.standing.closed = true }
+            // Nobody proposes yet: the group stays without it, so that no commit takes it up.
+            break
+        case .own(let own):
+            if delivery.kind == .closing, try isClosing(own, in: consultation) {
+                consultation.record.standing.closed = true
+            }
         }
         return nil
+    }
+
+    /// Whether it was a closing of one's own that used up this key. The relay alone says that a
+    /// delivery is a closing, and could say so of any other words.
+    private func isClosing(
+        _ own: OwnMessage, in consultation: ConsultationState
+    ) throws -> Bool {
+        let stored = try transaction.allRecords(
+            StoredMessage.self, of: .messages, in: consultation.scope)
+        return stored.contains { _, message in
+            guard message.mine, message.origin.epoch == own.epoch,
+                message.origin.generation == own.generation
+            else { return false }
+            switch Payload(decoding: [UInt8](message.payload))?.body {
+            case .close, .decline: return true
+            default: return false
+            }
+        }
     }
 
     /// Takes over a commit of the other owner. Members don't change yet, and neither owner removes
@@ -106,7 +125,8 @@ extension Turn {
         _ staged: StagedCommit, into group: Group, of consultation: inout ConsultationState
     ) throws -> StoredLock? {
         if staged.removesSelf { return .removed }
-        guard staged.added.isEmpty, staged.removed.isEmpty,
+        guard staged.added.isEmpty, staged.removed.isEmpty, staged.reInit == nil,
+            staged.groupContextExtensions == nil,
             staged.committer.signatureKey == [UInt8](consultation.record.other.identityKey)
         else { return .undecryptableCommit }
         var group = group

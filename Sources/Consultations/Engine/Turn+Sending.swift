@@ -17,12 +17,18 @@ extension Turn {
         guard consultation.isLive, let group = consultation.group,
             group.epoch >= consultation.awaitedEpoch
         else { return }
-        if let next = consultation.outbox.first {
-            try modify(number) { try $1.encrypt(message: next, in: &$0) }
-        } else if consultation.record.traffic.marksDue {
-            try modify(number) { try $1.encryptMarks(in: &$0) }
-        } else if isRefreshDue(consultation) {
-            try modify(number) { try $1.refreshKeys(of: &$0) }
+        do {
+            if let next = consultation.outbox.first {
+                try modify(number) { try $1.encrypt(message: next, in: &$0) }
+            } else if consultation.record.traffic.marksDue {
+                try modify(number) { try $1.encryptMarks(in: &$0) }
+            } else if isRefreshDue(consultation) {
+                try modify(number) { try $1.refreshKeys(of: &$0) }
+            }
+        } catch let error as MLSError where error != .corruptState && error != .machine {
+            // A member can make a group in which nothing more can be said, by its last epoch for
+            // instance. That must not stop the device's other consultations.
+            try lock(number, .undecryptableCommit)
         }
     }
 
@@ -198,8 +204,10 @@ extension Turn {
         guard var group = consultation.group, let groupID = GroupID(consultation.groupID) else {
             return
         }
+        var content = CommitContent()
+        content.includesPendingProposals = false
         let commit = try group.commit(
-            signingKey: state.identity, validator: MemberValidator(root: state.root),
+            content, signingKey: state.identity, validator: MemberValidator(root: state.root),
             at: seconds)
         consultation.group = group
         consultation.commit = commit

@@ -1,0 +1,190 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import Testing
+import Vault
+
+@testable import Consultations
+
+/// What a relay that lies, and a member that breaks the rules, can do to a device: nothing that
+/// ends it, and nothing that erases what a person wants to keep.
+struct HostileTests {
+    /// A patient and a doctor who talk; `options` apply to the doctor's device.
+    private func talk(
+        _ change: (inout DeviceOptions) -> Void = { _ in }
+    ) async throws -> (world: World, patient: TestDevice, doctor: TestDevice) {
+        let world = try World()
+        let patient = try await world.addPatient()
+        change(&world.options)
+        let doctor = try await world.addDoctor()
+        try world.connect(doctor)
+        try world.connect(patient)
+        try world.settle()
+        try patient.request(doctor.card())
+        try world.settle()
+        try doctor.accept()
+        try world.settle()
+        return (world, patient, doctor)
+    }
+
+    /// Sends as a member with other software would: straight from the group's keys.
+    private func send(
+        from device: TestDevice,
+        _ body: (inout Group, SigningKey, MemberValidator, UInt64) throws -> EncryptedMessage
+    ) throws {
+        let number = try device.only().number
+        try device.perform { turn in
+            let identity = turn.state.identity
+            let validator = MemberValidator(root: turn.state.root)
+            let seconds = turn.seconds
+            try turn.modify(number) { consultation, turn in
+                guard var group = consultation.group, let id = GroupID(consultation.groupID) else {
+                    return
+                }
+                let message = try body(&group, identity, validator, seconds)
+                consultation.group = group
+                try turn.start(
+                    .send(
+                        MessageRequest(groupID: id, epoch: message.epoch, content: message.bytes)),
+                    for: consultation.mailbox, consultation: number)
+            }
+        }
+    }
+
+    @Test func `a relay that sends one's own words back as a closing erases nothing`() async throws
+    {
+        let (world, patient, doctor) = try await talk()
+        var seen: [Delivery] = []
+        world.tamper = { frame, device in
+            if device === doctor { seen += frame.deliveries.filter { $0.kind == .message } }
+            return frame
+        }
+        try patient.say("Guten Tag")
+        try world.settle()
+        #expect(try doctor.texts() == ["Guten Tag"])
+        let mailbox = try patient.only().mailbox
+        for (number, message) in seen.enumerated() {
+            try patient.receive(
+                RelayFrame(deliveries: [
+                    Delivery(
+                        mailbox: mailbox, id: DeliveryID(high: 1, low: UInt64(number)),
+                        kind: .closing, groupID: message.groupID, content: message.content)
+                ]))
+        }
+        #expect(!seen.isEmpty)
+        #expect(try patient.texts() == ["Guten Tag"])
+        // The true one still ends it.
+        try patient.end()
+        try world.settle()
+        #expect(patient.engine.state.consultations.isEmpty)
+        #expect(doctor.engine.state.consultations.isEmpty)
+    }
+
+    @Test func `a relay that names an impossible request number doesn't end the device`()
+        async throws
+    {
+        let (world, patient, doctor) = try await talk()
+        world.disconnect(patient)
+        world.tamper = { frame, device in
+            guard device === patient else { return frame }
+            var frame = frame
+            frame.replies = frame.replies.map { reply in
+                var reply = reply
+                if case .opened(var opened) = reply.outcome {
+                    opened.lastRequest = RequestID(rawValue: .max)
+                    reply.outcome = .opened(opened)
+                }
+                return reply
+            }
+            return frame
+        }
+        try world.connect(patient)
+        try patient.say("eins")
+        try world.settle()
+        #expect(patient.troubles.contains(.protocolViolation))
+        world.tamper = nil
+        try world.connect(patient)
+        try world.settle()
+        #expect(try doctor.texts() == ["eins"])
+    }
+
+    @Test func `a member's proposals don't get into the others' commits`() async throws {
+        let (world, patient, doctor) = try await talk { $0.refreshAfterMessages = 1 }
+        try send(from: patient) { group, identity, validator, seconds in
+            try group.propose(
+                .preSharedKey(.external(id: [1])), signingKey: identity, validator: validator,
+                at: seconds)
+        }
+        try world.settle()
+        for text in ["eins", "zwei", "drei"] {
+            try doctor.say(text)
+            try world.settle()
+        }
+        #expect(try patient.texts() == ["eins", "zwei", "drei"])
+        #expect(try doctor.only().group?.pendingProposals.isEmpty == true)
+    }
+
+    @Test func `a member that ends the group by a commit stops that consultation alone`()
+        async throws
+    {
+        let (world, patient, doctor) = try await talk()
+        let second = try await world.addPatient("Petra Patient", reference: "P-2")
+        try world.connect(second)
+        try world.settle()
+        try second.request(doctor.card())
+        try world.settle()
+        let number = try patient.only().number
+        try patient.perform { turn in
+            let identity = turn.state.identity
+            let validator = MemberValidator(root: turn.state.root)
+            let seconds = turn.seconds
+            try turn.modify(number) { consultation, turn in
+                guard var group = consultation.group, let id = GroupID(consultation.groupID) else {
+                    return
+                }
+                var content = CommitContent()
+                content.reInit = ReInit(
+                    groupID: Random.bytes(32), cipherSuite: group.suite, extensions: [])
+                let commit = try group.commit(
+                    content, signingKey: identity, validator: validator, at: seconds)
+                try turn.start(
+                    .commit(
+                        CommitRequest(groupID: id, epoch: commit.epoch, content: commit.message)),
+                    for: consultation.mailbox, consultation: number)
+            }
+        }
+        try world.settle()
+        let ids = doctor.engine.state.consultations.values.map(\.id).sorted()
+        #expect(ids.count == 2)
+        let bad = try patient.only().id
+        let states = doctor.engine.state.consultations.values.filter { $0.id == bad }.map {
+            doctor.engine.state.describe($0).state
+        }
+        #expect(states == [.locked(.undecryptableCommit)])
+        // The doctor's device goes on with the other one.
+        let good = try second.only().id
+        try doctor.perform { turn in
+            guard let found = turn.state.consultations.values.first(where: { $0.id == good }) else {
+                return
+            }
+            _ = try turn.post(.text("weiter"), to: found.number)
+        }
+        try world.settle()
+        #expect(try second.texts() == ["weiter"])
+    }
+
+    @Test func `a relay takes no request number that its store can't order`() async throws {
+        let (world, patient, _) = try await talk()
+        let request = Request(
+            mailbox: patient.engine.state.home,
+            id: RequestID(rawValue: RequestID.last.rawValue + 1), confirmed: .last,
+            operation: .drawTickets(count: 1))
+        let answers = world.relay.receive(
+            ClientFrame(requests: [request]).encoded(), from: patient.connection)
+        #expect(
+            answers.flatMap(\.1.replies).map(\.outcome)
+                == [.refused(.malformed, retryAfterSeconds: 0)])
+    }
+}
