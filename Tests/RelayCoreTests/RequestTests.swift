@@ -56,9 +56,12 @@ struct RequestTests {
         #expect(try ask(5, confirmed: 5) == malformed)
         #expect(try ask(5, confirmed: .max) == malformed)
         #expect(try ask(257, confirmed: 0) == .refused(.limit, retryAfterSeconds: 0))
-        #expect(try ask(.max, confirmed: 0) == .refused(.limit, retryAfterSeconds: 0))
+        #expect(try ask(.max, confirmed: 0) == malformed)
+        #expect(try ask(.max, confirmed: .max - 1) == malformed)
+        let last = RequestID.last.rawValue
+        #expect(try ask(last, confirmed: 0) == .refused(.limit, retryAfterSeconds: 0))
         guard case .tickets = try ask(256, confirmed: 0),
-            case .tickets = try ask(.max, confirmed: .max - 1)
+            case .tickets = try ask(last, confirmed: last - 1)
         else {
             Issue.record("ids at the edge were refused")
             return

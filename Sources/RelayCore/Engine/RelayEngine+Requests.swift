@@ -103,8 +103,10 @@ extension RelayEngine {
         case .refused(let refusal, let seconds) where seconds > 0:
             mailbox.blocked = (id, refusal)
             return
-        case .groupState, .opened, .refusedCounter:
-            return  // Read again when asked again.
+        case .groupState, .opened, .refusedCounter, .keyPackage(_, lastResort: true):
+            // Read again when asked again. Beside the shelf, where it stays, a copy of a last-resort
+            // package would show whose shelf the claimer turned to.
+            return
         case .done: mailbox.record.requests.record(.done, for: id)
         case .shelf: mailbox.record.requests.record(.shelf, for: id)
         case .refused(let refusal, _): mailbox.record.requests.record(.refused(refusal), for: id)
