@@ -187,4 +187,44 @@ struct HostileTests {
             answers.flatMap(\.1.replies).map(\.outcome)
                 == [.refused(.malformed, retryAfterSeconds: 0)])
     }
+
+    @Test func `an old Welcome to the last resort doesn't bring back what was erased`()
+        async throws
+    {
+        let world = try World()
+        world.options.shelfTarget = 1
+        let doctor = try await world.addDoctor()
+        try world.connect(doctor)
+        try world.settle()
+        let card = try doctor.card()
+        var welcomes: [Delivery] = []
+        world.tamper = { frame, device in
+            if device === doctor { welcomes += frame.deliveries.filter { $0.kind == .welcome } }
+            return frame
+        }
+        world.disconnect(doctor)
+        for number in 1...2 {
+            let patient = try await world.addPatient("Patient \(number)", reference: "P-\(number)")
+            try world.connect(patient)
+            try world.settle()
+            try patient.request(card)
+            try world.settle()
+        }
+        try world.connect(doctor)
+        try world.settle()
+        #expect(doctor.engine.state.consultations.count == 2)
+        for patient in world.devices.dropFirst() { try patient.end() }
+        try world.settle()
+        #expect(doctor.engine.state.consultations.isEmpty)
+        #expect(welcomes.count == 2)
+        for (number, welcome) in welcomes.enumerated() {
+            try doctor.receive(
+                RelayFrame(deliveries: [
+                    Delivery(
+                        mailbox: welcome.mailbox, id: DeliveryID(high: 2, low: UInt64(number)),
+                        kind: .welcome, groupID: welcome.groupID, content: welcome.content)
+                ]))
+        }
+        #expect(doctor.engine.state.consultations.isEmpty)
+    }
 }

@@ -57,7 +57,12 @@ extension Turn {
                 welcome: delivery.content, bundle: bundle,
                 validator: MemberValidator(root: state.root), at: seconds)
         else { return nil }
-        let isNew = !state.consultations.values.contains { $0.groupID == group.groupID }
+        // The last resort's keys outlive a consultation: its Welcome must not bring it back.
+        let id = ConsultationID(groupID: group.groupID)
+        let receipt = try transaction.value(for: id.bytes, of: .receipts, in: .person)
+        let isNew =
+            !state.consultations.values.contains { $0.groupID == group.groupID }
+            && !state.isClosing(id) && receipt == nil
         guard group.groupID.count == GroupID.byteCount, group.groupID == delivery.groupID?.bytes,
             group.suite == bundle.keyPackage.cipherSuite, isNew
         else { return nil }

@@ -21,7 +21,7 @@ extension Turn {
         let isRepeated = mailbox.handled.containsContent(digest)
         try remember(delivery: delivery.id.bytes, digest: digest, of: delivery.mailbox)
         switch delivery.kind {
-        case .welcome: try receiveWelcome(delivery)
+        case .welcome: if !isRepeated { try receiveWelcome(delivery) }
         case .receipt: try receiveReceipt(delivery.content, of: delivery.mailbox)
         case .closing, .message, .commit:
             // The same octets under another name are a replay, or the echo of one's own commit.
