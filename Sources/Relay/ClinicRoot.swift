@@ -9,10 +9,10 @@ private import X509
 public enum ClinicRoot {
     /// Reads the Ed25519 key of a PEM file with one certificate.
     ///
-    /// - Throws: `.clinicRoot`.
+    /// - Throws: `.notFound` or `.clinicRoot`.
     public static func key(ofPEMFile path: String) throws(RelayError) -> VerifyingKey {
         guard let content = FileManager.default.contents(atPath: path) else {
-            throw .clinicRoot("the file can't be read")
+            throw .notFound("the clinic's root certificate can't be read")
         }
         guard
             let certificate = try? Certificate(

@@ -4,6 +4,8 @@ public import RelayCore
 public enum RelayError: Error, Equatable, Sendable {
     /// The data folder can't be made or read, in words. Fault: the operator or the machine.
     case dataFolder(String)
+    /// What was named isn't there, in words. Fault: the operator.
+    case notFound(String)
     /// Another process has the data folder; its number, if it can be read.
     case inUse(processID: Int32?)
     /// The file of the relay's keys is damaged. Fault: the disk or whoever changed it.

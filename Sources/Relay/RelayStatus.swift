@@ -17,10 +17,10 @@ public struct RelayStatus: Equatable, Sendable {
 
     /// Looks at a folder.
     ///
-    /// - Throws: `.dataFolder` if there is no relay's folder, `.store` if it can't be read.
+    /// - Throws: `.notFound` if there is no relay's folder, `.store` if it can't be read.
     public init(folder path: String) throws(RelayError) {
         guard FileManager.default.fileExists(atPath: path + "/relay.sqlite") else {
-            throw .dataFolder("there is no relay's data in this folder")
+            throw .notFound("there is no relay's data in this folder")
         }
         let folder = try DataFolder(path: path)
         let figures = try RelayDatabase.figures(path: folder.databasePath)

@@ -7,6 +7,7 @@ extension RelayError {
     var failure: Failure {
         switch self {
         case .dataFolder(let words): Failure(.cannotCreate, words)
+        case .notFound(let words): Failure(.notFound, words)
         case .inUse(let process):
             Failure(
                 .tryAgain,
