@@ -121,7 +121,9 @@ extension Group {
         }
         writer.write(array: proposals)
         writer.write(UInt32(truncatingIfNeeded: updateKeys.count))
-        for key in updateKeys.values { writer.write(secret: key.bytes) }
+        for (_, key) in updateKeys.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+            writer.write(secret: key.bytes)
+        }
         writer.write(UInt32(truncatingIfNeeded: resumptionSecrets.count))
         for (epoch, secret) in resumptionSecrets {
             writer.write(epoch)
@@ -136,7 +138,8 @@ extension Group {
     ) throws -> Group {
         var stored: [StateKey: [UInt8]] = [:]
         defer {
-            for key in stored.keys { TLSWriter.wipe(&stored[key, default: []]) }
+            // The keys by themselves: a view of them would share the values, and a copy be wiped.
+            for key in Array(stored.keys) { TLSWriter.wipe(&stored[key, default: []]) }
         }
         for (key, value) in entries { stored[try StateKey(bytes: key)] = value.exposedCopy() }
 
