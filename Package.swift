@@ -138,6 +138,14 @@ let package = Package(
                 "Clinic", "Credentials", "RelayProtocol", "Cryptography", "ClinicTestSupport",
                 "TestSupport",
             ]),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "MLS", "TLSSyntax", "RelayProtocol", "Prescriptions", "Credentials",
+                "Cryptography",
+            ],
+            path: "Tests/FuzzTargets"),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport"]),
         .testTarget(
             name: "TerminalTests",
             dependencies: ["Terminal", "Cryptography", "TestSupport", arguments]),
@@ -153,6 +161,15 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// libFuzzer brings the main function, so this program is only there when tools/fuzz asks for it.
+if Context.environment["CURTAIN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["FuzzTargets"],
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+    package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
+}
 
 for target in package.targets where target.type != .system {
     target.swiftSettings =
