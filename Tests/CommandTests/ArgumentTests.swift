@@ -20,7 +20,7 @@ struct ArgumentTests {
         ["passphrase"], ["receipts"], ["receipts", "--json"], ["receipts", "verify", "f"],
         ["me", "--home", "dir", "--passphrase-file", "f", "--relay-url", "ws://127.0.0.1:1"],
     ])
-    func `what COMMANDS promises is understood`(arguments: [String]) throws {
+    func `the promised command lines are understood`(arguments: [String]) throws {
         _ = try CurtainCommand.parseAsRoot(arguments)
     }
 

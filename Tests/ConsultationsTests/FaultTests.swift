@@ -40,6 +40,7 @@ struct FaultTests {
                 let mine = try device.messages().filter(\.isMine).compactMap {
                     if case .text(let text) = $0.body { text } else { nil }
                 }
+                #expect(mine.starts(with: said[device.name] ?? []), "what was said is gone")
                 said[device.name] = mine
             }
         }

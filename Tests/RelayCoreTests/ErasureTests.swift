@@ -89,7 +89,10 @@ struct ErasureTests {
         try talk.patient.ask(.confirm(talk.group))
         try world.restart()
         let again = try world.connect()
-        guard case .opened(let opened) = try again.open(talk.patient) else { return }
+        guard case .opened(let opened) = try again.open(talk.patient) else {
+            Issue.record("not opened")
+            return
+        }
         #expect(opened.waiting == 0)
         #expect(again.deliveries.isEmpty)
     }
@@ -167,7 +170,10 @@ struct ErasureTests {
         #expect(opened.waiting == 1)
         line.deliveries.removeAll { $0.mailbox != shared.id }
         _ = try line.drain()
-        guard case .opened(let after) = try line.open(shared) else { return }
+        guard case .opened(let after) = try line.open(shared) else {
+            Issue.record("not opened")
+            return
+        }
         #expect(after.waiting == 0)
     }
 

@@ -18,7 +18,10 @@ struct RequestTests {
         #expect(try line.ask(request) == .done)
         try world.restart()
         let again = try world.connect()
-        guard case .opened(let opened) = try again.open(talk.patient) else { return }
+        guard case .opened(let opened) = try again.open(talk.patient) else {
+            Issue.record("not opened")
+            return
+        }
         #expect(opened.lastRequest == request.id)
         #expect(try again.ask(request) == .done)
         let doctor = try world.connect()

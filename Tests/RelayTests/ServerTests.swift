@@ -128,9 +128,15 @@ struct ServerTests {
             #expect(opened.lastCounter == UInt64(round - 1))
             #expect(tickets.count == 2)
             server.stop()
-            guard case .frame(let goodbye)? = await events.next() else { return }
+            guard case .frame(let goodbye)? = await events.next() else {
+                Issue.record("no goodbye")
+                return
+            }
             #expect(goodbye.notices == [.goodbye("the relay stops")])
-            guard case .closed(let close)? = await events.next() else { return }
+            guard case .closed(let close)? = await events.next() else {
+                Issue.record("not closed")
+                return
+            }
             #expect(close.code == .goingAway)
             server.wait()
             await device.stop()
@@ -180,7 +186,10 @@ struct ServerTests {
         await bad.stop()
         good.send(ClientFrame(requests: []))
         server.stop()
-        guard case .frame(let goodbye)? = await goodEvents.next() else { return }
+        guard case .frame(let goodbye)? = await goodEvents.next() else {
+            Issue.record("the others were cut off")
+            return
+        }
         #expect(goodbye.notices == [.goodbye("the relay stops")])
         server.wait()
         await good.stop()

@@ -38,7 +38,10 @@ struct StoreTests {
             let doctor = try world.connect()
             try doctor.open(talk.doctor)
             #expect(try doctor.drain().map(\.kind) == [.welcome, .message, .commit])
-            guard case .opened(let home) = try doctor.open(talk.doctorHome) else { return }
+            guard case .opened(let home) = try doctor.open(talk.doctorHome) else {
+                Issue.record("not opened")
+                return
+            }
             #expect(home.shelf == ShelfState(packages: 2, lastResortClaims: 0))
             #expect(
                 try talk.doctor.ask(.claimKeyPackage(shelf: talk.doctorHome.id))
