@@ -14,6 +14,7 @@ struct RelayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "curtain-relay",
         abstract: "Runs the relay of Curtain: it carries consultations and can read none.",
+        version: "curtain-relay 0.1.0",
         subcommands: [ServeCommand.self, IdentityCommand.self, StatusCommand.self])
 }
 

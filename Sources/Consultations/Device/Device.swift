@@ -196,7 +196,7 @@ public actor Device {
             isWanted = false
             return become(.stopped(.unreachable("not a WebSocket URL")))
         }
-        // Clear text leaves this machine only if TLS protects it (issue: wss elsewhere).
+        // Nothing leaves this machine unless TLS protects it (`protocol/relay.md`, "Transport").
         guard url.isSecure || url.isLoopback else {
             isWanted = false
             return become(.stopped(.tls("ws:// is for this machine only; use wss://")))

@@ -4,8 +4,8 @@ import MLS
 import RelayProtocol
 import Vault
 
-/// The end of a consultation (DESIGN §5.6, `protocol/erasure.md`): close, drain, keep what policy
-/// says, confirm, erase, and keep the relay's receipt.
+/// The end of a consultation (`protocol/erasure.md`): close, drain, keep what policy says, confirm,
+/// erase, and keep the relay's receipt.
 extension Turn {
     /// The person wants it to end. What can't be closed at the relay is erased here at once.
     mutating func end(_ number: Vault.ConsultationNumber, reason: String = "") throws {

@@ -135,8 +135,9 @@ extension Turn {
         }
     }
 
-    /// This vault is a copy or an old backup (DESIGN §7): from now on nothing is sent, and the shelf
-    /// is emptied, so that nobody writes to keys that two devices may hold.
+    /// This vault is a copy or an old backup (`protocol/relay.md`, "Opening a mailbox"): from now on
+    /// nothing is sent, and the shelf is emptied, so that nobody writes to keys that two devices may
+    /// hold.
     private mutating func refusedCounter(_ id: MailboxID, last: UInt64) throws {
         guard id == state.home else {
             try lockConsultations(of: id, .copiedVault)

@@ -70,7 +70,7 @@ extension Turn {
     }
 
     /// Looks at who asks. Without a patient that the clinic vouches for, the group is closed and
-    /// not shown (DESIGN §2).
+    /// not shown (`protocol/credentials.md`).
     private mutating func meet(_ consultation: inout ConsultationState) throws {
         guard let group = consultation.group else { return }
         let others = group.members.filter { $0.index != group.ownLeafIndex }
@@ -96,7 +96,7 @@ extension Turn {
     }
 
     /// A person whose safety code was compared, and who now shows another key, is not that person
-    /// until the code is compared again (DESIGN §5.3).
+    /// until the code is compared again.
     mutating func noteIdentity(of consultation: inout ConsultationState) throws {
         let other = consultation.record.other
         guard let key = try? VerifyingKey([UInt8](other.identityKey)) else { return }

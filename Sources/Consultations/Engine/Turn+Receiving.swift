@@ -120,7 +120,7 @@ extension Turn {
     }
 
     /// Takes over a commit of the other owner. Members don't change yet, and neither owner removes
-    /// the other (DESIGN §4): anything else isn't this consultation any more.
+    /// the other (`protocol/relay.md`): anything else isn't this consultation any more.
     private mutating func merge(
         _ staged: StagedCommit, into group: Group, of consultation: inout ConsultationState
     ) throws -> StoredLock? {

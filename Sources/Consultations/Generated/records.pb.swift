@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// What a device keeps in its vault, each record sealed on its own (DESIGN §7; erasure.md says which scope
+/// What a device keeps in its vault, each record sealed on its own (vault.md; erasure.md says which scope
 /// holds which). Key material isn't here: it has records of its own that are read straight into memory that is wiped.
 
 #if canImport(FoundationEssentials)

@@ -22,7 +22,7 @@ struct HashRatchet: Sendable {
         let key: MessageKey
     }
 
-    /// How far a receiver follows a sender (issue: out of order 100, forward 1,000).
+    /// How far a receiver follows a sender; the RFC leaves the numbers open (§9.1).
     struct Window: Sendable {
         let outOfOrder: UInt32
         let forward: UInt32

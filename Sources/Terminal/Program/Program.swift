@@ -66,7 +66,7 @@ public enum Program {
         if isRequest || error is ExitCode || error is ValidationError {
             return .ended(reportUsage(error, of: root))
         }
-        // Errors of ours describe themselves without secrets (STYLE.md); those of others may not.
+        // Errors of ours describe themselves without secrets; those of others may not.
         Diagnostic.warn("unexpected \(type(of: error)): \(error); this is a bug, please report it")
         return .ended(.bug)
     }

@@ -206,20 +206,20 @@ struct EndCommand: AsyncParsableCommand {
                     throw Failure(.usage, "nothing was ended")
                 }
             }
-            try await end(found.id, on: device)
+            try await end(found, on: device)
         }
     }
 
-    private func end(_ id: ConsultationID, on device: Device) async throws {
+    private func end(_ found: Consultation, on device: Device) async throws {
         var receipt: KeptReceipt?
         var later: Failure?
         do {
-            receipt = try await device.end(id, wait: .seconds(wait ?? 3))
+            receipt = try await device.end(found.id, wait: .seconds(wait ?? 3))
         } catch {
             guard let reason = error.waitingReason else { throw error }
             later = Delivery.waits("the end", because: reason)
         }
-        let now = try await device.consultation(id)
+        let now = try await device.consultation(found.id)
         let output = output.output
         if output.isJSON {
             try output.json(Row(now, receipt))
@@ -228,7 +228,7 @@ struct EndCommand: AsyncParsableCommand {
             try output.fields(receipt.fields)
         } else if case .closing(let date) = now.state {
             try output.line(
-                "closing until \(TimeText.stamp(date)): \(now.otherName) has not confirmed yet")
+                "closing until \(TimeText.stamp(date)): \(found.otherName) has not confirmed yet")
         } else {
             try output.line("\(now.shortID): \(now.stateText)")
         }

@@ -53,7 +53,7 @@ extension Consultation {
     var shortID: String { String(id.description.prefix(8)) }
 
     /// The other's name, harmless for the terminal.
-    var otherName: String { other.map { Sanitiser.line($0.name) } ?? "someone" }
+    var otherName: String { other.map { Sanitiser.line($0.name) } ?? "the other side" }
 
     /// The state for people, with what the word alone doesn't say.
     var stateText: String {
