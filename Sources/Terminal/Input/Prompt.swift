@@ -15,6 +15,7 @@ public enum Prompt {
             Diagnostic.write("\(label)\(hint): ")
         }
         guard let answer = try StandardInput.shared.line(wake: Signals.wakeDescriptor) else {
+            if isInteractive { Diagnostic.write("\n") }
             throw Failure(.usage, "the input ended before '\(label)' was answered")
         }
         let text = answer.trimmed

@@ -61,7 +61,7 @@ private func handshakeCallback(
         let text = unsafe UnsafeRawBufferPointer(start: input, count: input == nil ? 0 : length)
         unsafe connection(wsi)?.failed(
             status: UInt16(clamping: lws_http_client_http_response(wsi)),
-            reason: String(decoding: text, as: UTF8.self))
+            reason: String(decoding: text.prefix { $0 != 0 }, as: UTF8.self))
         return 0
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         if let user = unsafe user, let core = unsafe core(wsi) {

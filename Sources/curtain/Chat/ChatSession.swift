@@ -63,8 +63,11 @@ actor ChatSession {
             }
         } else {
             var lines: [String] = []
-            if editor.isInteractive {
+            // Also where a person sits at a terminal that can't do more than plain lines.
+            if Prompt.isInteractive {
                 lines += view.header(style: output.style, width: editor.width)
+            }
+            if editor.isInteractive {
                 let start = max(0, firstUnread - Self.historyCount)
                 if start > 0 {
                     lines.append(output.style.dim("-- \(start) older: curtain read --"))
@@ -193,9 +196,10 @@ actor ChatSession {
         let form = PrescriptionForm(
             device: device, consultation: id, passphrase: passphrase, output: Output())
         do {
+            try form.output.line("A new prescription; Ctrl-D leaves without signing.")
             _ = try await form.run(from: nil, isCertain: false)
-        } catch is CancellationError {
-            try Output().line("nothing was signed")
+        } catch let failure as Failure where failure.status == .usage {
+            view.hold(["nothing was signed"])
         }
         view.isHeld = false
         try editor.print(view.takeHeld())
