@@ -159,7 +159,8 @@ private struct SuiteBenchmarks {
         let message = try committer.commit().message
         let steps = try Self.pathLength(of: group)
         // New leaf and parents; a ciphertext for each copath node; leaf and commit signed.
-        let ciphertexts = isFresh ? group.count - 1 : steps
+        // In a fresh tree the first member's half has a key, the committer's half only leaves.
+        let ciphertexts = isFresh ? group.count - (1 << depth) / 2 : steps
         line(
             name + " create", creating,
             Floor(
