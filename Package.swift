@@ -157,7 +157,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport"]),
+            dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport", grdb]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,179 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What must be gone, taken down before it is erased.
+private struct Remains {
+    let stage: Stage
+    let people: [Person]
+    let texts: [String]
+    let relay: Evidence
+    let vaults: [Evidence]
+
+    init(on stage: Stage, of people: [Person], texts: [String]) throws {
+        self.stage = stage
+        self.people = people
+        self.texts = texts
+        relay = try stage.relayEvidence()
+        vaults = try people.map { try $0.vaultEvidence() }
+    }
+
+    /// Expects that nothing is left at the relay.
+    func expectGoneAtRelay() throws {
+        #expect(ByteSearch.hits(ofTexts: texts, below: stage.relayFolder).isEmpty)
+        let pieces = relay.pieces(goneIn: try stage.relayEvidence())
+        #expect(!pieces.isEmpty)
+        let hits = ByteSearch.hits(of: pieces, below: stage.relayFolder)
+        #expect(hits.isEmpty, "\(hits)")
+    }
+
+    /// Expects that nothing is left in this person's home.
+    func expectGone(of person: Person) throws {
+        let before = try #require(zip(people, vaults).first { $0.0.home == person.home }).1
+        #expect(ByteSearch.hits(ofTexts: texts, below: person.home).isEmpty)
+        let pieces = before.pieces(goneIn: try person.vaultEvidence())
+        #expect(!pieces.isEmpty)
+        let hits = ByteSearch.hits(of: pieces, below: person.home)
+        #expect(hits.isEmpty, "\(hits)")
+    }
+}
+
+@Suite struct `Erasure` {
+    /// Opens a consultation, fills it from a seed with texts of many sizes, and leaves one message
+    /// at the relay unread.
+    private func talk(
+        _ stage: Stage, seed: UInt64, _ body: (Person, Person, String, Remains) async throws -> Void
+    ) async throws {
+        var generator = SeededGenerator(seed: seed)
+        let doctor = try await stage.doctor("Dr. Ada Weiss")
+        let patient = try await stage.patient("Jonas Feld")
+        let id = try await stage.consultation(of: patient, with: doctor, reason: "MARKER-reason")
+        for _ in 0..<4 {
+            for person in [doctor, patient] {
+                let lines = (0..<Int.random(in: 1...6, using: &generator)).map { _ in
+                    "MARKER-" + String(
+                        repeating: "x", count: Int.random(in: 1...3000, using: &generator))
+                }
+                let chat = try person.start("chat", id)
+                for line in lines { chat.type(line) }
+                chat.closeInput()
+                #expect(try await chat.wait() == .exited(0))
+            }
+        }
+        try await doctor.curtain("sync")
+        try await patient.curtain("send", id, "MARKER-unread")
+        try await body(
+            doctor, patient, id,
+            Remains(on: stage, of: [doctor, patient], texts: ["MARKER"]))
+    }
+
+    private func expectReceipt(_ person: Person, _ id: String, reason: String) async throws {
+        let receipts = try await person.curtain("receipts", "--json").objects
+        let receipt = try #require(receipts.first { $0["consultation"] == id })
+        #expect(receipt["reason"] == reason)
+        #expect(try await person.state(of: id) == "erased")
+    }
+
+    @Test(.timeLimit(.minutes(4)), arguments: [UInt64(1), 2])
+    func `by the doctor, confirmed by the patient, leaves nothing anywhere`(seed: UInt64)
+        async throws
+    {
+        try await Stage.with { stage in
+            try await talk(stage, seed: seed) { doctor, patient, id, remains in
+                try await doctor.curtain("end", id)
+                try remains.expectGone(of: doctor)
+                #expect(try await doctor.state(of: id) == "closing")
+                try await patient.curtain("sync")
+                try await doctor.curtain("sync")
+                try remains.expectGone(of: patient)
+                try remains.expectGoneAtRelay()
+                for person in [doctor, patient] {
+                    try await expectReceipt(person, id, reason: "confirmed")
+                }
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func `by the patient, while the doctor waits for it, prints the receipt`() async throws {
+        try await Stage.with { stage in
+            try await talk(stage, seed: 3) { doctor, patient, id, remains in
+                let waiting = try doctor.start("sync", "--wait", "60")
+                let ended = try await patient.curtain("end", id, "--wait", "60", "--json")
+                #expect(try ended.objects.contains { $0["state"] == "erased" })
+                waiting.signal(SIGTERM)
+                try await waiting.wait(for: .seconds(20))
+                try await doctor.curtain("sync")
+                try remains.expectGone(of: patient)
+                try remains.expectGone(of: doctor)
+                try remains.expectGoneAtRelay()
+                try await expectReceipt(doctor, id, reason: "confirmed")
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func `at the deadline with nobody connected; who comes back late learns of it`() async throws {
+        try await Stage.with { stage in
+            try await talk(stage, seed: 4) { doctor, patient, id, remains in
+                // The patient never comes to confirm: 30 days after the closing the relay erases.
+                try await doctor.curtain("end", id)
+                try await stage.stopRelay()
+                try await stage.startRelay(["--clock-ahead", "32"])
+                try await eventually("the relay erased at the deadline", within: .seconds(90)) {
+                    let pieces = remains.relay.pieces(goneIn: try stage.relayEvidence())
+                    return !pieces.isEmpty
+                }
+                try remains.expectGoneAtRelay()
+
+                // The patient's device comes late: it missed the closing, so it keeps what it has,
+                // says so, and erases when the person says so.
+                try await patient.curtain("sync")
+                #expect(try await patient.state(of: id) == "locked")
+                try await patient.curtain("send", id, "too late", exits: 65)
+                try await patient.curtain("end", id)
+                try remains.expectGone(of: patient)
+                try await expectReceipt(patient, id, reason: "deadline")
+                try await doctor.curtain("sync")
+                try await expectReceipt(doctor, id, reason: "deadline")
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)))
+    func `killed while it erases, a device finishes the erasure when it comes back`() async throws {
+        try await Stage.with { stage in
+            var generator = SeededGenerator(seed: setting("CURTAIN_CRASH_SEED", default: 5))
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            for _ in 0..<6 {
+                let id = try await stage.consultation(
+                    of: patient, with: doctor, reason: "MARKER-reason")
+                try await patient.curtain("send", id, "MARKER-text")
+                try await doctor.curtain("sync")
+                let first = Bool.random(using: &generator) ? doctor : patient
+                let second = first.home == doctor.home ? patient : doctor
+                for (person, arguments) in [(first, ["end", id]), (second, ["sync"])] {
+                    let child = try stage.child(
+                        .curtain, arguments,
+                        environment: [
+                            "CURTAIN_HOME": person.home,
+                            "CURTAIN_PASSPHRASE_FILE": person.passphraseFile,
+                        ])
+                    try await Task.sleep(
+                        for: .milliseconds(Int.random(in: 20...400, using: &generator)))
+                    child.kill()
+                    try await child.wait()
+                }
+                if try await first.state(of: id) == "open" { try await first.curtain("end", id) }
+                try await first.curtain("sync")
+                try await second.curtain("sync")
+                try await first.curtain("sync")
+                for person in [doctor, patient] {
+                    try await expectReceipt(person, id, reason: "confirmed")
+                    #expect(ByteSearch.hits(ofTexts: ["MARKER"], below: person.home).isEmpty)
+                }
+            }
+        }
+    }
+}

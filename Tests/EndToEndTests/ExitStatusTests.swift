@@ -1,0 +1,118 @@
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct `Exit statuses and standard streams` {
+    @Test(.timeLimit(.minutes(4)))
+    func `each refusal has the status that scripts were promised`() async throws {
+        try await Stage.with { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(of: patient, with: doctor)
+
+            // 64: usage.
+            try await patient.curtain("sendd", exits: 64)
+            try await patient.curtain("send", exits: 64)
+            try await patient.curtain("request", doctor.home + ".card", "--at", "some day", exits: 64)
+
+            // 66: no such thing.
+            try await patient.curtain("send", "zzzzzzzz", "hello", exits: 66)
+            try await patient.curtain("read", "zzzzzzzz", exits: 66)
+            try await patient.curtain("rx", "show", "zzzzzzzz", exits: 66)
+            let stranger = try Person("Nobody", on: stage, folder: "nobody")
+            try await stranger.curtain("me", exits: 66)
+
+            // 77: wrong passphrase; a passphrase file that others can read.
+            let thief = try Person(copyOf: patient, folder: "thief")
+            try stage.writeSecret("a guess", to: thief.passphraseFile)
+            let refused = try await thief.curtain("consultations", exits: 77)
+            #expect(refused.errors.hasPrefix("curtain: "))
+            #expect(refused.output.isEmpty)
+            try stage.writeSecret("passphrase of Jonas Feld", to: thief.passphraseFile)
+            try FileManager.default.setAttributes(
+                [.posixPermissions: 0o644], ofItemAtPath: thief.passphraseFile)
+            try await thief.curtain("consultations", exits: 77)
+
+            // 77: not this role's to do.
+            try await patient.curtain("accept", id, exits: 77)
+            try await patient.curtain("card", exits: 77)
+
+            // 73: a vault is there already; an output file too.
+            let again = try await stage.invitation(role: "patient", name: "Jonas Feld")
+            try await patient.curtain("join", "-", input: [again], exits: 73)
+
+            // 65: data that isn't what it should be.
+            let other = try Person("Other", on: stage, folder: "other")
+            try await other.curtain("join", "-", input: ["curtain:AAAA"], exits: 65)
+            try Data("not a prescription".utf8)
+                .write(to: URL(fileURLWithPath: stage.folder + "/no.jws"))
+            try await patient.curtain(
+                "rx", "verify", stage.folder + "/no.jws", "--root", stage.rootFile, exits: 65)
+
+            // An invitation works once.
+            let once = try await stage.invitation(role: "patient", name: "Mia Brandt")
+            let first = try Person("Mia Brandt", on: stage, folder: "mia")
+            try await first.curtain("join", "-", input: [once])
+            let second = try Person("Mia Brandt", on: stage, folder: "mia-again")
+            try await second.curtain("join", "-", input: [once], exits: 77)
+
+            // 75, then 0: the relay is away; what was written waits.
+            try await stage.stopRelay()
+            let waiting = try await patient.curtain("send", id, "later", exits: 75)
+            #expect(waiting.errors.hasPrefix("curtain: "))
+            try await patient.curtain("sync", exits: 69)
+            try await stage.startRelay()
+            try await patient.curtain("sync")
+            try await doctor.curtain("sync")
+            #expect(try await doctor.texts(id) == ["later"])
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `a second process is told who holds the vault`() async throws {
+        try await Stage.with { stage in
+            let patient = try await stage.patient("Jonas Feld")
+            let holder = try patient.start("sync", "--wait", "60")
+            try await eventually("the vault is held") {
+                try await patient.curtain("me", exits: nil).ending == .exited(75)
+            }
+            let refused = try await patient.curtain("me", exits: 75)
+            #expect(refused.errors.contains("\(holder.pid)"))
+            holder.signal(SIGTERM)
+            try await holder.wait(for: .seconds(20))
+            try await patient.curtain("me")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(4)), arguments: [SIGINT, SIGTERM])
+    func `a signal ends what runs and leaves nothing half done`(signal: Int32) async throws {
+        try await Stage.with { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(of: patient, with: doctor)
+
+            for arguments in [
+                ["chat", id], ["read", id, "--follow", "--json"], ["sync", "--wait", "60"],
+            ] {
+                let child = try stage.child(
+                    .curtain, arguments,
+                    environment: [
+                        "CURTAIN_HOME": patient.home,
+                        "CURTAIN_PASSPHRASE_FILE": patient.passphraseFile,
+                    ], keepsInput: true)
+                try await eventually("\(arguments[0]) holds the vault") {
+                    try await patient.curtain("me", exits: nil).ending == .exited(75)
+                }
+                child.signal(signal)
+                let ending = try await child.wait(for: .seconds(20))
+                #expect(
+                    ending == .exited(0) || ending == .killed(signal: signal)
+                        || ending == .exited(128 + signal), "\(arguments)")
+                try await patient.curtain("me")
+            }
+            try await patient.curtain("send", id, "still here")
+            try await doctor.curtain("sync")
+            #expect(try await doctor.texts(id) == ["still here"])
+        }
+    }
+}

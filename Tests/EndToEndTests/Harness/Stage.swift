@@ -1,0 +1,199 @@
+import Cryptography
+import Foundation
+import Glibc
+
+/// A clinic, a relay and people in a temporary folder of their own, played by the real programs.
+final class Stage: Sendable {
+    private struct State {
+        var relay: Child?
+        var port: UInt16 = 0
+        var count = 0
+    }
+
+    let folder: String
+    private let state = Lock(State())
+
+    var relayFolder: String { folder + "/relay" }
+    var clinicFolder: String { folder + "/clinic" }
+    var rootFile: String { folder + "/root.pem" }
+    var relayAddress: String { "127.0.0.1:\(state.withLock { $0.port })" }
+
+    /// Sets the stage: a clinic and a running relay; takes it down whatever `body` does.
+    static func with<Result>(
+        isolation: isolated (any Actor)? = #isolation, _ body: (Stage) async throws -> Result
+    ) async throws -> Result {
+        let stage = try Stage()
+        do {
+            try await stage.open()
+            let result = try await body(stage)
+            await stage.close()
+            return result
+        } catch {
+            stage.tell()
+            await stage.close()
+            throw error
+        }
+    }
+
+    private init() throws {
+        folder = NSTemporaryDirectory() + "curtain-\(getpid())-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+            atPath: folder + "/log", withIntermediateDirectories: true)
+    }
+
+    private func open() async throws {
+        try writeSecret("clinic passphrase", to: folder + "/clinic.pass")
+        try await clinic(["init", "--home", clinicFolder, "--name", "Clinic on the Hill"])
+        try await clinic(["root", "--home", clinicFolder, "--out", rootFile])
+        try await startRelay()
+    }
+
+    private func close() async {
+        if let relay = state.withLock({ $0.relay }) {
+            relay.kill()
+            _ = try? await relay.wait(for: .seconds(10))
+        }
+        if ProcessInfo.processInfo.environment["CURTAIN_KEEP"] == nil {
+            try? FileManager.default.removeItem(atPath: folder)
+        } else {
+            print("kept \(folder)")
+        }
+    }
+
+    /// After a failure: what the relay said last.
+    private func tell() {
+        guard let relay = state.withLock({ $0.relay }) else { return }
+        print("the relay's last words:\n\(relay.errors.suffix(3000))")
+    }
+
+    // MARK: - The relay
+
+    /// Starts the relay, on the same port every time.
+    func startRelay(_ options: [String] = []) async throws {
+        let address = relayAddress
+        let child = try child(
+            .relay,
+            [
+                "serve", "--data", relayFolder, "--clinic-root", rootFile, "--listen", address,
+            ] + options)
+        let ready = try await child.line { $0.contains("127.0.0.1:") }
+        guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
+        else { throw StageError.unexpectedOutput("the ready line", output: ready) }
+        state.withLock {
+            $0.relay = child
+            $0.port = port
+        }
+    }
+
+    var relay: Child? { state.withLock { $0.relay } }
+
+    /// `kill -9`.
+    func killRelay() async throws {
+        guard let relay else { return }
+        relay.kill()
+        try await relay.wait(for: .seconds(10))
+    }
+
+    /// SIGTERM: drains and exits with 0.
+    func stopRelay() async throws {
+        guard let relay else { return }
+        relay.signal(SIGTERM)
+        let ending = try await relay.wait(for: .seconds(30))
+        guard ending == .exited(0) else {
+            throw StageError.unexpectedEnding(
+                relay.name, ending, expected: 0, output: relay.output, errors: relay.errors)
+        }
+    }
+
+    /// The relay's public key, as invitations name it.
+    func relayKey() async throws -> String {
+        try await run(.relay, ["identity", "--data", relayFolder])
+            .output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    // MARK: - The clinic
+
+    @discardableResult
+    func clinic(
+        _ arguments: [String], exits status: Int32 = 0
+    ) async throws -> Outcome {
+        try await run(
+            .clinic, arguments, environment: ["CURTAIN_PASSPHRASE_FILE": folder + "/clinic.pass"],
+            exits: status)
+    }
+
+    /// A single-use invitation for a person: a `curtain:` URI.
+    func invitation(role: String, name: String, _ options: [String] = []) async throws -> String {
+        let outcome = try await clinic(
+            [
+                "invite", "--home", clinicFolder, "--relay", "ws://\(relayAddress)",
+                "--relay-key", try await relayKey(), "--role", role, "--name", name,
+            ] + options)
+        guard let uri = outcome.output.firstMatch(of: /curtain:[A-Za-z0-9_\-]+/) else {
+            throw StageError.unexpectedOutput("the invitation", output: outcome.output)
+        }
+        return String(uri.0)
+    }
+
+    // MARK: - Processes
+
+    /// How a command ended and what it said.
+    struct Outcome: Sendable {
+        let ending: Ending
+        let output: String
+        let errors: String
+
+        var objects: [JSONLine] { get throws { try JSONLine.all(output) } }
+    }
+
+    /// Starts a process and lets it run.
+    func child(
+        _ program: Program, _ arguments: [String], environment: [String: String] = [:],
+        keepsInput: Bool = false
+    ) throws -> Child {
+        let number = state.withLock { state in
+            state.count += 1
+            return state.count
+        }
+        let inherited = ["PATH", "LD_LIBRARY_PATH"].reduce(into: [String: String]()) {
+            $0[$1] = ProcessInfo.processInfo.environment[$1]
+        }
+        let fixed = [
+            "HOME": folder, "LANG": "C.UTF-8", "TZ": "UTC", "SWIFT_BACKTRACE": "enable=no",
+        ]
+        return try Child(
+            program, arguments,
+            environment: inherited.merging(fixed) { $1 }.merging(environment) { $1 },
+            outputPrefix: folder + "/log/\(number)", keepsInput: keepsInput)
+    }
+
+    /// Runs a command to its end and checks how it ended; nil takes any ending.
+    func run(
+        _ program: Program, _ arguments: [String], environment: [String: String] = [:],
+        input: [String] = [], exits status: Int32? = 0, within limit: Duration = .seconds(120)
+    ) async throws -> Outcome {
+        let child = try child(
+            program, arguments, environment: environment, keepsInput: !input.isEmpty)
+        for line in input { child.type(line) }
+        child.closeInput()
+        let ending = try await child.wait(for: limit)
+        let outcome = Outcome(ending: ending, output: child.output, errors: child.errors)
+        if let status, ending != .exited(status) {
+            throw StageError.unexpectedEnding(
+                ([program.rawValue] + arguments).joined(separator: " "), ending, expected: status,
+                output: outcome.output, errors: outcome.errors)
+        }
+        return outcome
+    }
+
+    /// Writes a file that only its owner may read.
+    func writeSecret(_ text: String, to path: String) throws {
+        guard
+            FileManager.default.createFile(
+                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        else { throw StageError.system("creating \(path)", EIO) }
+    }
+}

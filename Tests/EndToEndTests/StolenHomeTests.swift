@@ -1,0 +1,49 @@
+import Foundation
+import Testing
+
+@Suite struct `A home in other hands` {
+    @Test(.timeLimit(.minutes(3)))
+    func `a stolen home without its passphrase shows no text, no name and no address`() async throws {
+        try await Stage.with { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(
+                of: patient, with: doctor, reason: "MARKER-reason")
+            try await patient.curtain("send", id, "MARKER-patient")
+            try await doctor.curtain("sync")
+            try await doctor.curtain("send", id, "MARKER-doctor")
+            try await patient.curtain("sync")
+
+            let secrets = [
+                "MARKER", "Jonas Feld", "Ada Weiss", "General practice", "DE-4711",
+                "127.0.0.1", "Clinic on the Hill",
+            ]
+            for person in [doctor, patient] {
+                let hits = ByteSearch.hits(ofTexts: secrets, below: person.home)
+                #expect(hits.isEmpty, "\(hits)")
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `of two copies of a home only the one that went on may send`() async throws {
+        try await Stage.with { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(of: patient, with: doctor)
+            let copy = try Person(copyOf: patient, folder: "copy")
+
+            try await patient.curtain("send", id, "from the true home")
+            try await copy.curtain("send", id, "from the copy", exits: 77)
+            try await copy.curtain("sync", exits: 77)
+            try await doctor.curtain("sync")
+            #expect(try await doctor.texts(id) == ["from the true home"])
+
+            // The true home isn't harmed by it.
+            try await patient.curtain("send", id, "still the true home")
+            try await doctor.curtain("sync")
+            #expect(
+                try await doctor.texts(id) == ["from the true home", "still the true home"])
+        }
+    }
+}
