@@ -80,7 +80,12 @@ let package = Package(
             name: "curtain-clinic",
             dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),
         .systemLibrary(name: "CTerminal"),
-        .executableTarget(name: "benchmarks", dependencies: ["MLS", "Cryptography", crypto]),
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: [
+                "MLS", "RelayProtocol", "WebSockets", "Clinic", "Credentials", "Cryptography",
+                crypto,
+            ]),
         .target(name: "Terminal", dependencies: ["CTerminal", "Cryptography", arguments]),
 
         .target(

@@ -1,17 +1,26 @@
 import Foundation
 
 /// First figures of the project, each beside the limit that the machine sets in the same run.
+///
+/// `tools/bench` builds everything in release and sets the stage that the last two need.
 @main
 struct Benchmarks {
     static func main() async {
-        let known = ["mls"]
+        let known = ["mls", "relay", "latency", "start"]
         let wanted = Array(CommandLine.arguments.dropFirst())
         guard wanted.allSatisfy(known.contains) else {
             print("usage: benchmarks [\(known.joined(separator: " | "))]…")
             exit(64)
         }
         do {
-            try MLSBenchmarks.run()
+            for name in wanted.isEmpty ? known : wanted {
+                switch name {
+                case "mls": try MLSBenchmarks.run()
+                case "relay": try await RelayBenchmarks.run()
+                case "latency": try await LatencyBenchmark.run()
+                default: try StartBenchmark.run()
+                }
+            }
         } catch {
             print("benchmarks: \(error)")
             exit(1)
@@ -27,4 +36,18 @@ enum BenchmarkError: Error {
     case unexpected(String)
     /// The system refused something.
     case system(String, Int32)
+}
+
+/// What `tools/bench` says about the stage that it set.
+func setting(_ name: String) throws -> String {
+    guard let value = ProcessInfo.processInfo.environment[name] else {
+        throw BenchmarkError.missingSetting("\(name); run tools/bench")
+    }
+    return value
+}
+
+/// A program built beside this one.
+func program(_ name: String) throws -> String {
+    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    return URL(fileURLWithPath: own).deletingLastPathComponent().path + "/" + name
 }
