@@ -76,8 +76,9 @@ import Testing
             let chat = try doctor.start("chat", id)
             try await chat.line { $0.contains("MARKER-text") }
             chat.type("/end")
-            chat.type("yes")
-            chat.closeInput()
+            try await chat.line { $0.contains("/end yes") }
+            chat.type("/end yes")
+            // It goes on until the other side has confirmed and the receipt is there.
             #expect(try await chat.wait() == .exited(0))
             waiting.kill()
             try await waiting.wait()

@@ -50,7 +50,7 @@ tell() { printf '  %s%s%s\n' "$dim" "$*" "$plain"; }
 # Runs a command of a person and shows what it prints; it must succeed.
 show() {
     tell "$ $(words "$@")"
-    "$@" >"$stage/shown" 2>&1 || { cat "$stage/shown"; fail "$(words "$@"): exit status $?"; }
+    "$@" >"$stage/shown" 2>&1 </dev/null || { cat "$stage/shown"; fail "$(words "$@"): exit status $?"; }
     sed 's/^/    /' "$stage/shown"
 }
 
@@ -58,7 +58,7 @@ show() {
 expect() {
     local wanted="$1" status=0
     shift
-    "$@" >"$stage/shown" 2>&1 || status=$?
+    "$@" >"$stage/shown" 2>&1 </dev/null || status=$?
     if [ "$status" != "$wanted" ]; then
         cat "$stage/shown" >&2
         fail "$(words "$@"): exit status $status, expected $wanted"

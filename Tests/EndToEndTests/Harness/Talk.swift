@@ -59,21 +59,20 @@ struct TalkingSide {
             throw StageError.unexpectedEnding(
                 chat.name, ending, expected: 0, output: chat.output, errors: chat.errors)
         }
-        var arrived: Set<String> = []
+        var shown: Set<String> = []
         for object in chat.lines.compactMap(JSONLine.init) {
-            guard let id = object["id"] else { continue }
-            switch object["event"] {
-            case "sent"?:
-                guard let index = lines.lastIndex(where: { $0.text == object["text"] }) else {
-                    throw StageError.unexpectedOutput("a line nobody typed", output: object.text)
-                }
-                lines[index].fate = .taken
-            case "message"?:
-                guard arrived.insert(id).inserted else {
-                    throw StageError.unexpectedOutput("a message shown twice", output: object.text)
-                }
-            default: break
+            guard let event = object["event"], ["sent", "message"].contains(event),
+                let id = object["id"], object["kind"] == "text"
+            else { continue }
+            if event == "message", !shown.insert(id).inserted {
+                throw StageError.unexpectedOutput("a message shown twice", output: object.text)
             }
+            guard object.flag("mine") == true else { continue }
+            // In the vault ("message") or on the relay's disk ("sent"): either is a promise.
+            guard let index = lines.lastIndex(where: { $0.text == object["text"] }) else {
+                throw StageError.unexpectedOutput("a line nobody typed", output: object.text)
+            }
+            lines[index].fate = .taken
         }
     }
 
