@@ -7,17 +7,19 @@ enum Floors {
     /// Milliseconds of one append of 1 KiB with fdatasync, in the folder given.
     static func fdatasyncMilliseconds(in folder: String, count: Int = 400) throws -> Double {
         let path = folder + "/fdatasync"
-        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let file = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw BenchmarkError.system("open \(path)", errno) }
         defer {
             close(file)
-            unlink(path)
+            unsafe unlink(path)
         }
         let block = [UInt8](repeating: 0x5a, count: 1024)
         var times: [Double] = []
         for _ in 0..<count {
             let start = ContinuousClock.now
-            let written = unsafe block.withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+            let written = unsafe block.withUnsafeBytes {
+                unsafe write(file, $0.baseAddress, $0.count)
+            }
             guard written == block.count, fdatasync(file) == 0 else {
                 throw BenchmarkError.system("fdatasync", errno)
             }

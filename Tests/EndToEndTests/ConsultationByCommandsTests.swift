@@ -47,7 +47,8 @@ import Testing
             try await end(id, by: doctor, and: patient)
 
             // Nothing of it is left: no text, no ciphertext, no key.
-            #expect(ByteSearch.hits(ofTexts: said + [reason], below: stage.folder + "/relay").isEmpty)
+            #expect(
+                ByteSearch.hits(ofTexts: said + [reason], below: stage.folder + "/relay").isEmpty)
             for person in [doctor, patient] {
                 #expect(ByteSearch.hits(ofTexts: said + [reason], below: person.home).isEmpty)
             }
@@ -66,7 +67,8 @@ import Testing
     }
 
     /// The doctor prescribes; the patient keeps, exports and verifies it. Returns its id.
-    private func prescribe(_ doctor: Person, _ patient: Person, _ id: String) async throws -> String {
+    private func prescribe(_ doctor: Person, _ patient: Person, _ id: String) async throws -> String
+    {
         let order = doctor.home + ".rx.json"
         try Data(Self.order.utf8).write(to: URL(fileURLWithPath: order))
         try await doctor.curtain("prescribe", id, "--from", order)

@@ -51,8 +51,9 @@ private struct Remains {
         for _ in 0..<4 {
             for person in [doctor, patient] {
                 let lines = (0..<Int.random(in: 1...6, using: &generator)).map { _ in
-                    "MARKER-" + String(
-                        repeating: "x", count: Int.random(in: 1...3000, using: &generator))
+                    "MARKER-"
+                        + String(
+                            repeating: "x", count: Int.random(in: 1...3000, using: &generator))
                 }
                 let chat = try person.start("chat", id)
                 for line in lines { chat.type(line) }

@@ -13,7 +13,8 @@ import Testing
             // 64: usage.
             try await patient.curtain("sendd", exits: 64)
             try await patient.curtain("send", exits: 64)
-            try await patient.curtain("request", doctor.home + ".card", "--at", "some day", exits: 64)
+            try await patient.curtain(
+                "request", doctor.home + ".card", "--at", "some day", exits: 64)
 
             // 66: no such thing.
             try await patient.curtain("send", "zzzzzzzz", "hello", exits: 66)

@@ -3,7 +3,8 @@ import Testing
 
 @Suite struct `A home in other hands` {
     @Test(.timeLimit(.minutes(3)))
-    func `a stolen home without its passphrase shows no text, no name and no address`() async throws {
+    func `a stolen home without its passphrase shows no text, no name and no address`() async throws
+    {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
             let patient = try await stage.patient("Jonas Feld")

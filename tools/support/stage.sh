@@ -50,7 +50,11 @@ tell() { printf '  %s%s%s\n' "$dim" "$*" "$plain"; }
 # Runs a command of a person and shows what it prints; it must succeed.
 show() {
     tell "$ $(words "$@")"
-    "$@" >"$stage/shown" 2>&1 </dev/null || { cat "$stage/shown"; fail "$(words "$@"): exit status $?"; }
+    "$@" >"$stage/shown" 2>&1 </dev/null || {
+        local status=$?
+        cat "$stage/shown" >&2
+        fail "$(words "$@"): exit status $status"
+    }
     sed 's/^/    /' "$stage/shown"
 }
 

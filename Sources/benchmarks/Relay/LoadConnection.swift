@@ -15,7 +15,9 @@ actor LoadConnection {
     }
 
     nonisolated let loop: EventLoop
-    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    nonisolated var unownedExecutor: UnownedSerialExecutor {
+        unsafe loop.asUnownedSerialExecutor()
+    }
 
     private let clientNonce = Random.bytes(ProtocolConstants.nonceByteCount)
     private var client: WebSocketClient?
@@ -88,7 +90,8 @@ actor LoadConnection {
 
     /// Sends messages with `window` of them unanswered until `deadline`; answers when all are.
     func write(
-        to group: GroupID, as mailbox: MailboxID, window: Int, until deadline: ContinuousClock.Instant
+        to group: GroupID, as mailbox: MailboxID, window: Int,
+        until deadline: ContinuousClock.Instant
     ) async throws -> Writing.Result {
         try await withCheckedThrowingContinuation { continuation in
             writing = Writing(

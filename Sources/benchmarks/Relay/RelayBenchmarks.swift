@@ -1,4 +1,3 @@
-import Clinic
 import Cryptography
 import Foundation
 import RelayProtocol

@@ -1,4 +1,5 @@
 import Clinic
+import Credentials
 import Cryptography
 import Foundation
 import WebSockets
@@ -16,8 +17,8 @@ final class RelayProcess: Sendable {
     init() throws {
         folder = NSTemporaryDirectory() + "curtain-bench-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        let root = try ClinicRoot(name: "Benchmark", at: Date(), validForDays: 2)
-        clinicRoot = root.signingKey
+        let root = try ClinicRoot(name: "Benchmark", at: Date(), days: 2)
+        clinicRoot = root.key
         let rootFile = folder + "/root.pem"
         try Data(root.certificate.pem.utf8).write(to: URL(fileURLWithPath: rootFile))
 

@@ -95,7 +95,9 @@ final class Child: Sendable {
         let octets = Array((text + "\n").utf8)
         return state.withLock { state in
             guard let input = state.input else { return false }
-            let count = unsafe octets.withUnsafeBytes { unsafe write(input, $0.baseAddress, $0.count) }
+            let count = unsafe octets.withUnsafeBytes {
+                unsafe write(input, $0.baseAddress, $0.count)
+            }
             return count == octets.count
         }
     }
@@ -217,7 +219,7 @@ final class Child: Sendable {
         var argumentPointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
         var environmentPointers = unsafe environment.map { unsafe strdup($0) } + [nil]
         defer {
-            for unsafe pointer in unsafe argumentPointers + environmentPointers {
+            for unsafepointer in unsafe argumentPointers + environmentPointers {
                 unsafe free(pointer)
             }
         }
