@@ -60,9 +60,27 @@ import Testing
             #expect(ByteSearch.hits(of: doctorPieces, below: doctor.home).isEmpty)
             #expect(ByteSearch.hits(of: patientPieces, below: patient.home).isEmpty)
 
-            // The prescription stays.
+            // The prescription stays, sealed.
+            #expect(ByteSearch.hits(ofTexts: ["Amoxicillin"], below: patient.home).isEmpty)
             let shown = try await patient.curtain("rx", "show", prescription)
             #expect(shown.output.contains("Amoxicillin"))
+        }
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `over TLS only a relay with the expected certificate is spoken to`() async throws {
+        try await Stage.with(tls: true) { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(of: patient, with: doctor)
+            try await patient.curtain("send", id, "over TLS")
+            try await doctor.curtain("sync")
+            #expect(try await doctor.texts(id) == ["over TLS"])
+            // Without the authority, the certificate is nobody's.
+            let distrustful = try await stage.run(
+                .curtain, ["sync"],
+                environment: doctor.environment.filter { $0.key != "CURTAIN_RELAY_CA" }, exits: 69)
+            #expect(distrustful.errors.hasPrefix("curtain: "))
         }
     }
 
@@ -115,6 +133,24 @@ import Testing
 
     /// What the doctor enters.
     static let order = """
-        {}
+        {
+          "medication": {
+            "name": "Amoxicillin 500 mg capsules",
+            "codes": [{"system": "ATC", "code": "J01CA04"}],
+            "form": "capsule",
+            "ingredients": [
+              {"name": "amoxicillin", "amount": 500, "unit": "mg", "per": {"amount": 1, "unit": "capsule"}}
+            ]
+          },
+          "dose": {
+            "amount": 1, "unit": "capsule", "frequency": 3, "period": 1, "periodUnit": "day",
+            "durationDays": 7, "route": "by mouth"
+          },
+          "quantity": {"amount": 21, "unit": "capsule"},
+          "practice": {
+            "address": "Example Street 1, 10115 Berlin", "country": "DE", "telephone": "+49 30 1234567",
+            "email": "practice@example.org"
+          }
+        }
         """
 }

@@ -157,10 +157,7 @@ private struct Remains {
                 for (person, arguments) in [(first, ["end", id]), (second, ["sync"])] {
                     let child = try stage.child(
                         .curtain, arguments,
-                        environment: [
-                            "CURTAIN_HOME": person.home,
-                            "CURTAIN_PASSPHRASE_FILE": person.passphraseFile,
-                        ])
+                        environment: person.environment)
                     try await Task.sleep(
                         for: .milliseconds(Int.random(in: 20...400, using: &generator)))
                     child.kill()

@@ -97,10 +97,7 @@ import Testing
             ] {
                 let child = try stage.child(
                     .curtain, arguments,
-                    environment: [
-                        "CURTAIN_HOME": patient.home,
-                        "CURTAIN_PASSPHRASE_FILE": patient.passphraseFile,
-                    ], keepsInput: true)
+                    environment: patient.environment, keepsInput: true)
                 try await eventually("\(arguments[0]) holds the vault") {
                     try await patient.curtain("me", exits: nil).ending == .exited(75)
                 }

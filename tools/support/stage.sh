@@ -97,9 +97,12 @@ open_clinic() {
     ok "the clinic has its root, the relay its identity"
 }
 
-# invitation ROLE NAME: a curtain: URI on standard output
+# invitation ROLE NAME [OPTION...]: a curtain: URI on standard output
 invitation() {
-    clinic invite --relay "ws://127.0.0.1:$port" --relay-key "$relay_key" --role "$1" --name "$2" \
+    local role="$1" name="$2"
+    shift 2
+    clinic invite --relay "ws://127.0.0.1:$port" --relay-key "$relay_key" --role "$role" \
+        --name "$name" "$@" \
         | grep -oE 'curtain:[A-Za-z0-9_-]+' | head -1
 }
 
@@ -115,7 +118,7 @@ join_doctor() {
 }
 
 join_patient() {
-    invitation patient "Jonas Feld" | patient join - >/dev/null || fail "the patient could not join"
+    invitation patient "Jonas Feld" --born 1987-05-04 --reference P-0815 | patient join - >/dev/null || fail "the patient could not join"
     ok "the patient has joined, vouched for"
 }
 
@@ -183,7 +186,25 @@ change_one_character() {
 # What the doctor enters.
 write_prescription() {
     cat <<'ORDER'
-{}
+{
+  "medication": {
+    "name": "Amoxicillin 500 mg capsules",
+    "codes": [{"system": "ATC", "code": "J01CA04"}],
+    "form": "capsule",
+    "ingredients": [
+      {"name": "amoxicillin", "amount": 500, "unit": "mg", "per": {"amount": 1, "unit": "capsule"}}
+    ]
+  },
+  "dose": {
+    "amount": 1, "unit": "capsule", "frequency": 3, "period": 1, "periodUnit": "day",
+    "durationDays": 7, "route": "by mouth"
+  },
+  "quantity": {"amount": 21, "unit": "capsule"},
+  "practice": {
+    "address": "Example Street 1, 10115 Berlin", "country": "DE", "telephone": "+49 30 1234567",
+    "email": "practice@example.org"
+  }
+}
 ORDER
 }
 

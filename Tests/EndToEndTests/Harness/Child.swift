@@ -2,14 +2,15 @@ import Cryptography
 import Foundation
 import Glibc
 
-/// One of the project's programs, built beside the tests.
+/// One of the project's programs, built beside the tests; and openssl, a second opinion.
 enum Program: String, Sendable {
     case curtain
     case relay = "curtain-relay"
     case clinic = "curtain-clinic"
+    case openssl
 
     /// Where the build put it: the folder of the running test binary.
-    var path: String { Self.folder + "/" + rawValue }
+    var path: String { self == .openssl ? "/usr/bin/openssl" : Self.folder + "/" + rawValue }
 
     private static let folder: String = {
         // Typing to a process that has just been killed is no reason to end.
@@ -219,9 +220,8 @@ final class Child: Sendable {
         var argumentPointers = unsafe arguments.map { unsafe strdup($0) } + [nil]
         var environmentPointers = unsafe environment.map { unsafe strdup($0) } + [nil]
         defer {
-            for unsafepointer in unsafe argumentPointers + environmentPointers {
-                unsafe free(pointer)
-            }
+            unsafe argumentPointers.forEach { unsafe free($0) }
+            unsafe environmentPointers.forEach { unsafe free($0) }
         }
         var pid: pid_t = 0
         let result = unsafe posix_spawn(

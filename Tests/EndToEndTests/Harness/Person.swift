@@ -25,8 +25,10 @@ struct Person: Sendable {
 
     var passphraseFile: String { home + ".pass" }
 
-    private var environment: [String: String] {
-        ["CURTAIN_HOME": home, "CURTAIN_PASSPHRASE_FILE": passphraseFile]
+    var environment: [String: String] {
+        var environment = ["CURTAIN_HOME": home, "CURTAIN_PASSPHRASE_FILE": passphraseFile]
+        if stage.isSecure { environment["CURTAIN_RELAY_CA"] = stage.authorityFile }
+        return environment
     }
 
     /// Runs `curtain` to its end.
@@ -65,7 +67,8 @@ extension Stage {
     /// A person whom the clinic vouches for, joined.
     func patient(_ name: String, folder: String = "patient") async throws -> Person {
         let person = try Person(name, on: self, folder: folder)
-        let invitation = try await invitation(role: "patient", name: name)
+        let invitation = try await invitation(
+            role: "patient", name: name, ["--born", "1987-05-04", "--reference", "P-0815"])
         try await person.curtain("join", "-", input: [invitation])
         return person
     }

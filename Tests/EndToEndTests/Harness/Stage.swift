@@ -11,6 +11,8 @@ final class Stage: Sendable {
     }
 
     let folder: String
+    /// Whether the relay speaks TLS, with a certificate of an authority made for the occasion.
+    let isSecure: Bool
     private let state = Lock(State())
 
     var relayFolder: String { folder + "/relay" }
@@ -20,9 +22,10 @@ final class Stage: Sendable {
 
     /// Sets the stage: a clinic and a running relay; takes it down whatever `body` does.
     static func with<Result>(
-        isolation: isolated (any Actor)? = #isolation, _ body: (Stage) async throws -> Result
+        tls: Bool = false, isolation: isolated (any Actor)? = #isolation,
+        _ body: (Stage) async throws -> Result
     ) async throws -> Result {
-        let stage = try Stage()
+        let stage = try Stage(isSecure: tls)
         do {
             try await stage.open()
             let result = try await body(stage)
@@ -35,7 +38,8 @@ final class Stage: Sendable {
         }
     }
 
-    private init() throws {
+    private init(isSecure: Bool) throws {
+        self.isSecure = isSecure
         folder = NSTemporaryDirectory() + "curtain-\(getpid())-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true,
@@ -48,6 +52,7 @@ final class Stage: Sendable {
         try writeSecret("clinic passphrase", to: folder + "/clinic.pass")
         try await clinic(["init", "--home", clinicFolder, "--name", "Clinic on the Hill"])
         try await clinic(["root", "--home", clinicFolder, "--out", rootFile])
+        if isSecure { try await makeServerCertificate() }
         try await startRelay()
     }
 
@@ -78,7 +83,8 @@ final class Stage: Sendable {
             .relay,
             [
                 "serve", "--data", relayFolder, "--clinic-root", rootFile, "--listen", address,
-            ] + options)
+            ] + (isSecure ? ["--tls-cert", serverCertificate, "--tls-key", serverKey] : [])
+                + options)
         let ready = try await child.line { $0.contains("127.0.0.1:") }
         guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
         else { throw StageError.unexpectedOutput("the ready line", output: ready) }
@@ -86,6 +92,32 @@ final class Stage: Sendable {
             $0.relay = child
             $0.port = port
         }
+    }
+
+    private var serverCertificate: String { folder + "/server.pem" }
+    private var serverKey: String { folder + "/server.key" }
+    /// The authority that signed the relay's TLS certificate.
+    var authorityFile: String { folder + "/authority.pem" }
+
+    /// An authority and a certificate for localhost.
+    private func makeServerCertificate() async throws {
+        let authorityKey = folder + "/authority.key"
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        _ = try await run(
+            .openssl,
+            ["req", "-x509", "-days", "2", "-subj", "/CN=Test authority", "-keyout", authorityKey]
+                + ["-out", authorityFile] + curve)
+        _ = try await run(
+            .openssl,
+            ["req", "-x509", "-days", "2", "-subj", "/CN=localhost", "-keyout", serverKey]
+                + ["-out", serverCertificate, "-addext", "subjectAltName=DNS:localhost"]
+                + ["-CA", authorityFile, "-CAkey", authorityKey] + curve)
+    }
+
+    /// The relay's URL as invitations name it.
+    var relayURL: String {
+        let port = state.withLock { $0.port }
+        return isSecure ? "wss://localhost:\(port)" : "ws://127.0.0.1:\(port)"
     }
 
     var relay: Child? { state.withLock { $0.relay } }
@@ -129,7 +161,7 @@ final class Stage: Sendable {
     func invitation(role: String, name: String, _ options: [String] = []) async throws -> String {
         let outcome = try await clinic(
             [
-                "invite", "--home", clinicFolder, "--relay", "ws://\(relayAddress)",
+                "invite", "--home", clinicFolder, "--relay", relayURL,
                 "--relay-key", try await relayKey(), "--role", role, "--name", name,
             ] + options)
         guard let uri = outcome.output.firstMatch(of: /curtain:[A-Za-z0-9_\-]+/) else {
