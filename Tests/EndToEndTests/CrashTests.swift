@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Kills relay, doctor and patient at random instants while both write, then compares what was
