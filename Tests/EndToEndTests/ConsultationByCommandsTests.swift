@@ -52,7 +52,7 @@ import Testing
             for person in [doctor, patient] {
                 #expect(ByteSearch.hits(ofTexts: said + [reason], below: person.home).isEmpty)
             }
-            let relayPieces = relayBefore.pieces(goneIn: try stage.relayEvidence())
+            let relayPieces = relayBefore.wholes(goneIn: try stage.relayEvidence())
             let doctorPieces = doctorBefore.pieces(goneIn: try doctor.vaultEvidence())
             let patientPieces = patientBefore.pieces(goneIn: try patient.vaultEvidence())
             #expect(!relayPieces.isEmpty && !doctorPieces.isEmpty && !patientPieces.isEmpty)

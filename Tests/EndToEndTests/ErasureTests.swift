@@ -8,23 +8,32 @@ private struct Remains {
     let stage: Stage
     let people: [Person]
     let texts: [String]
+    let wire: [(name: String, octets: [UInt8])]
     let relay: Evidence
     let vaults: [Evidence]
 
-    init(on stage: Stage, of people: [Person], texts: [String]) throws {
+    init(on stage: Stage, of people: [Person], texts: [String], recorder: Recorder) throws {
         self.stage = stage
         self.people = people
         self.texts = texts
+        let group = try #require(recorder.delivered.compactMap(\.group).last)
+        wire = recorder.needles(of: group)
         relay = try stage.relayEvidence()
         vaults = try people.map { try $0.vaultEvidence() }
     }
 
-    /// Expects that nothing is left at the relay.
+    /// Whether the relay has overwritten anything of it.
+    func isRelayErased() throws -> Bool {
+        try !relay.wholes(goneIn: stage.relayEvidence()).isEmpty
+    }
+
+    /// Expects that nothing is left at the relay: no text, no name, no ciphertext as it travelled,
+    /// and none of the keys under which ciphertext is sealed on disk.
     func expectGoneAtRelay() throws {
         #expect(ByteSearch.hits(ofTexts: texts, below: stage.relayFolder).isEmpty)
-        let pieces = relay.pieces(goneIn: try stage.relayEvidence())
-        #expect(!pieces.isEmpty)
-        let hits = ByteSearch.hits(of: pieces, below: stage.relayFolder)
+        let slots = relay.wholes(goneIn: try stage.relayEvidence())
+        #expect(!slots.isEmpty && wire.count > 8)
+        let hits = ByteSearch.hits(of: slots + wire, below: stage.relayFolder)
         #expect(hits.isEmpty, "\(hits)")
     }
 
@@ -34,7 +43,7 @@ private struct Remains {
         #expect(ByteSearch.hits(ofTexts: texts, below: person.home).isEmpty)
         let pieces = before.pieces(goneIn: try person.vaultEvidence())
         #expect(!pieces.isEmpty)
-        let hits = ByteSearch.hits(of: pieces, below: person.home)
+        let hits = ByteSearch.hits(of: pieces + wire, below: person.home)
         #expect(hits.isEmpty, "\(hits)")
     }
 }
@@ -49,6 +58,7 @@ private struct Remains {
         let doctor = try await stage.doctor("Dr. Ada Weiss")
         let patient = try await stage.patient("Jonas Feld")
         let id = try await stage.consultation(of: patient, with: doctor, reason: "MARKER-reason")
+        let recorder = try Recorder(inFrontOf: stage.relayAddress)
         for _ in 0..<4 {
             for person in [doctor, patient] {
                 let lines = (0..<Int.random(in: 1...6, using: &generator)).map { _ in
@@ -56,17 +66,18 @@ private struct Remains {
                         + String(
                             repeating: "x", count: Int.random(in: 1...3000, using: &generator))
                 }
-                let chat = try person.start("chat", id)
+                let chat = try person.start("chat", id, "--relay-url", recorder.url)
                 for line in lines { chat.type(line) }
                 chat.closeInput()
                 #expect(try await chat.wait() == .exited(0))
             }
         }
-        try await doctor.curtain("sync")
+        try await doctor.curtain("sync", "--relay-url", recorder.url)
         try await patient.curtain("send", id, "MARKER-unread")
-        try await body(
-            doctor, patient, id,
-            Remains(on: stage, of: [doctor, patient], texts: ["MARKER"]))
+        let remains = try Remains(
+            on: stage, of: [doctor, patient], texts: ["MARKER"], recorder: recorder)
+        await recorder.close()
+        try await body(doctor, patient, id, remains)
     }
 
     private func expectReceipt(_ person: Person, _ id: String, reason: String) async throws {
@@ -123,8 +134,7 @@ private struct Remains {
                 try await stage.stopRelay()
                 try await stage.startRelay(["--clock-ahead", "32"])
                 try await eventually("the relay erased at the deadline", within: .seconds(90)) {
-                    let pieces = remains.relay.pieces(goneIn: try stage.relayEvidence())
-                    return !pieces.isEmpty
+                    try remains.isRelayErased()
                 }
                 try remains.expectGoneAtRelay()
 

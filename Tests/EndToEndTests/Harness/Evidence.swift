@@ -56,6 +56,11 @@ struct Evidence: Sendable {
             }
         }
     }
+
+    /// The cells that `later` no longer has, whole.
+    func wholes(goneIn later: Evidence) -> [(name: String, octets: [UInt8])] {
+        cells.subtracting(later.cells).map { (name: $0.column, octets: $0.octets) }
+    }
 }
 
 extension Person {
@@ -67,8 +72,12 @@ extension Person {
 }
 
 extension Stage {
-    /// What the relay holds of groups: ciphertext and the slots of the keys that seal it.
+    /// The relay's slots: names of groups and mailboxes, and the keys that seal what is stored.
+    ///
+    /// A page's gaps may keep pieces of stored messages. They are sealed under these keys, so it is
+    /// the keys, overwritten in place, whose absence is the erasure.
     func relayEvidence() throws -> Evidence {
-        try Evidence(of: relayFolder + "/relay.sqlite", tables: /.*/, least: 48)
+        try Evidence(
+            of: relayFolder + "/relay.sqlite", tables: /group_slot|mailbox_slot/, least: 16)
     }
 }
