@@ -16,17 +16,7 @@ struct Evidence: Sendable {
     ///
     /// - Parameter least: shorter cells are left out: identifiers, not ciphertext or keys.
     init(of database: String, tables: Regex<Substring>, least: Int) throws {
-        let copy = NSTemporaryDirectory() + "evidence-\(UUID().uuidString).sqlite"
-        defer {
-            for suffix in ["", "-wal", "-shm"] {
-                try? FileManager.default.removeItem(atPath: copy + suffix)
-            }
-        }
-        try FileManager.default.copyItem(atPath: database, toPath: copy)
-        if FileManager.default.fileExists(atPath: database + "-wal") {
-            try FileManager.default.copyItem(atPath: database + "-wal", toPath: copy + "-wal")
-        }
-        cells = try DatabaseQueue(path: copy).read { db in
+        cells = try Self.copy(of: database) { db in
             var cells: Set<Cell> = []
             let names = try String.fetchAll(
                 db, sql: "SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -43,6 +33,23 @@ struct Evidence: Sendable {
         }
     }
 
+    /// Reads from a copy of a database and of what its log holds.
+    static func copy<Result>(
+        of database: String, _ body: (Database) throws -> Result
+    ) throws -> Result {
+        let copy = NSTemporaryDirectory() + "evidence-\(UUID().uuidString).sqlite"
+        defer {
+            for suffix in ["", "-wal", "-shm"] {
+                try? FileManager.default.removeItem(atPath: copy + suffix)
+            }
+        }
+        try FileManager.default.copyItem(atPath: database, toPath: copy)
+        if FileManager.default.fileExists(atPath: database + "-wal") {
+            try FileManager.default.copyItem(atPath: database + "-wal", toPath: copy + "-wal")
+        }
+        return try DatabaseQueue(path: copy).read(body)
+    }
+
     /// Pieces of the cells that `later` no longer has: 24 octets from the front, the middle and the
     /// end of each, since a page's gaps keep pieces rather than wholes.
     func pieces(goneIn later: Evidence) -> [(name: String, octets: [UInt8])] {
@@ -56,11 +63,6 @@ struct Evidence: Sendable {
             }
         }
     }
-
-    /// The cells that `later` no longer has, whole.
-    func wholes(goneIn later: Evidence) -> [(name: String, octets: [UInt8])] {
-        cells.subtracting(later.cells).map { (name: $0.column, octets: $0.octets) }
-    }
 }
 
 extension Person {
@@ -72,12 +74,22 @@ extension Person {
 }
 
 extension Stage {
-    /// The relay's slots: names of groups and mailboxes, and the keys that seal what is stored.
+    /// The keys under which the relay seals what it stores for a group or mailbox of these names.
     ///
     /// A page's gaps may keep pieces of stored messages. They are sealed under these keys, so it is
     /// the keys, overwritten in place, whose absence is the erasure.
-    func relayEvidence() throws -> Evidence {
-        try Evidence(
-            of: relayFolder + "/relay.sqlite", tables: /group_slot|mailbox_slot/, least: 16)
+    func relayKeys(of names: [[UInt8]]) throws -> [(name: String, octets: [UInt8])] {
+        try Evidence.copy(of: relayFolder + "/relay.sqlite") { db in
+            try ["group_slot", "mailbox_slot"].flatMap { table in
+                try Row.fetchAll(db, sql: "SELECT content, key FROM \(table)").compactMap { row in
+                    let content: Data = row["content"]
+                    let key: Data = row["key"]
+                    guard names.contains(where: { content.range(of: Data($0)) != nil }) else {
+                        return nil
+                    }
+                    return (name: "a key in \(table)", octets: Array(key))
+                }
+            }
+        }
     }
 }
