@@ -136,7 +136,7 @@ private struct Remains {
                 // The patient never comes to confirm: 30 days after the closing the relay erases.
                 try await doctor.curtain("end", id)
                 try await stage.stopRelay()
-                try await stage.startRelay(["--clock-ahead", "32"])
+                try await stage.startRelay(["--clock-ahead", "32", "--accept-clock"])
                 try await eventually("the relay erased at the deadline", within: .seconds(90)) {
                     try remains.isRelayErased()
                 }

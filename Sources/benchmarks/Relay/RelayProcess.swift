@@ -26,7 +26,7 @@ final class RelayProcess: Sendable {
         process.executableURL = URL(fileURLWithPath: try program("curtain-relay"))
         process.arguments = [
             "serve", "--data", folder + "/relay", "--clinic-root", rootFile, "--listen",
-            "127.0.0.1:0",
+            "127.0.0.1:0", "--requests-per-second", "1000000",
         ]
         let output = Pipe()
         process.standardOutput = output
