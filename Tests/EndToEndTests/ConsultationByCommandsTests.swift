@@ -86,7 +86,7 @@ import Testing
     {
         let order = doctor.home + ".rx.json"
         try Data(Self.order.utf8).write(to: URL(fileURLWithPath: order))
-        try await doctor.curtain("prescribe", id, "--from", order)
+        try await doctor.curtain("prescribe", id, "--from", order, "--yes")
         try await patient.curtain("sync")
         let list = try await patient.curtain("rx", "list", "--json").objects
         let prescription = try #require(list.first?["id"])
