@@ -75,8 +75,6 @@ import Testing
             let waiting = try patient.start("sync", "--wait", "60")
             let chat = try doctor.start("chat", id)
             try await chat.line { $0.contains("MARKER-text") }
-            chat.type("/end")
-            try await chat.line { $0.contains("/end yes") }
             chat.type("/end yes")
             // It goes on until the other side has confirmed and the receipt is there.
             #expect(try await chat.wait() == .exited(0))

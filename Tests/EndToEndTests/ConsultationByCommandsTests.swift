@@ -16,6 +16,7 @@ import Testing
             // They talk.
             var said = ["MARKER-1 since when?", "MARKER-2 for three weeks — größer, 咳嗽"]
             try await doctor.curtain("send", id, said[0])
+            try await patient.curtain("sync")
             try await patient.curtain("send", id, "-", input: [said[1]])
             try await doctor.curtain("sync")
             #expect(try await doctor.texts(id) == said)

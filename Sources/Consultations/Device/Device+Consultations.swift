@@ -114,7 +114,11 @@ extension Device {
             guard let found = try? device.message(message, in: id) else { return true }
             return found.state != .waiting
         }
-        return try self.message(message, in: id)
+        let reached = try self.message(message, in: id)
+        if reached.state == .waiting, case .stopped(let trouble) = connection {
+            throw trouble == .copied ? .copied : .relayUnreachable(trouble)
+        }
+        return reached
     }
 
     /// Waits until nothing waits in the outbox, of one consultation or of all.

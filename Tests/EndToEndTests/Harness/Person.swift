@@ -47,6 +47,18 @@ struct Person: Sendable {
         try stage.child(.curtain, arguments, environment: environment, keepsInput: keepsInput)
     }
 
+    /// Starts `curtain` and waits until it holds the vault. (Asking by another command could itself
+    /// be what holds it.)
+    func hold(_ arguments: [String]) async throws -> Child {
+        let child = try stage.child(
+            .curtain, arguments, environment: environment, keepsInput: true)
+        try await eventually("\(child.name) holds the vault") {
+            let holder = FileManager.default.contents(atPath: home + "/vault.lock") ?? Data()
+            return String(decoding: holder, as: UTF8.self).hasPrefix("\(child.pid)\n")
+        }
+        return child
+    }
+
     /// The messages of a consultation, oldest first.
     func messages(_ id: String) async throws -> [JSONLine] {
         try await curtain("read", id, "--json").objects
