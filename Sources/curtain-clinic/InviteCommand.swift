@@ -19,7 +19,9 @@ struct InviteCommand: ParsableCommand {
 
     @OptionGroup var home: HomeOptions
     @Option(help: ArgumentHelp("The relay's address.", valueName: "url")) var relay: String
+    // A key may begin with a hyphen.
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "The relay's key, as 'curtain-relay identity' prints it.", valueName: "key"))
     var relayKey: KeyArgument
