@@ -73,6 +73,8 @@ struct SessionOptions: ParsableArguments {
             return result
         } catch {
             await device.close()
+            // What fails because the person interrupted it is no failure of the relay's.
+            try Task.checkCancellation()
             throw error
         }
     }
