@@ -59,7 +59,7 @@ actor LoadConnection {
         let proof = OpeningProof(
             relayKey: try VerifyingKey(challenge.relayKey), clientNonce: clientNonce,
             relayNonce: challenge.nonce)
-        let signature = try proof.sign(with: key, counter: 1)
+        let signature = try proof.sign(with: key, counter: 1, creation: creation)
         let opening = Opening(counter: 1, signature: signature, creation: creation)
         let outcome = try await answer(
             to: Request(mailbox: mailbox, id: .opening, operation: .open(opening)))
