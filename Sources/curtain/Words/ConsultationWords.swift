@@ -135,6 +135,7 @@ extension CipherSuite {
         switch self {
         case .x25519AES128: "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519"
         case .x25519ChaCha20: "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519"
+        case .xwingAES256: "MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519"
         default: "suite \(rawValue)"
         }
     }
