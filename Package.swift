@@ -58,7 +58,7 @@ let package = Package(
             dependencies: [
                 "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Vault", "WebSockets",
                 "Cryptography", "TLSSyntax", protobuf,
-            ]),
+            ], exclude: ["README.md"]),
         .target(
             name: "Clinic",
             dependencies: [

@@ -3,6 +3,7 @@ import Credentials
 import Cryptography
 import Foundation
 import MLS
+import Prescriptions
 import RelayProtocol
 import TLSSyntax
 import TestSupport
@@ -203,6 +204,46 @@ struct AttackTests {
         #expect(doctor.engine.state.consultations.isEmpty)
         #expect(patient.engine.state.consultations.isEmpty)
         #expect(world.relay.store.groupCount == 0)
+    }
+
+    @Test func `a voucher that comes with a second identity key is refused`() async throws {
+        let world = try World()
+        let doctor = try await world.addDoctor()
+        try world.connect(doctor)
+        try world.settle()
+        let invitation = try world.clinic.invitation()
+        for isFirst in [true, false] {
+            let patient = try await world.addPatient()
+            try patient.perform { turn in
+                let key = turn.state.identity.publicKey
+                turn.state.profile.voucher = Data(invitation.voucher.bytes)
+                turn.state.profile.endorsement = Data(try invitation.endorse(key).bytes)
+            }
+            try world.connect(patient)
+            try world.settle()
+            for _ in 1...2 {
+                try patient.request(try doctor.card())
+                try world.settle()
+            }
+            #expect(patient.engine.state.consultations.isEmpty == !isFirst)
+            #expect(doctor.engine.state.consultations.count == 2)
+        }
+    }
+
+    @Test func `a prescription of another doctor, or for another person, is not kept`() throws {
+        let clinic = try TestClinic()
+        let doctor = try clinic.doctor()
+        let person = try clinic.person()
+        let prepared = try PreparedPrescription(
+            try PrescriptionDraft(json: Array(PrescriptionDraft.exampleJSON.utf8)),
+            patient: try VerifiedPerson.verify(
+                voucher: person.voucher, endorsement: person.endorsement,
+                identityKey: person.identityKey.publicKey, root: clinic.root, at: clinic.date),
+            chain: doctor.prescriptionChain, root: clinic.root, at: clinic.date)
+        let other = try clinic.person(name: "Olga Other")
+        #expect(prepared.document.isMeant(for: person.voucher.content, byLicence: "DE-12345"))
+        #expect(!prepared.document.isMeant(for: other.voucher.content, byLicence: "DE-12345"))
+        #expect(!prepared.document.isMeant(for: person.voucher.content, byLicence: "DE-99999"))
     }
 
     @Test func `a forged Welcome is dropped and blocks nothing`() async throws {

@@ -12,7 +12,9 @@ extension Turn {
     private static let ticketReserve = 4
     /// How long a KeyPackage may wait on the shelf.
     private static let shelfDays: UInt64 = 60
-    /// Uses of the join permit of a last-resort KeyPackage; it is replaced when half are gone.
+    /// A last-resort KeyPackage's private keys stay after a use, so its days are few.
+    private static let lastResortDays: UInt64 = 14
+    /// Uses of the join permit of a last-resort KeyPackage; it is replaced after the first.
     private static let lastResortUses: UInt32 = 16
     /// Shelf mailboxes at one time, claimed ones included.
     private static let shelfLimit = 96
@@ -83,17 +85,18 @@ extension Turn {
         return max(0, min(missing, Self.shelfLimit - shelf.count))
     }
 
-    /// Whether a last-resort KeyPackage is to be made: there is none, or it is half worn.
+    /// Whether a last-resort KeyPackage is to be made: there is none, half its time is over, or it
+    /// was used.
     private func needsLastResort() -> Bool {
         guard state.role == .doctor, !state.profile.practice.identityChain.isEmpty,
             options.shelfTarget > 0
         else { return false }
-        let soon = seconds + Self.shelfDays * 86_400 / 2
+        let soon = seconds + Self.lastResortDays * 86_400 / 2
         let fresh = state.mailboxes.values.filter {
             $0.record.kind == .lastResort && ($0.package?.notAfter ?? 0) > soon
         }
         if fresh.contains(where: { $0.package?.stocked == false }) { return false }
-        return fresh.isEmpty || state.profile.practice.lastResortClaims >= Self.lastResortUses / 2
+        return fresh.isEmpty || state.profile.practice.lastResortClaims > 0
     }
 
     /// Makes KeyPackages while there are tickets, each with a mailbox of its own, and lets those
@@ -124,8 +127,9 @@ extension Turn {
         let id = try makeMailbox(
             in: .consultation(number), kind: kind, ticket: ticket, permitHash: permit.hash,
             permitUses: isLastResort ? Self.lastResortUses : 1)
+        let days = isLastResort ? Self.lastResortDays : Self.shelfDays
         let lifetime = Lifetime(
-            notBefore: seconds - 3_600, notAfter: seconds + Self.shelfDays * 86_400)
+            notBefore: seconds - 3_600, notAfter: seconds + days * 86_400)
         let bundle = try KeyPackageBundle(
             suite: .consultations, leaf: state.leaf(mailbox: id), signingKey: state.identity,
             lifetime: lifetime, isLastResort: isLastResort)

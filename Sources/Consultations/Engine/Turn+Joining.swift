@@ -22,7 +22,8 @@ extension Turn {
         record.mailboxScope = mailboxScope.rawValue
         record.phase = .active
         record.createdAt = seconds
-        record.traffic.epochBegan = seconds
+        // Keys that came from a last-resort package are refreshed at once: its own stay longer.
+        record.traffic.epochBegan = mailbox.record.kind == .lastResort ? 0 : seconds
         record.deadlineDay = Day(unixSeconds: seconds).adding(days: 365).rawValue
         var consultation = ConsultationState(number: number, mailbox: mailbox.id, record: record)
         consultation.group = group
@@ -79,7 +80,9 @@ extension Turn {
             let verified = try? MemberCheck(root: state.root).check(
                 other.credential.member, signatureKey: other.signatureKey,
                 memberExtension: other.leafNode.memberExtension, at: date)
-            if case .person(let person) = verified?.standing, person.role == .patient {
+            if case .person(let person) = verified?.standing, person.role == .patient,
+                try isFirstDevice(of: person)
+            {
                 patient = StoredPerson(person: person)
             }
         }
@@ -93,6 +96,19 @@ extension Turn {
             try enqueue(.decline(reason: "not vouched for by the clinic"), in: &consultation)
             emit(.trouble(consultation.id, .patientNotVouched))
         }
+    }
+
+    /// Whether a voucher comes with the identity key that it first came with. An invitation serves
+    /// one device: a second key means that somebody else has it, and the clinic must be told
+    /// (`protocol/credentials.md`). What is kept is a hash of the serial and one of the key.
+    private func isFirstDevice(of person: VerifiedPerson) throws -> Bool {
+        let serial = Hash.sha256(label: "voucher serial", person.voucherSerial)
+        let key = Hash.sha256(label: "voucher holder", person.identityKey.bytes)
+        if let known = try transaction.value(for: serial, of: .voucherSerials, in: .person) {
+            return known == key
+        }
+        try transaction.put(key, for: serial, of: .voucherSerials, in: .person)
+        return true
     }
 
     /// A person whose safety code was compared, and who now shows another key, is not that person

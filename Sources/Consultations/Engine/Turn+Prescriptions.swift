@@ -8,7 +8,19 @@ import Vault
 /// Prescriptions outlive their consultation: the patient's in the patient's record, and a copy in
 /// the record of the doctor who signed (`protocol/erasure.md`).
 extension Turn {
-    /// Keeps a prescription, if it holds; one that doesn't is only shown where it came.
+    /// Keeps a prescription that came, if it holds, is for this device's own person and by the
+    /// doctor of the consultation; any other is only shown where it came.
+    mutating func keepReceivedPrescription(
+        _ jws: [UInt8], in consultation: ConsultationState
+    ) throws {
+        guard let document = try? Prescription(sent: jws).document,
+            let own = try? Voucher(decoding: [UInt8](state.profile.voucher)),
+            document.isMeant(for: own.content, byLicence: consultation.record.other.licence)
+        else { return }
+        try keepPrescription(jws, isIssuedByMe: false)
+    }
+
+    /// Keeps a prescription, if it holds.
     mutating func keepPrescription(_ jws: [UInt8], isIssuedByMe: Bool) throws {
         guard let prescription = try? Prescription(sent: jws),
             prescription.check(root: state.root, at: date).isPassed
@@ -48,6 +60,15 @@ extension DeviceState {
             throw CredentialError.wrongRole
         }
         return person
+    }
+}
+
+extension PrescriptionDocument {
+    /// Whether it names the person of this voucher and the doctor with this licence.
+    func isMeant(for voucher: VoucherContent, byLicence licence: String) -> Bool {
+        patient.name == voucher.name && patient.born.description == voucher.born
+            && patient.reference == voucher.reference
+            && prescriber.licence == licence
     }
 }
 

@@ -238,7 +238,7 @@ extension Turn {
         case .close where isOther:
             consultation.record.standing.closed = kind == .closing
         case .prescription(let jws) where isDoctor && isOther:
-            try keepPrescription(jws, isIssuedByMe: false)
+            try keepReceivedPrescription(jws, in: consultation)
         default: break
         }
     }

@@ -79,7 +79,8 @@ public struct Voucher: Hashable, Sendable {
 
     /// The signed octets.
     public let bytes: [UInt8]
-    private let content: VoucherContent
+    /// What it says. Of anybody's voucher but one's own, only `verify` makes it worth believing.
+    public let content: VoucherContent
     private let signature: [UInt8]
 
     /// Signs a voucher; for the clinic alone.
