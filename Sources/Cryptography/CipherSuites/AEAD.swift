@@ -1,11 +1,5 @@
+private import CLibcrypto
 private import CSodium
-private import Crypto
-
-#if canImport(FoundationEssentials)
-    private import FoundationEssentials
-#else
-    private import Foundation
-#endif
 
 extension CipherAlgorithms {
     /// `AEAD.Seal`: ciphertext and tag in one.
@@ -17,34 +11,31 @@ extension CipherAlgorithms {
         _ plaintext: [UInt8], key: SecretBytes, nonce: [UInt8], authenticating data: [UInt8]
     ) throws(CryptographyError) -> [UInt8] {
         try check(key, nonce)
-        switch self {
-        case .x25519AES128SHA256, .xwingAES256SHA384:
-            do {
-                let box = try AES.GCM.seal(
-                    plaintext, using: key.symmetricKey, nonce: AES.GCM.Nonce(data: nonce),
-                    authenticating: data)
-                var output: [UInt8] = []
-                output.reserveCapacity(plaintext.count + tagByteCount)
-                output.append(contentsOf: box.ciphertext)
-                output.append(contentsOf: box.tag)
-                return output
-            } catch {
-                throw .resourceExhausted
-            }
-        case .x25519ChaCha20SHA256:
-            let count = plaintext.count + tagByteCount
-            return unsafe key.withUnsafeBytes { key in
-                unsafe [UInt8](unsafeUninitializedCapacity: count) { output, written in
-                    guard let target = output.baseAddress,
-                        let key = unsafe key.assumingMemoryBound(to: UInt8.self).baseAddress
-                    else { return }
-                    unsafe crypto_aead_chacha20poly1305_ietf_encrypt(
-                        target, nil, plaintext, UInt64(plaintext.count), data,
-                        UInt64(data.count), nil, nonce, key)
-                    written = count
+        var succeeded = false
+        let count = plaintext.count + tagByteCount
+        let ciphertext = unsafe key.withUnsafeBytes { key in
+            unsafe [UInt8](unsafeUninitializedCapacity: count) { output, written in
+                guard let target = output.baseAddress,
+                    let key = unsafe key.assumingMemoryBound(to: UInt8.self).baseAddress
+                else { return }
+                switch self {
+                case .x25519ChaCha20SHA256:
+                    succeeded =
+                        unsafe crypto_aead_chacha20poly1305_ietf_encrypt(
+                            target, nil, plaintext, UInt64(plaintext.count), data,
+                            UInt64(data.count), nil, nonce, key) == 0
+                case .x25519AES128SHA256:
+                    succeeded = unsafe AESGCM.seal(
+                        plaintext, EVP_aes_128_gcm(), key, nonce, data, into: target)
+                case .xwingAES256SHA384:
+                    succeeded = unsafe AESGCM.seal(
+                        plaintext, EVP_aes_256_gcm(), key, nonce, data, into: target)
                 }
+                written = succeeded ? count : 0
             }
         }
+        guard succeeded else { throw .resourceExhausted }
+        return ciphertext
     }
 
     /// `AEAD.Open`: the plaintext, or nil if the ciphertext is not authentic.
@@ -54,30 +45,30 @@ extension CipherAlgorithms {
         try check(key, nonce)
         guard ciphertext.count >= tagByteCount else { return nil }
         let count = ciphertext.count - tagByteCount
-        switch self {
-        case .x25519AES128SHA256, .xwingAES256SHA384:
-            guard let nonce = try? AES.GCM.Nonce(data: nonce),
-                let box = try? AES.GCM.SealedBox(
-                    nonce: nonce, ciphertext: ciphertext[..<count], tag: ciphertext[count...]),
-                let plaintext = try? AES.GCM.open(
-                    box, using: key.symmetricKey, authenticating: data)
-            else { return nil }
-            return Array(plaintext)
-        case .x25519ChaCha20SHA256:
-            var isAuthentic = false
-            let plaintext = unsafe key.withUnsafeBytes { key in
-                unsafe [UInt8](unsafeUninitializedCapacity: count) { output, written in
-                    guard let key = unsafe key.assumingMemoryBound(to: UInt8.self).baseAddress
-                    else { return }
+        var isAuthentic = false
+        let plaintext = unsafe key.withUnsafeBytes { key in
+            // One octet more, so that there is an address also for nothing.
+            unsafe [UInt8](unsafeUninitializedCapacity: count + 1) { output, written in
+                guard let target = output.baseAddress,
+                    let key = unsafe key.assumingMemoryBound(to: UInt8.self).baseAddress
+                else { return }
+                switch self {
+                case .x25519ChaCha20SHA256:
                     isAuthentic =
                         unsafe crypto_aead_chacha20poly1305_ietf_decrypt(
-                            output.baseAddress, nil, nil, ciphertext, UInt64(ciphertext.count),
-                            data, UInt64(data.count), nonce, key) == 0
-                    written = isAuthentic ? count : 0
+                            target, nil, nil, ciphertext, UInt64(ciphertext.count), data,
+                            UInt64(data.count), nonce, key) == 0
+                case .x25519AES128SHA256:
+                    isAuthentic = unsafe AESGCM.open(
+                        ciphertext, EVP_aes_128_gcm(), key, nonce, data, into: target)
+                case .xwingAES256SHA384:
+                    isAuthentic = unsafe AESGCM.open(
+                        ciphertext, EVP_aes_256_gcm(), key, nonce, data, into: target)
                 }
+                written = isAuthentic ? count : 0
             }
-            return isAuthentic ? plaintext : nil
         }
+        return isAuthentic ? plaintext : nil
     }
 
     private func check(_ key: SecretBytes, _ nonce: [UInt8]) throws(CryptographyError) {
@@ -90,9 +81,45 @@ extension CipherAlgorithms {
     }
 }
 
-extension SecretBytes {
-    /// The same octets as swift-crypto wants them; it wipes its copy.
-    fileprivate var symmetricKey: SymmetricKey {
-        unsafe withUnsafeBytes { unsafe SymmetricKey(data: $0) }
+/// AES-GCM of libcrypto, which overwrites its key schedule when done; swift-crypto's leaves the key
+/// in freed memory, where a search of the process finds it.
+private enum AESGCM {
+    private static let tagByteCount = 16
+
+    static func seal(
+        _ plaintext: [UInt8], _ cipher: OpaquePointer?, _ key: UnsafePointer<UInt8>,
+        _ nonce: [UInt8], _ data: [UInt8], into output: UnsafeMutablePointer<UInt8>
+    ) -> Bool {
+        guard let length = Int32(exactly: plaintext.count),
+            let dataLength = Int32(exactly: data.count),
+            let state = unsafe EVP_CIPHER_CTX_new()
+        else { return false }
+        defer { unsafe EVP_CIPHER_CTX_free(state) }
+        var written: Int32 = 0
+        return unsafe EVP_EncryptInit_ex(state, cipher, nil, key, nonce) == 1
+            && EVP_EncryptUpdate(state, nil, &written, data, dataLength) == 1
+            && EVP_EncryptUpdate(state, output, &written, plaintext, length) == 1
+            && EVP_EncryptFinal_ex(state, output + plaintext.count, &written) == 1
+            && EVP_CIPHER_CTX_ctrl(
+                state, EVP_CTRL_AEAD_GET_TAG, Int32(tagByteCount), output + plaintext.count) == 1
+    }
+
+    static func open(
+        _ ciphertext: [UInt8], _ cipher: OpaquePointer?, _ key: UnsafePointer<UInt8>,
+        _ nonce: [UInt8], _ data: [UInt8], into output: UnsafeMutablePointer<UInt8>
+    ) -> Bool {
+        let count = ciphertext.count - tagByteCount
+        guard let length = Int32(exactly: count), let dataLength = Int32(exactly: data.count),
+            let state = unsafe EVP_CIPHER_CTX_new()
+        else { return false }
+        defer { unsafe EVP_CIPHER_CTX_free(state) }
+        var written: Int32 = 0
+        var tag = Array(ciphertext.suffix(tagByteCount))
+        return unsafe EVP_DecryptInit_ex(state, cipher, nil, key, nonce) == 1
+            && EVP_DecryptUpdate(state, nil, &written, data, dataLength) == 1
+            && EVP_DecryptUpdate(state, output, &written, ciphertext, length) == 1
+            && EVP_CIPHER_CTX_ctrl(
+                state, EVP_CTRL_AEAD_SET_TAG, Int32(tagByteCount), &tag) == 1
+            && EVP_DecryptFinal_ex(state, output + count, &written) == 1
     }
 }
