@@ -26,10 +26,10 @@ extension CipherAlgorithms {
                             UInt64(data.count), nil, nonce, key) == 0
                 case .x25519AES128SHA256:
                     succeeded = unsafe AESGCM.seal(
-                        plaintext, EVP_aes_128_gcm(), key, nonce, data, into: target)
+                        plaintext, AESGCM.aes128.cipher, key, nonce, data, into: target)
                 case .xwingAES256SHA384:
                     succeeded = unsafe AESGCM.seal(
-                        plaintext, EVP_aes_256_gcm(), key, nonce, data, into: target)
+                        plaintext, AESGCM.aes256.cipher, key, nonce, data, into: target)
                 }
                 written = succeeded ? count : 0
             }
@@ -60,10 +60,10 @@ extension CipherAlgorithms {
                             UInt64(data.count), nonce, key) == 0
                 case .x25519AES128SHA256:
                     isAuthentic = unsafe AESGCM.open(
-                        ciphertext, EVP_aes_128_gcm(), key, nonce, data, into: target)
+                        ciphertext, AESGCM.aes128.cipher, key, nonce, data, into: target)
                 case .xwingAES256SHA384:
                     isAuthentic = unsafe AESGCM.open(
-                        ciphertext, EVP_aes_256_gcm(), key, nonce, data, into: target)
+                        ciphertext, AESGCM.aes256.cipher, key, nonce, data, into: target)
                 }
                 written = isAuthentic ? count : 0
             }
@@ -85,6 +85,21 @@ extension CipherAlgorithms {
 /// in freed memory, where a search of the process finds it.
 private enum AESGCM {
     private static let tagByteCount = 16
+
+    /// An implementation that libcrypto looked up once; its own look-up per message costs more than
+    /// the encryption of a short one.
+    ///
+    /// Safe because libcrypto only reads it, and it is never freed.
+    @safe struct Implementation: @unchecked Sendable {
+        let cipher: OpaquePointer?
+
+        init(_ name: String) {
+            unsafe cipher = EVP_CIPHER_fetch(nil, name, nil)
+        }
+    }
+
+    static let aes128 = Implementation("AES-128-GCM")
+    static let aes256 = Implementation("AES-256-GCM")
 
     static func seal(
         _ plaintext: [UInt8], _ cipher: OpaquePointer?, _ key: UnsafePointer<UInt8>,
