@@ -45,7 +45,8 @@ extension Group {
             algorithms: algorithms, groupID: context.groupID, extensions: context.extensions,
             policy: policy, validator: validator, now: now, isSending: false)
         let tree = try verifiedTree(
-            ratchetTree, groupInfo: groupInfo, checks: checks, algorithms: algorithms)
+            ratchetTree, groupInfo: groupInfo, own: bundle.keyPackage.leafNode, checks: checks,
+            algorithms: algorithms)
         try verifyContinuation(
             of: previous, groupSecrets.preSharedKeys, context: context, tree: tree,
             validator: validator)
@@ -100,7 +101,7 @@ extension Group {
 
     /// Checks tree and GroupInfo against each other (RFC 9420 §12.4.3.1).
     static func verifiedTree(
-        _ detached: [UInt8]?, groupInfo: GroupInfo, checks: LeafChecks,
+        _ detached: [UInt8]?, groupInfo: GroupInfo, own: LeafNode? = nil, checks: LeafChecks,
         algorithms: CipherAlgorithms
     ) throws(MLSError) -> RatchetTree {
         guard groupInfo.extensions.hasDistinctTypes else {
@@ -120,7 +121,9 @@ extension Group {
         }
         try tree.verifyStructure()
         try tree.verifyParentHashes()
-        for (index, leaf) in tree.leaves { try checks.validate(leaf, as: .tree(index)) }
+        for (index, leaf) in tree.leaves {
+            try checks.validate(leaf, as: .tree(index), isOwn: leaf == own)
+        }
         try checks.validateTogether(tree.leaves.map(\.node))
         return tree
     }

@@ -38,7 +38,9 @@ struct LeafChecks {
     }
 
     /// Checks one leaf by itself, its credential included.
-    func validate(_ leaf: LeafNode, as role: Role) throws(MLSError) {
+    ///
+    /// - Parameter isOwn: whether it is, octet for octet, a leaf that this client signed.
+    func validate(_ leaf: LeafNode, as role: Role, isOwn: Bool = false) throws(MLSError) {
         let index: LeafIndex?
         var previous: LeafNode?
         switch (role, leaf.source) {
@@ -60,9 +62,10 @@ struct LeafChecks {
         }
         let place = index.map { LeafNode.Place(groupID: groupID, leaf: $0) }
         guard
-            algorithms.isValid(
-                signature: leaf.signature, of: leaf.toBeSigned(at: place), label: "LeafNodeTBS",
-                by: leaf.signatureKey)
+            isOwn
+                || algorithms.isValid(
+                    signature: leaf.signature, of: leaf.toBeSigned(at: place),
+                    label: "LeafNodeTBS", by: leaf.signatureKey)
         else { throw .invalid(.leafSignature) }
         try validateCapabilities(of: leaf)
         try validateLifetime(of: leaf)
