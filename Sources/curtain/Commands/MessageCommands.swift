@@ -90,10 +90,9 @@ struct ReadCommand: AsyncParsableCommand {
     func run() async throws {
         try await session.withDevice { device in
             let found = try await device.consultation(matching: consultation.id)
-            if case .erased = found.state, let closed = found.closedFailure { throw closed }
             let events = await device.events()
             var printer = Printer(output: output.output, last: since)
-            for message in try await device.messages(of: found.id, since: since) {
+            for message in try await messages(of: found, on: device) {
                 try printer.show(message)
             }
             try await mark(found.id, printer, on: device)
@@ -106,6 +105,19 @@ struct ReadCommand: AsyncParsableCommand {
             for await event in events {
                 if try await take(event, about: found.id, on: device, with: &printer) { return }
             }
+        }
+    }
+
+    /// What is there to read. Of a consultation that is erased here, also before its receipt has
+    /// come, that is said instead.
+    private func messages(
+        of found: Consultation, on device: Device
+    ) async throws -> [Message] {
+        do {
+            return try await device.messages(of: found.id, since: since)
+        } catch {
+            guard error == .unknownConsultation, let closed = found.closedFailure else { throw error }
+            throw closed
         }
     }
 
