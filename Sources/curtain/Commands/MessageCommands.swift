@@ -116,7 +116,9 @@ struct ReadCommand: AsyncParsableCommand {
         do {
             return try await device.messages(of: found.id, since: since)
         } catch {
-            guard error == .unknownConsultation, let closed = found.closedFailure else { throw error }
+            guard error == .unknownConsultation, let closed = found.closedFailure else {
+                throw error
+            }
             throw closed
         }
     }
