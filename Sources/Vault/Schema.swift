@@ -108,11 +108,15 @@ extension Database {
 }
 
 extension DatabaseValue {
+    // Inlined, these end Swift 6.3.1's optimiser ("Found outside of lifetime use" in CopyPropagation).
+
     /// The octets, unless the column holds something else.
+    @inline(never)
     var octets: [UInt8]? {
         if case .blob(let data) = storage { Array(data) } else { nil }
     }
 
+    @inline(never)
     var integer: Int64? {
         if case .int64(let value) = storage { value } else { nil }
     }
