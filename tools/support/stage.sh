@@ -26,7 +26,7 @@ set_stage() {
 }
 
 strike_stage() {
-    [ -z "$relay_pid" ] || kill -9 "$relay_pid" 2>/dev/null || true
+    [ -z "$relay_pid" ] || { kill -9 "$relay_pid" && wait "$relay_pid"; } 2>/dev/null || true
     rm -rf "$stage"
 }
 
