@@ -52,6 +52,10 @@ struct InviteCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
+        guard !Self.isUnprotected(relay) else {
+            throw ValidationError(
+                "ws:// is for a relay on this machine only, and devices refuse it; use wss://")
+        }
         if from != nil {
             guard name == nil, born == nil, reference == nil, out == nil else {
                 throw ValidationError(
@@ -77,6 +81,13 @@ struct InviteCommand: ParsableCommand {
         for (voucher, invitation) in issued {
             try hand(voucher, invitation, amongMany: from != nil)
         }
+    }
+
+    /// Devices take `ws://` for loopback addresses only (`protocol/relay.md`, "Transport").
+    private static func isUnprotected(_ relay: String) -> Bool {
+        guard let url = URLComponents(string: relay), url.scheme == "ws", let host = url.host
+        else { return false }
+        return host != "localhost" && host != "[::1]" && !host.hasPrefix("127.")
     }
 
     private func people() throws -> [InvitationEntry] {

@@ -19,7 +19,7 @@ struct KeyArgument: ExpressibleByArgument {
     let key: VerifyingKey
 
     init?(argument: String) {
-        guard let bytes = Base64URL.decode(argument), let key = try? VerifyingKey(bytes) else {
+        guard let bytes = Base64URL.decode(argument.utf8), let key = try? VerifyingKey(bytes) else {
             return nil
         }
         self.key = key

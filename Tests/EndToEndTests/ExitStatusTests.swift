@@ -15,6 +15,12 @@ import Testing
             try await patient.curtain("send", exits: 64)
             try await patient.curtain(
                 "request", doctor.home + ".card", "--at", "some day", exits: 64)
+            let unprotected = try await stage.clinic(
+                [
+                    "invite", "--home", stage.clinicFolder, "--relay", "ws://relay.example",
+                    "--relay-key", stage.relayKey(), "--role", "patient", "--name", "Mia Brandt",
+                ], exits: 64)
+            #expect(unprotected.output.isEmpty)
 
             // 66: no such thing.
             try await patient.curtain("send", "zzzzzzzz", "hello", exits: 66)

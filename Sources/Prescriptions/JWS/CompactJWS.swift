@@ -18,9 +18,9 @@ struct CompactJWS: Hashable, Sendable {
     /// Signs a payload under a header.
     init(header: [UInt8], payload: [UInt8], key: SigningKey) throws(CryptographyError) {
         let content =
-            Base64.encodeURL(header) + [UInt8(ascii: ".")] + Base64.encodeURL(payload)
+            Array((Base64URL.encode(header) + "." + Base64URL.encode(payload)).utf8)
         signature = try key.sign(content)
-        bytes = content + [UInt8(ascii: ".")] + Base64.encodeURL(signature)
+        bytes = content + Array(("." + Base64URL.encode(signature)).utf8)
         self.header = header
         self.payload = payload
         signedByteCount = content.count
@@ -31,8 +31,8 @@ struct CompactJWS: Hashable, Sendable {
         guard bytes.count <= Self.maximumByteCount else { return nil }
         let parts = bytes.split(
             separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3, let header = Base64.decodeURL(parts[0]),
-            let payload = Base64.decodeURL(parts[1]), let signature = Base64.decodeURL(parts[2]),
+        guard parts.count == 3, let header = Base64URL.decode(parts[0]),
+            let payload = Base64URL.decode(parts[1]), let signature = Base64URL.decode(parts[2]),
             signature.count == VerifyingKey.signatureByteCount
         else { return nil }
         self.bytes = bytes

@@ -1,3 +1,4 @@
+private import Cryptography
 private import Foundation
 
 /// JSON for programs (RFC 8259) that is also harmless when a terminal shows it.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Consultations
 import Credentials
+import Cryptography
 import Foundation
 import Terminal
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Consultations
+import Cryptography
 import Foundation
 import RelayProtocol
 import Terminal
@@ -271,7 +272,7 @@ struct ReceiptsCommand: ParsableCommand {
             {
                 text = holder.receipt
             }
-            guard let bytes = Base64URL.decode(text), !bytes.isEmpty else {
+            guard let bytes = Base64URL.decode(text.utf8), !bytes.isEmpty else {
                 throw Failure(.badData, "this file holds no receipt", advice: "copy it whole")
             }
             return bytes

@@ -1,4 +1,5 @@
 import Consultations
+import Cryptography
 import Foundation
 import RelayProtocol
 import Terminal

@@ -1,9 +1,11 @@
-/// base64url without padding (RFC 4648 §5), strict in both directions: one text per octet string.
-enum Base64URL {
+/// Base64 with the URL- and filename-safe alphabet, without padding (RFC 4648 §5); strict: one text per
+/// octet string.
+public enum Base64URL {
     private static let alphabet = Array(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
-    static func encode(_ octets: [UInt8]) -> String {
+    /// Encodes octets.
+    public static func encode(_ octets: some Collection<UInt8>) -> String {
         var text: [UInt8] = []
         text.reserveCapacity((octets.count * 4 + 2) / 3)
         var bits: UInt32 = 0
@@ -23,8 +25,9 @@ enum Base64URL {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Nothing if a character is foreign, the length impossible or an unused bit set.
-    static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
+    /// Decodes ASCII text; nil if a character is foreign, padding included, the length impossible or an
+    /// unused bit set.
+    public static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         var octets: [UInt8] = []
         octets.reserveCapacity(text.count * 3 / 4)
         var bits: UInt32 = 0
