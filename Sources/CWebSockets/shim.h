@@ -176,7 +176,8 @@ static inline void shim_close(struct lws *wsi, int code, unsigned char *reason, 
 
 /// Writes status line and headers of an HTTP answer after which the connection ends.
 static inline int shim_http_headers(
-    struct lws *wsi, unsigned int status, const char *content_type, size_t length) {
+    struct lws *wsi, unsigned int status, const char *content_type, size_t length,
+    int64_t retry_after) {
     unsigned char buffer[LWS_PRE + 1024];
     unsigned char *start = buffer + LWS_PRE, *p = start, *end = buffer + sizeof(buffer) - 1;
     if (lws_add_http_common_headers(wsi, status, content_type, length, &p, end)) return -1;
@@ -186,6 +187,13 @@ static inline int shim_http_headers(
     if (lws_add_http_header_by_token(
             wsi, WSI_TOKEN_CONNECTION, (const unsigned char *)"close", 5, &p, end))
         return -1;
+    if (retry_after >= 0) {
+        char seconds[24];
+        int count = snprintf(seconds, sizeof(seconds), "%lld", (long long)retry_after);
+        if (lws_add_http_header_by_token(
+                wsi, WSI_TOKEN_HTTP_RETRY_AFTER, (const unsigned char *)seconds, count, &p, end))
+            return -1;
+    }
     return lws_finalize_write_http_header(wsi, start, &p, end);
 }
 
@@ -199,6 +207,13 @@ static inline int shim_subprotocol(struct lws *wsi, char *out, int size) {
     int length = lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL);
     if (length <= 0) return 0;
     return lws_hdr_copy(wsi, out, size, WSI_TOKEN_PROTOCOL);
+}
+
+/// The same for X-Forwarded-For.
+static inline int shim_forwarded_for(struct lws *wsi, char *out, int size) {
+    int length = lws_hdr_total_length(wsi, WSI_TOKEN_X_FORWARDED_FOR);
+    if (length <= 0) return 0;
+    return lws_hdr_copy(wsi, out, size, WSI_TOKEN_X_FORWARDED_FOR);
 }
 
 // MARK: - libuv and threads
@@ -278,6 +293,36 @@ static inline int shim_listen(const char *address, uint16_t port) {
     if (bind(fd, (struct sockaddr *)&storage, length)) return shim_close_after(fd, errno);
     if (listen(fd, 4096)) return shim_close_after(fd, errno);
     return fd;
+}
+
+/// Makes a socket that another process bound and listens on ours; -EINVAL if it is no such TCP socket.
+static inline int shim_adopt_listener(int fd) {
+    int is_listening = 0, domain = 0, type = 0;
+    socklen_t size = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size)) return -errno;
+    size = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)) return -errno;
+    size = sizeof(int);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size)) return -errno;
+    if (!is_listening || type != SOCK_STREAM || (domain != AF_INET && domain != AF_INET6))
+        return -EINVAL;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
+        return -errno;
+    return 0;
+}
+
+/// The 128 bits of a numeric address, IPv4 as ::ffff:a.b.c.d; -EINVAL if it is none.
+static inline int shim_address_bits(const char *text, uint64_t *high, uint64_t *low) {
+    unsigned char octets[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (inet_pton(AF_INET, text, octets + 12) != 1 && inet_pton(AF_INET6, text, octets) != 1)
+        return -EINVAL;
+    *high = *low = 0;
+    for (int i = 0; i < 8; i++) {
+        *high = *high << 8 | octets[i];
+        *low = *low << 8 | octets[i + 8];
+    }
+    return 0;
 }
 
 /// What a socket is really bound to.

@@ -187,7 +187,7 @@ public final class RelayServer: Sendable {
         settings.address = configuration.address
         settings.port = configuration.port
         settings.tls = configuration.tls
-        settings.maxConnectionCount = configuration.connectionLimit
+        settings.admission.connections = configuration.connectionLimit
         settings.limits.maxMessageByteCount = Int(configuration.limits.published.frameByteCount)
         settings.limits.maxPendingByteCount = 2 * configuration.limits.connectionByteCount
         do {

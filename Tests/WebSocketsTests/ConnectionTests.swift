@@ -78,7 +78,7 @@ import WebSockets
     }
 
     @Test func `that do not finish the upgrade in time are cut off`() async throws {
-        let server = try TestServer { $0.handshakeTimeout = .milliseconds(300) }
+        let server = try TestServer { $0.admission.handshakeTimeout = .milliseconds(300) }
         let silent = try RawPeer(port: server.port)
         let slow = try RawPeer(port: server.port)
         slow.write("GET / HTTP/1.1\r\nHost: x\r\nX-")
@@ -99,7 +99,7 @@ import WebSockets
     }
 
     @Test func `over the limit are refused with 503`() async throws {
-        let server = try TestServer { $0.maxConnectionCount = 2 }
+        let server = try TestServer { $0.admission.connections = 2 }
         let first = TestClient(try server.url, on: server.loop)
         let second = TestClient(try server.url, on: server.loop)
         try await first.opened()

@@ -214,17 +214,28 @@ func pattern(_ count: Int, seed: UInt8 = 7) -> [UInt8] {
 
     /// The upgrade; the status line of the answer.
     func upgrade(subprotocol: String? = testSubprotocol) -> String {
+        String(upgradeHead(subprotocol: subprotocol).prefix { $0 != "\r\n" })
+    }
+
+    /// The upgrade, said to be forwarded for somebody; the whole head of the answer.
+    func upgradeHead(
+        subprotocol: String? = testSubprotocol, forwardedFor: String? = nil
+    ) -> String {
+        let optional = [
+            subprotocol.map { "Sec-WebSocket-Protocol: \($0)\r\n" },
+            forwardedFor.map { "X-Forwarded-For: \($0)\r\n" },
+        ]
         write(
             "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                + (subprotocol.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? "") + "\r\n")
+                + optional.compactMap(\.self).joined() + "\r\n")
         var head: [UInt8] = []
         while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
             let more = read(1)
             if more.isEmpty { break }
             head += more
         }
-        return String(decoding: head.prefix { $0 != 13 }, as: UTF8.self)
+        return String(decoding: head, as: UTF8.self)
     }
 
     /// A masked frame (RFC 6455 §5.2) of up to 125 octets.

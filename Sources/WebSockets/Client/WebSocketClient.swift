@@ -211,7 +211,11 @@ extension WebSocketClient: ConnectionOwner {
         subprotocol == configuration.subprotocol
     }
 
-    func refusal(of connection: Connection, subprotocols: String) -> UInt16 { 500 }
+    func refusal(of connection: Connection, _ request: UpgradeRequest)
+        -> WebSocketServer.HTTPResponse?
+    { nil }
 
-    func response(to path: String) -> WebSocketServer.HTTPResponse? { nil }
+    func response(to path: String, on connection: Connection) -> WebSocketServer.HTTPResponse? {
+        nil
+    }
 }

@@ -100,11 +100,19 @@ private func peerCloses(_ wsi: OpaquePointer, _ payload: UnsafeRawBufferPointer)
 }
 
 private func subprotocolHeader(_ wsi: OpaquePointer) -> String {
-    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-        guard let base = buffer.baseAddress else { return "" }
-        let length = unsafe shim_subprotocol(wsi, base, Int32(buffer.count))
-        guard length > 0 else { return "" }
-        return unsafe String(cString: base)
+    unsafe header(wsi, shim_subprotocol) ?? ""
+}
+
+/// A header's content: empty if there is none, nil if it is too long.
+private func header(
+    _ wsi: OpaquePointer,
+    _ copy: (OpaquePointer?, UnsafeMutablePointer<CChar>?, Int32) -> Int32
+) -> String? {
+    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1_024) { buffer in
+        guard let base = buffer.baseAddress else { return nil }
+        let length = unsafe copy(wsi, base, Int32(buffer.count))
+        guard length >= 0 else { return nil }
+        return length == 0 ? "" : unsafe String(cString: base)
     }
 }
 
@@ -112,10 +120,12 @@ private func confirmUpgrade(_ wsi: OpaquePointer, _ input: UnsafeMutableRawPoint
     guard let connection = unsafe connection(wsi), let input = unsafe input else { return -1 }
     let upgrade = unsafe String(cString: input.assumingMemoryBound(to: CChar.self))
     // Only WebSocket: no HTTP/2 in clear text.
-    let status =
-        upgrade.lowercased() == "websocket"
-        ? connection.refusal(subprotocols: unsafe subprotocolHeader(wsi)) : 400
-    guard status != 0 else { return 0 }
-    _ = unsafe lws_return_http_status(wsi, UInt32(status), nil)
-    return -1
+    guard upgrade.lowercased() == "websocket" else {
+        _ = unsafe lws_return_http_status(wsi, 400, nil)
+        return -1
+    }
+    let request = UpgradeRequest(
+        subprotocols: unsafe subprotocolHeader(wsi),
+        forwardedFor: unsafe header(wsi, shim_forwarded_for))
+    return connection.takes(request) ? 0 : -1
 }

@@ -7,14 +7,23 @@ protocol ConnectionOwner: AnyObject {
     func drained(_ connection: Connection)
     /// The last call. `close` is nil if the connection had never opened.
     func ended(_ connection: Connection, _ close: WebSocketClose?)
-    /// Whether an upgrade that asks for these subprotocols is taken: 0, or the HTTP status.
-    func refusal(of connection: Connection, subprotocols: String) -> UInt16
+    /// Why an upgrade isn't taken, or nil if it is.
+    func refusal(of connection: Connection, _ request: UpgradeRequest)
+        -> WebSocketServer.HTTPResponse?
     /// The answer to a GET on a server.
-    func response(to path: String) -> WebSocketServer.HTTPResponse?
+    func response(to path: String, on connection: Connection) -> WebSocketServer.HTTPResponse?
     /// Whether the server confirmed the subprotocol that the client had asked for.
     func confirms(subprotocol: String) -> Bool
     /// A client's attempt failed before the connection opened.
     func failed(_ connection: Connection, status: UInt16, reason: String)
+}
+
+/// What an upgrade asks for, as far as taking it depends on it.
+struct UpgradeRequest {
+    /// Sec-WebSocket-Protocol (RFC 6455 §11.3.4).
+    var subprotocols: String
+    /// X-Forwarded-For: empty if there is none, nil if it is too long.
+    var forwardedFor: String?
 }
 
 /// The state of one connection between the loop's thread and libwebsockets.
@@ -35,6 +44,12 @@ protocol ConnectionOwner: AnyObject {
     unowned let core: LoopCore
     let limits: ConnectionLimits
     let peer: SocketAddress?
+    /// Set by a server: why the connection will be refused once it has asked.
+    var refusal: Gate.Refusal?
+    /// Set by a server: the trusted proxy through which it comes.
+    var proxy: AddressOctets?
+    /// Set by a server: whose number of connections it adds to.
+    var addressKey: AddressKey?
     /// Milliseconds between two looks at the clocks that suffice for this connection.
     let sweepPeriod: UInt64
     private var owner: (any ConnectionOwner)?
@@ -288,8 +303,23 @@ protocol ConnectionOwner: AnyObject {
 
     func isOwned(by other: AnyObject) -> Bool { owner === other }
 
-    func refusal(subprotocols: String) -> UInt16 {
-        owner?.refusal(of: self, subprotocols: subprotocols) ?? 503
+    /// Answers an upgrade that isn't taken; true if it is.
+    func takes(_ request: UpgradeRequest) -> Bool {
+        guard let owner, let wsi = unsafe wsi else { return false }
+        guard let response = owner.refusal(of: self, request) else { return true }
+        if unsafe writeHead(of: response, on: wsi) {
+            httpBody = response.body
+            writeHTTPBody()
+        }
+        return false
+    }
+
+    private func writeHead(
+        of response: WebSocketServer.HTTPResponse, on wsi: OpaquePointer
+    ) -> Bool {
+        unsafe shim_http_headers(
+            wsi, UInt32(response.status), response.contentType, response.body.count,
+            response.retryAfterSeconds.map(Int64.init) ?? -1) == 0
     }
 
     func confirms(subprotocol: String) -> Bool {
@@ -302,12 +332,10 @@ protocol ConnectionOwner: AnyObject {
         var response = WebSocketServer.HTTPResponse(status: 405, body: Array("GET only\n".utf8))
         if let path {
             response =
-                owner?.response(to: path)
+                owner?.response(to: path, on: self)
                 ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
         }
-        let isWritten = unsafe shim_http_headers(
-            wsi, UInt32(response.status), response.contentType, response.body.count)
-        guard isWritten == 0 else { return false }
+        guard unsafe writeHead(of: response, on: wsi) else { return false }
         httpBody = response.body
         unsafe lws_callback_on_writable(wsi)
         return true

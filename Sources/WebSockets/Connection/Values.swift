@@ -96,15 +96,15 @@ public struct CloseCode: RawRepresentable, Hashable, Sendable, CustomStringConve
 /// How a connection ended.
 public struct WebSocketClose: Sendable, Equatable {
     /// Who or what ended it.
-    public enum Cause: Sendable, Equatable {
+    public enum Cause: String, Sendable, CaseIterable {
         /// The peer sent a Close frame; code and reason are the peer's.
         case peer
         /// It was closed from here.
         case local
         /// The peer sent a text message.
-        case textFrame
+        case textFrame = "text_frame"
         /// The peer sent a message over the limit.
-        case messageTooBig
+        case messageTooBig = "message_too_big"
         /// Nothing was heard for the ping interval and the pong timeout: the connection was half-open.
         case unresponsive
         /// TCP or TLS ended without a Close frame, or the peer broke the protocol.
@@ -122,7 +122,7 @@ public struct WebSocketClose: Sendable, Equatable {
 }
 
 /// Limits and clocks of a connection, for either side.
-public struct ConnectionLimits: Sendable {
+public struct ConnectionLimits: Equatable, Sendable {
     /// Octets of a received message; over it the connection is closed with 1009.
     public var maxMessageByteCount = 1 << 20
     /// Octets waiting to be sent; over it a message is refused with `.full`.

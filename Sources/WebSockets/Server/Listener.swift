@@ -95,6 +95,23 @@ internal import CWebSockets
         case -EACCES: throw .notPermitted
         default: throw .system(code: -descriptor)
         }
+        return (descriptor, try localAddress(of: descriptor))
+    }
+
+    /// Takes over a socket that listens already.
+    static func adopt(
+        _ descriptor: Int32
+    ) throws(ListenError) -> (descriptor: Int32, bound: SocketAddress) {
+        let error = shim_adopt_listener(descriptor)
+        guard error == 0 else {
+            closeSocket(descriptor)
+            throw .system(code: -error)
+        }
+        return (descriptor, try localAddress(of: descriptor))
+    }
+
+    /// Closes the socket if it has none.
+    private static func localAddress(of descriptor: Int32) throws(ListenError) -> SocketAddress {
         var boundPort: UInt16 = 0
         var host = ""
         let error = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) {
@@ -108,7 +125,7 @@ internal import CWebSockets
             closeSocket(descriptor)
             throw .system(code: -error)
         }
-        return (descriptor, SocketAddress(host: host, port: boundPort))
+        return SocketAddress(host: host, port: boundPort)
     }
 }
 

@@ -14,19 +14,31 @@ extension WebSocketServer {
         public var subprotocol: String
         /// Limits of each connection.
         public var limits = ConnectionLimits()
-        /// Open WebSockets; over it an upgrade is refused with 503.
-        public var maxConnectionCount = 20_000
-        /// Time for TLS, request and upgrade together, however slowly they trickle in.
-        public var handshakeTimeout: Duration = .seconds(10)
+        /// Which connections are taken: over its limits an upgrade is refused with 429 or 503.
+        public var admission = AdmissionLimits()
+        /// A listening TCP socket that somebody else has bound, the service manager for instance; the
+        /// server closes it. Then `address` and `port` mean nothing.
+        public var listeningSocket: Int32?
+        /// Whether WebSockets are taken at all, or only GET is answered.
+        let takesUpgrades: Bool
 
         /// The defaults, for a subprotocol.
         public init(subprotocol: String) {
             self.subprotocol = subprotocol
+            takesUpgrades = true
         }
+
+        private init() {
+            subprotocol = "none"
+            takesUpgrades = false
+        }
+
+        /// A server that only answers GET.
+        public static var httpOnly: Configuration { Configuration() }
     }
 
     /// The PEM files of a certificate chain (leaf first) and of its private key.
-    public struct TLSIdentity: Sendable {
+    public struct TLSIdentity: Equatable, Sendable {
         /// Leaf first, then intermediates.
         public var certificatePath: String
         /// Not encrypted.
@@ -54,14 +66,18 @@ extension WebSocketServer {
         public var contentType: String
         /// The body.
         public var body: [UInt8]
+        /// When to try again, in the header `Retry-After` (RFC 9110 §10.2.3).
+        public var retryAfterSeconds: UInt32?
 
         /// A text, unless told otherwise.
         public init(
-            status: UInt16 = 200, contentType: String = "text/plain; charset=utf-8", body: [UInt8]
+            status: UInt16 = 200, contentType: String = "text/plain; charset=utf-8", body: [UInt8],
+            retryAfterSeconds: UInt32? = nil
         ) {
             self.status = status
             self.contentType = contentType
             self.body = body
+            self.retryAfterSeconds = retryAfterSeconds
         }
     }
 }

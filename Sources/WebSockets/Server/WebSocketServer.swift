@@ -18,7 +18,6 @@ public final class WebSocketServer: @unchecked Sendable {
     }
 
     private let loop: EventLoop
-    private let configuration: Configuration
     private let handler: @Sendable (ConnectionID, Event) -> Void
     private let http: (@Sendable (String) -> HTTPResponse?)?
 
@@ -26,6 +25,10 @@ public final class WebSocketServer: @unchecked Sendable {
     public let boundAddress: SocketAddress
 
     // Loop only.
+    private var configuration: Configuration
+    private var gate: Gate
+    /// What happened so far. Loop only.
+    public private(set) var counters = ServerCounters()
     private var listener: Listener?
     private var context: ServiceContext?
     /// WebSockets that are open. Loop only.
@@ -48,14 +51,19 @@ public final class WebSocketServer: @unchecked Sendable {
     ) throws(ListenError) {
         self.loop = loop
         self.configuration = configuration
+        gate = Gate(configuration.admission)
         self.handler = handler
         self.http = http
         guard !configuration.subprotocol.isEmpty, configuration.subprotocol.utf8.count < 128 else {
             throw .library("the subprotocol's name is empty or too long")
         }
         if let problem = configuration.tls?.problem { throw .certificate(problem) }
-        let (descriptor, bound) = try Listener.bind(
-            address: configuration.address, port: configuration.port)
+        let (descriptor, bound) =
+            if let socket = configuration.listeningSocket {
+                try Listener.adopt(socket)
+            } else {
+                try Listener.bind(address: configuration.address, port: configuration.port)
+            }
         boundAddress = bound
         let result: Result<Void, ListenError>
         do {
@@ -89,13 +97,19 @@ public final class WebSocketServer: @unchecked Sendable {
 
     private func accept(_ descriptor: Int32, from peer: SocketAddress) {
         // A few over the limit are let in to be told so by HTTP, and to reach /healthz.
-        guard let context, socketCount < configuration.maxConnectionCount + 64 else {
-            closeSocket(descriptor)
-            return
+        guard let context, socketCount < configuration.admission.connections + 64 else {
+            counters.refused[.connections] += 1
+            return closeSocket(descriptor)
         }
         let connection = Connection(
             core: loop.core, owner: self, limits: configuration.limits, peer: peer,
-            openingTimeout: configuration.handshakeTimeout)
+            openingTimeout: configuration.admission.handshakeTimeout)
+        let now = loop.core.now
+        if let refusal = gate.admitAny(at: now) ?? admitDirectly(connection, peer, at: now) {
+            counters.refused[refusal.reason] += 1
+            guard gate.mayExplain(at: now) else { return closeSocket(descriptor) }
+            connection.refusal = refusal
+        }
         loop.core.add(connection)
         socketCount += 1
         if let wsi = unsafe context.adopt(descriptor, as: connection.id) {
@@ -103,6 +117,37 @@ public final class WebSocketServer: @unchecked Sendable {
         } else {
             loop.core.end(connection)
         }
+    }
+
+    /// Whether the limits per address let it in; a trusted proxy says later for whom it comes.
+    private func admitDirectly(
+        _ connection: Connection, _ peer: SocketAddress, at now: UInt64
+    ) -> Gate.Refusal? {
+        guard let address = AddressOctets(peer.host) else { return nil }
+        guard !gate.isTrustedProxy(address) else {
+            connection.proxy = address
+            return nil
+        }
+        return admit(connection, address, at: now)
+    }
+
+    private func admit(
+        _ connection: Connection, _ address: AddressOctets, at now: UInt64
+    ) -> Gate.Refusal? {
+        switch gate.admit(address, at: now) {
+        case .success(let key):
+            connection.addressKey = key
+            return nil
+        case .failure(let refusal): return refusal
+        }
+    }
+
+    /// Changes the limits: those of new connections, and from how many on none are taken. Loop only.
+    public func apply(_ limits: ConnectionLimits, _ admission: AdmissionLimits) {
+        loop.requireCurrent()
+        configuration.limits = limits
+        configuration.admission = admission
+        gate.limits = admission
     }
 
     // MARK: - Connections
@@ -116,18 +161,18 @@ public final class WebSocketServer: @unchecked Sendable {
     /// Queues a message: one binary frame, written when the turn ends. Loop only.
     @discardableResult
     public func send(_ message: [UInt8], to id: ConnectionID) -> SendOutcome {
-        connection(id)?.send(message) ?? .notOpen
+        let outcome = connection(id)?.send(message) ?? .notOpen
+        if outcome == .queued {
+            counters.framesSent += 1
+            counters.bytesSent += UInt64(message.count)
+        }
+        return outcome
     }
 
     /// Octets of messages that the system has not taken yet; 0 if there is no such connection.
     /// Loop only.
     public func pendingByteCount(of id: ConnectionID) -> Int {
         connection(id)?.pendingByteCount ?? 0
-    }
-
-    /// Where the connection comes from. Loop only.
-    public func peerAddress(of id: ConnectionID) -> SocketAddress? {
-        connection(id)?.peer
     }
 
     /// Sends a Close frame after what is queued; what comes in from now on is dropped. Loop only.
@@ -182,25 +227,31 @@ public final class WebSocketServer: @unchecked Sendable {
     /// Reads certificate and key again, for handshakes from now on; open connections keep theirs.
     /// Loop only.
     ///
+    /// - Parameter files: other files than before; nothing happens without TLS from the start.
     /// - Throws: `.certificate`; what was in force stays in force then.
-    public func reloadCertificate() throws(ListenError) {
+    public func reloadCertificate(_ files: TLSIdentity? = nil) throws(ListenError) {
         loop.requireCurrent()
-        guard let identity = configuration.tls else { return }
+        guard let current = configuration.tls else { return }
+        let identity = files ?? current
         if let problem = identity.problem { throw .certificate(problem) }
         guard let tls = unsafe context?.serverTLS else { throw .stopped }
         let isLoaded = unsafe shim_tls_identity(
             tls, identity.certificatePath, identity.privateKeyPath)
         guard isLoaded != 0 else { throw .certificate(unsafe String(cString: shim_tls_error())) }
+        configuration.tls = identity
     }
 }
 
 extension WebSocketServer: ConnectionOwner {
     func opened(_ connection: Connection) {
         connectionCount += 1
+        counters.opened += 1
         if let peer = connection.peer { handler(connection.id, .opened(peer: peer)) }
     }
 
     func received(_ message: [UInt8], on connection: Connection) {
+        counters.framesReceived += 1
+        counters.bytesReceived += UInt64(message.count)
         handler(connection.id, .message(message))
     }
 
@@ -210,8 +261,11 @@ extension WebSocketServer: ConnectionOwner {
 
     func ended(_ connection: Connection, _ close: WebSocketClose?) {
         socketCount -= 1
+        if let key = connection.addressKey { gate.leave(key) }
+        if close == nil, connection.cause == .unresponsive { counters.refused[.slow] += 1 }
         if let close {
             connectionCount -= 1
+            counters.closed[close.cause] += 1
             handler(connection.id, .closed(close))
         }
         if socketCount == 0 {
@@ -221,14 +275,64 @@ extension WebSocketServer: ConnectionOwner {
         }
     }
 
-    func refusal(of connection: Connection, subprotocols: String) -> UInt16 {
-        if connectionCount >= configuration.maxConnectionCount { return 503 }
-        let names = subprotocols.split { $0 == "," || $0 == " " || $0 == "\t" }
-        return names.contains { $0 == configuration.subprotocol } ? 0 : 400
+    func refusal(of connection: Connection, _ request: UpgradeRequest) -> HTTPResponse? {
+        // One that was refused when it came has been counted.
+        if let refusal = connection.refusal { return answer(refusal) }
+        guard configuration.takesUpgrades else { return answer(badRequest: "GET only") }
+        let refusal =
+            if connectionCount >= configuration.admission.connections {
+                Gate.full as Gate.Refusal?
+            } else if let proxy = connection.proxy {
+                admit(connection, comingThrough: proxy, request.forwardedFor)
+            } else {
+                nil as Gate.Refusal?
+            }
+        if let refusal {
+            counters.refused[refusal.reason] += 1
+            return answer(refusal)
+        }
+        let names = request.subprotocols.split { $0 == "," || $0 == " " || $0 == "\t" }
+        guard names.contains(where: { $0 == configuration.subprotocol }) else {
+            counters.refused[.badRequest] += 1
+            return answer(badRequest: "the subprotocol is \(configuration.subprotocol)")
+        }
+        return nil
     }
 
-    func response(to path: String) -> HTTPResponse? {
-        http?(path)
+    private func admit(
+        _ connection: Connection, comingThrough proxy: AddressOctets, _ forwardedFor: String?
+    ) -> Gate.Refusal? {
+        let trusted = configuration.admission.trustedProxies
+        switch forwardedFor.map({ ForwardedFor.read($0, trusting: trusted) }) {
+        case .unreadable?, nil: return Gate.Refusal(reason: .badRequest, retryAfterSeconds: 0)
+        case .absent?: return admit(connection, proxy, at: loop.core.now)
+        case .client(let client)?: return admit(connection, client, at: loop.core.now)
+        }
+    }
+
+    private func answer(_ refusal: Gate.Refusal) -> HTTPResponse {
+        let seconds = refusal.retryAfterSeconds
+        switch refusal.reason {
+        case .badRequest, .slow: return answer(badRequest: "X-Forwarded-For can't be read")
+        case .connections, .handshakes:
+            return HTTPResponse(
+                status: 503, body: Array("busy; try again in \(seconds) s\n".utf8),
+                retryAfterSeconds: seconds)
+        case .connectionsPerAddress, .handshakesPerAddress:
+            return HTTPResponse(
+                status: 429,
+                body: Array("too many from your address; try again in \(seconds) s\n".utf8),
+                retryAfterSeconds: seconds)
+        }
+    }
+
+    private func answer(badRequest words: String) -> HTTPResponse {
+        HTTPResponse(status: 400, body: Array((words + "\n").utf8))
+    }
+
+    func response(to path: String, on connection: Connection) -> HTTPResponse? {
+        if let refusal = connection.refusal { return answer(refusal) }
+        return http?(path)
     }
 
     func confirms(subprotocol: String) -> Bool { false }
