@@ -13,6 +13,15 @@ extension ClientFrame {
     ///
     /// - Throws: `.notAFrame` or `.invalidField`. Nobody can be answered: the connection ends.
     public init(decoding bytes: [UInt8]) throws(RelayProtocolError) {
+        if let frame = ClientFrame(common: bytes) {
+            self = frame
+        } else {
+            try self.init(uncommon: bytes)
+        }
+    }
+
+    /// The same for any frame, by the generated code alone.
+    init(uncommon bytes: [UInt8]) throws(RelayProtocolError) {
         let wire: Wire
         do {
             wire = try Wire(serializedBytes: bytes)
@@ -49,8 +58,8 @@ extension ClientFrame {
         }
     }
 
-    /// The frame's octets. An `.unusable` operation is left out.
-    public func encoded() -> [UInt8] {
+    /// Its octets by the generated code alone.
+    func encodedUncommon() -> [UInt8] {
         var wire = Wire()
         if let hello {
             wire.hello.version = hello.version

@@ -2,7 +2,9 @@
 public struct MailboxID: Hashable, Sendable {
     /// Octets of an identifier.
     public static let byteCount = 32
-    private let words: Words
+    let words: Words
+
+    init(_ words: Words) { self.words = words }
 
     /// Takes 32 octets; `nil` for another number of them.
     public init?(_ bytes: some Collection<UInt8>) {
@@ -18,7 +20,9 @@ public struct MailboxID: Hashable, Sendable {
 public struct GroupID: Hashable, Sendable {
     /// Octets of an identifier.
     public static let byteCount = 32
-    private let words: Words
+    let words: Words
+
+    init(_ words: Words) { self.words = words }
 
     /// Takes 32 octets; `nil` for another number of them.
     public init?(_ bytes: some Collection<UInt8>) {
@@ -88,7 +92,7 @@ public struct Day: RawRepresentable, Hashable, Comparable, Sendable {
 }
 
 /// 32 octets kept in place, so that identifiers are hashed and copied without touching the heap.
-private struct Words: Hashable, Sendable {
+struct Words: Hashable, Sendable {
     private let first: UInt64
     private let second: UInt64
     private let third: UInt64
@@ -96,15 +100,29 @@ private struct Words: Hashable, Sendable {
 
     init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == 32 else { return nil }
-        first = UInt64(bigEndianOctets: bytes.prefix(8))
-        second = UInt64(bigEndianOctets: bytes.dropFirst(8).prefix(8))
-        third = UInt64(bigEndianOctets: bytes.dropFirst(16).prefix(8))
-        fourth = UInt64(bigEndianOctets: bytes.dropFirst(24))
+        self.init(Array(bytes), at: 0)
+    }
+
+    /// Takes the 32 octets that begin at `offset`; there must be as many.
+    init(_ bytes: [UInt8], at offset: Int) {
+        first = UInt64(bigEndian: bytes, at: offset)
+        second = UInt64(bigEndian: bytes, at: offset + 8)
+        third = UInt64(bigEndian: bytes, at: offset + 16)
+        fourth = UInt64(bigEndian: bytes, at: offset + 24)
     }
 
     var bytes: [UInt8] {
-        first.bigEndianOctets + second.bigEndianOctets + third.bigEndianOctets
-            + fourth.bigEndianOctets
+        var octets: [UInt8] = []
+        octets.reserveCapacity(32)
+        append(to: &octets)
+        return octets
+    }
+
+    func append(to octets: inout [UInt8]) {
+        first.appendBigEndian(to: &octets)
+        second.appendBigEndian(to: &octets)
+        third.appendBigEndian(to: &octets)
+        fourth.appendBigEndian(to: &octets)
     }
 }
 
@@ -114,8 +132,21 @@ extension UInt64 {
         self = octets.reduce(0) { $0 << 8 | UInt64($1) }
     }
 
+    /// The number whose eight octets begin at `offset`; there must be as many.
+    init(bigEndian octets: [UInt8], at offset: Int) {
+        self = unsafe octets.withUnsafeBytes {
+            let eight = unsafe UnsafeRawBufferPointer(rebasing: $0[offset..<offset + 8])
+            return unsafe UInt64(bigEndian: eight.loadUnaligned(as: UInt64.self))
+        }
+    }
+
     /// Its eight octets, most significant first.
     package var bigEndianOctets: [UInt8] {
         unsafe withUnsafeBytes(of: bigEndian) { unsafe [UInt8]($0) }
+    }
+
+    /// Appends its eight octets, most significant first.
+    func appendBigEndian(to octets: inout [UInt8]) {
+        unsafe withUnsafeBytes(of: bigEndian) { unsafe octets.append(contentsOf: $0) }
     }
 }

@@ -8,6 +8,15 @@ extension RelayFrame {
     ///
     /// - Throws: `.notAFrame` or `.invalidField`; the connection is no use any more.
     public init(decoding bytes: [UInt8]) throws(RelayProtocolError) {
+        if let frame = RelayFrame(common: bytes) {
+            self = frame
+        } else {
+            try self.init(uncommon: bytes)
+        }
+    }
+
+    /// The same for any frame, by the generated code alone.
+    init(uncommon bytes: [UInt8]) throws(RelayProtocolError) {
         let wire: Wire
         do {
             wire = try Wire(serializedBytes: bytes)
@@ -25,8 +34,8 @@ extension RelayFrame {
         for notice in wire.notices { notices.append(try Notice(notice)) }
     }
 
-    /// The frame's octets.
-    public func encoded() -> [UInt8] {
+    /// Its octets by the generated code alone.
+    func encodedUncommon() -> [UInt8] {
         var wire = Wire()
         if let challenge { wire.challenge = challenge.wire }
         wire.replies = replies.map(\.wire)
