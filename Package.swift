@@ -6,6 +6,7 @@ let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates"
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let yaml = Target.Dependency.product(name: "Yams", package: "Yams")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -52,7 +53,7 @@ let package = Package(
             name: "Relay",
             dependencies: [
                 "RelayCore", "RelayProtocol", "TLSSyntax", "WebSockets", "Cryptography", grdb,
-                logging, yaml, x509, asn1, crypto,
+                sqlite, logging, yaml, x509, asn1, crypto,
             ]),
         .target(name: "Vault", dependencies: ["Cryptography", grdb]),
         .target(
@@ -86,7 +87,7 @@ let package = Package(
             name: "benchmarks",
             dependencies: [
                 "MLS", "RelayProtocol", "WebSockets", "Clinic", "Credentials", "Cryptography",
-                crypto,
+                crypto, sqlite,
             ]),
         .target(name: "Terminal", dependencies: ["CTerminal", "Cryptography", arguments]),
 

@@ -15,7 +15,10 @@ public enum Sealing {
     public static func seal(
         _ plaintext: [UInt8], key: SecretBytes, associatedData: [UInt8] = []
     ) throws(CryptographyError) -> [UInt8] {
-        try seal(SecretBytes(plaintext), key: key, associatedData: associatedData)
+        unsafe try plaintext.withUnsafeBufferPointer { octets throws(CryptographyError) in
+            try unsafe seal(
+                UnsafeRawBufferPointer(octets), key: key, associatedData: associatedData)
+        }
     }
 
     /// Seals a secret, without an ordinary copy of it in memory.
@@ -33,7 +36,20 @@ public enum Sealing {
     public static func open(
         _ sealed: [UInt8], key: SecretBytes, associatedData: [UInt8] = []
     ) throws(CryptographyError) -> [UInt8] {
-        try openSecret(sealed, key: key, associatedData: associatedData).exposedCopy()
+        let byteCount = try plaintextByteCount(of: sealed)
+        var result: Result<Void, CryptographyError> = .success(())
+        let plaintext = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
+            result = Result { () throws(CryptographyError) in
+                try unsafe open(
+                    sealed,
+                    into: UnsafeMutableRawBufferPointer(
+                        start: buffer.baseAddress, count: byteCount), key: key,
+                    associatedData: associatedData)
+                count = byteCount
+            }
+        }
+        try result.get()
+        return plaintext
     }
 
     /// Opens a sealed secret straight into memory that will be wiped.
@@ -57,20 +73,19 @@ public enum Sealing {
         guard key.count == keyByteCount else {
             throw .wrongLength(expected: keyByteCount, actual: key.count)
         }
-        let nonce = Random.bytes(24)
-        var sealed = nonce + [UInt8](repeating: 0, count: plaintext.count + 16)
-        unsafe sealed.withUnsafeMutableBytes { output in
+        let byteCount = plaintext.count + overheadByteCount
+        return unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { output, count in
+            unsafe Random.fill(UnsafeMutableRawBufferPointer(start: output.baseAddress, count: 24))
             unsafe key.withUnsafeBytes { key in
                 let text = unsafe plaintext.assumingMemoryBound(to: UInt8.self).baseAddress
-                let target = unsafe output.assumingMemoryBound(to: UInt8.self).baseAddress
                 let keyBytes = unsafe key.assumingMemoryBound(to: UInt8.self).baseAddress
-                guard let target = unsafe target, let keyBytes = unsafe keyBytes else { return }
+                guard let nonce = output.baseAddress, let keyBytes = unsafe keyBytes else { return }
                 _ = unsafe crypto_aead_xchacha20poly1305_ietf_encrypt(
-                    target + 24, nil, text, UInt64(plaintext.count), associatedData,
+                    nonce + 24, nil, text, UInt64(plaintext.count), associatedData,
                     UInt64(associatedData.count), nil, nonce, keyBytes)
+                count = byteCount
             }
         }
-        return sealed
     }
 
     private static func open(

@@ -13,6 +13,9 @@ final class SQLiteStore: RelayStore {
     private let nameHash: ShortHash
     private let receiptKey: SecretBytes
     private let sql: Statements
+    private let beginning: SQLStatement
+    private let committing: SQLStatement
+    private let rollingBack: SQLStatement
 
     /// Takes up a database whose schema is there.
     init(_ database: Database) throws {
@@ -22,13 +25,16 @@ final class SQLiteStore: RelayStore {
         groups = try SlotTable(database, named: "group", contentByteCount: GroupSlot.byteCount)
         let statements = try Statements(database)
         sql = statements
+        beginning = try SQLStatement(database, "BEGIN IMMEDIATE")
+        committing = try SQLStatement(database, "COMMIT")
+        rollingBack = try SQLStatement(database, "ROLLBACK")
         let key: SecretBytes
         if let stored = try statements.readSetting.first([Setting.nameKey], { $0.octets(0) }) {
             key = SecretBytes(stored)
         } else {
             key = .random(count: 48)
             try database.inTransaction(.immediate) {
-                try statements.writeSetting.run([Setting.nameKey, key.exposedCopy().data])
+                try statements.writeSetting.run([Setting.nameKey, key.exposedCopy()])
                 return .commit
             }
         }
@@ -49,17 +55,17 @@ final class SQLiteStore: RelayStore {
     // MARK: Transactions
 
     func begin() throws(StoreError) {
-        do { try database.beginTransaction(.immediate) } catch { throw StoreError(error) }
+        try beginning.run()
     }
 
     /// Returns once the batch is on the disk.
     func commit() throws(StoreError) {
-        do { try database.commit() } catch { throw StoreError(error) }
+        try committing.run()
     }
 
     func rollback() {
         // After some errors SQLite has rolled back by itself; then this fails, and that's as well.
-        try? database.rollback()
+        try? rollingBack.run()
     }
 
     /// Writes the log back and empties it, so that nothing overwritten is left in it. False if a
@@ -67,7 +73,7 @@ final class SQLiteStore: RelayStore {
     func forgetLog() throws(StoreError) -> Bool {
         do {
             let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
-            return row?.integer(0) == 0
+            return row.map { $0[0] == 0 } ?? false
         } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
             return false
         } catch let error as DatabaseError where error.resultCode == .SQLITE_LOCKED {
@@ -82,7 +88,7 @@ final class SQLiteStore: RelayStore {
     }
 
     func set(_ name: String, to value: [UInt8]) throws(StoreError) {
-        try sql.writeSetting.run([name, value.data])
+        try sql.writeSetting.run([name, value])
     }
 
     private func hash(_ id: MailboxID) -> UInt64 { nameHash.hash(id.bytes) }
@@ -135,7 +141,7 @@ final class SQLiteStore: RelayStore {
     ) throws(StoreError) {
         let sealed = try seal(content, mailboxes.key(of: mailbox.rawValue), request.rawValue)
         try sql.addAnswer.run([
-            mailbox.rawValue, Int64(bitPattern: request.rawValue), sealed.data,
+            mailbox.rawValue, Int64(bitPattern: request.rawValue), sealed,
         ])
     }
 
@@ -156,7 +162,7 @@ final class SQLiteStore: RelayStore {
     ) throws(StoreError) {
         if isLastResort { try sql.clearLastResort.run([mailbox.rawValue]) }
         let sealed = try seal(package, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
-        try sql.addToShelf.run([mailbox.rawValue, isLastResort ? 1 : 0, sealed.data])
+        try sql.addToShelf.run([mailbox.rawValue, isLastResort ? 1 : 0, sealed])
     }
 
     func takeFromShelf(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
@@ -188,8 +194,8 @@ final class SQLiteStore: RelayStore {
     // MARK: Tokens and tickets
 
     func spend(_ hash: [UInt8], until day: Day) throws(StoreError) -> Bool {
-        guard try sql.readSpent.first([hash.data], { _ in true }) == nil else { return false }
-        try sql.addSpent.run([hash.data, Int64(day.rawValue)])
+        guard try sql.readSpent.first([hash], { _ in true }) == nil else { return false }
+        try sql.addSpent.run([hash, Int64(day.rawValue)])
         return true
     }
 
@@ -252,11 +258,12 @@ final class SQLiteStore: RelayStore {
     func addMessage(_ message: StoredMessage, in group: GroupNumber) throws(StoreError) {
         let sealed = try seal(
             message.content, groups.key(of: group.rawValue), message.number.rawValue)
-        try sql.addMessage.run([
-            Int64(bitPattern: message.number.rawValue), group.rawValue,
-            Int64(bitPattern: message.waiting), Int64(message.kind.rawValue),
-            message.content.count, sealed.data,
-        ])
+        try sql.addMessage.run(
+            [
+                Int64(bitPattern: message.number.rawValue), group.rawValue,
+                Int64(bitPattern: message.waiting), Int64(message.kind.rawValue),
+                message.content.count,
+            ], lending: sealed)
     }
 
     func messages(
@@ -329,14 +336,14 @@ final class SQLiteStore: RelayStore {
         _ content: [UInt8], for mailbox: MailboxID, until day: Day
     ) throws(StoreError) -> UInt64 {
         try sql.addReceipt.run([
-            try receiptHash(mailbox).data, Int64(day.rawValue), content.data,
+            try receiptHash(mailbox), Int64(day.rawValue), content,
         ])
         return UInt64(bitPattern: database.lastInsertedRowID)
     }
 
     func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt] {
         var receipts: [StoredReceipt] = []
-        try sql.readReceipts.each([try receiptHash(mailbox).data]) { row in
+        try sql.readReceipts.each([try receiptHash(mailbox)]) { row in
             receipts.append(
                 StoredReceipt(number: UInt64(bitPattern: row.integer(0)), content: row.octets(1)))
             return true
@@ -346,7 +353,7 @@ final class SQLiteStore: RelayStore {
 
     func removeReceipt(_ number: UInt64, of mailbox: MailboxID) throws(StoreError) {
         try sql.removeReceipt.run([
-            Int64(bitPattern: number), try receiptHash(mailbox).data,
+            Int64(bitPattern: number), try receiptHash(mailbox),
         ])
     }
 

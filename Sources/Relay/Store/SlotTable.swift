@@ -28,7 +28,7 @@ final class SlotTable {
         read = try SQLStatement(database, "SELECT content FROM \(name)_slot WHERE number = ?")
         readKey = try SQLStatement(database, "SELECT key FROM \(name)_slot WHERE number = ?")
         write = try SQLStatement(
-            database, "UPDATE \(name)_slot SET content = ? WHERE number = ?")
+            database, "UPDATE \(name)_slot SET content = ?2 WHERE number = ?1")
         writeAll = try SQLStatement(
             database, "UPDATE \(name)_slot SET content = ?, key = ? WHERE number = ?")
         insert = try SQLStatement(
@@ -71,7 +71,7 @@ final class SlotTable {
         if Int64(count) * 2 >= capacity { try grow() }
         let slot = try freeSlot()
         let key = SecretBytes.random(count: 32)
-        try writeAll.run([content.data, key.exposedCopy().data, slot])
+        try writeAll.run([content, key.exposedCopy(), slot])
         try addName.run([Int64(bitPattern: hash), slot])
         keys[slot] = key
         count += 1
@@ -80,15 +80,15 @@ final class SlotTable {
 
     /// Overwrites a slot's content and leaves its key.
     func update(_ slot: Int64, _ content: [UInt8]) throws(StoreError) {
-        try write.run([content.data, slot])
+        try write.run([slot], lending: content)
     }
 
     /// Overwrites a slot's content and key with zeros, and forgets its name.
     func erase(_ slot: Int64, named hash: UInt64) throws(StoreError) {
         keys[slot] = nil
         try writeAll.run([
-            [UInt8](repeating: 0, count: contentByteCount).data,
-            [UInt8](repeating: 0, count: 32).data, slot,
+            [UInt8](repeating: 0, count: contentByteCount),
+            [UInt8](repeating: 0, count: 32), slot,
         ])
         try removeName.run([Int64(bitPattern: hash)])
         count -= 1
@@ -113,8 +113,8 @@ final class SlotTable {
     }
 
     private func grow() throws(StoreError) {
-        let zeros = [UInt8](repeating: 0, count: contentByteCount).data
-        let key = [UInt8](repeating: 0, count: 32).data
+        let zeros = [UInt8](repeating: 0, count: contentByteCount)
+        let key = [UInt8](repeating: 0, count: 32)
         let added = max(256, capacity / 4)
         for number in (capacity + 1)...(capacity + added) {
             try insert.run([number, zeros, key])
