@@ -21,6 +21,13 @@ struct Benchmarks {
                 default: try StartBenchmark.run()
                 }
             }
+        } catch BenchmarkError.descriptors(let needed, let allowed) {
+            print(
+                """
+                benchmarks: \(needed) open files are needed and \(allowed) allowed; raise the hard \
+                limit (ulimit -Hn) and try again
+                """)
+            exit(1)
         } catch {
             print("benchmarks: \(error)")
             exit(1)
@@ -34,6 +41,8 @@ enum BenchmarkError: Error {
     case missingSetting(String)
     /// A program under test misbehaved.
     case unexpected(String)
+    /// The shell's hard limit on open files is too low.
+    case descriptors(needed: UInt, allowed: UInt)
     /// The system refused something.
     case system(String, Int32)
 }

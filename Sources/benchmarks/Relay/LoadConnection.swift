@@ -21,16 +21,19 @@ actor LoadConnection {
 
     private let clientNonce = Random.bytes(ProtocolConstants.nonceByteCount)
     private var client: WebSocketClient?
-    private var challenge: Challenge?
+    private(set) var challenge: Challenge?
     private var connecting: CheckedContinuation<Challenge, any Error>?
     private var answers: [Awaited: CheckedContinuation<Outcome, any Error>] = [:]
     private var lastID: [MailboxID: UInt64] = [:]
     private var frame = ClientFrame()
     private var willFlush = false
+    private var isClosed = false
     private(set) var failure: BenchmarkError?
 
-    private var writing: Writing?
-    private var reading: Reading?
+    private var writings: [MailboxID: Writing] = [:]
+    private var readings: [GroupID: Reading] = [:]
+    /// Messages taken so far.
+    private(set) var receivedCount = 0
 
     init(on loop: EventLoop) { self.loop = loop }
 
@@ -49,21 +52,30 @@ actor LoadConnection {
         }
     }
 
-    func close() { client?.close() }
+    func close() {
+        isClosed = true
+        client?.close()
+    }
 
-    /// Opens a mailbox on this connection.
-    func open(_ key: SigningKey, creation: Opening.Creation) async throws {
+    /// Opens a mailbox on this connection; says how many deliveries wait for it.
+    @discardableResult
+    func open(
+        _ key: SigningKey, counter: UInt64 = 1, creation: Opening.Creation? = nil
+    ) async throws -> UInt32 {
         guard let challenge, let mailbox = MailboxID(key.publicKey.bytes) else {
             throw BenchmarkError.unexpected("no challenge")
         }
         let proof = OpeningProof(
             relayKey: try VerifyingKey(challenge.relayKey), clientNonce: clientNonce,
             relayNonce: challenge.nonce)
-        let signature = try proof.sign(with: key, counter: 1, creation: creation)
-        let opening = Opening(counter: 1, signature: signature, creation: creation)
+        let signature = try proof.sign(with: key, counter: counter, creation: creation)
+        let opening = Opening(counter: counter, signature: signature, creation: creation)
         let outcome = try await answer(
             to: Request(mailbox: mailbox, id: .opening, operation: .open(opening)))
-        guard case .opened = outcome else { throw BenchmarkError.unexpected("open: \(outcome)") }
+        guard case .opened(let opened) = outcome else {
+            throw BenchmarkError.unexpected("open: \(outcome)")
+        }
+        return opened.waiting
     }
 
     /// Sends a request and waits for its answer.
@@ -86,43 +98,64 @@ actor LoadConnection {
         return RequestID(rawValue: next)
     }
 
+    /// Asks something that changes nothing, again and again; milliseconds of each answer.
+    func ping(_ group: GroupID, as mailbox: MailboxID, count: Int) async throws -> [Double] {
+        // An answer that the relay reads anew leaves its request's id free.
+        let id = nextID(of: mailbox)
+        defer { lastID[mailbox] = id.rawValue - 1 }
+        var times: [Double] = []
+        for _ in 0..<count {
+            let start = ContinuousClock.now
+            let outcome = try await answer(
+                to: Request(mailbox: mailbox, id: id, operation: .inspectGroup(group)))
+            guard case .groupState = outcome else {
+                throw BenchmarkError.unexpected("ping: \(outcome)")
+            }
+            times.append((.now - start).milliseconds)
+        }
+        return times
+    }
+
     // MARK: - Load
 
-    /// Sends messages with `window` of them unanswered until `deadline`; answers when all are.
+    /// Sends messages with `window` of them unanswered; the time to each answer, in milliseconds,
+    /// once all have come.
     func write(
-        to group: GroupID, as mailbox: MailboxID, window: Int,
-        until deadline: ContinuousClock.Instant
-    ) async throws -> Writing.Result {
+        to group: GroupID, as mailbox: MailboxID, window: Int, _ extent: Writing.Extent
+    ) async throws -> [Double] {
         try await withCheckedThrowingContinuation { continuation in
-            writing = Writing(
-                group: group, mailbox: mailbox, next: writing?.next ?? 0, deadline: deadline,
-                continuation: continuation)
-            for _ in 0..<window { sendOne() }
+            let writing = writings[mailbox] ?? Writing(group: group)
+            writings[mailbox] = writing
+            writing.begin(extent, continuation)
+            let now = ContinuousClock.now
+            for _ in 0..<window where writing.goesOn(at: now) {
+                sendOne(writing, as: mailbox, at: now)
+            }
             flushAtEndOfTurn()
         }
     }
 
-    private func sendOne() {
-        guard let writing else { return }
-        let id = nextID(of: writing.mailbox)
-        let content = LoadMessage.content(number: writing.next, group: writing.group)
+    private func sendOne(_ writing: Writing, as mailbox: MailboxID, at now: ContinuousClock.Instant)
+    {
+        let id = nextID(of: mailbox)
+        let confirmed = writing.confirmed
+        let content = writing.message.content(number: writing.next)
         writing.next += 1
-        writing.sentAt[id] = .now
+        writing.sending(id, at: now)
         frame.requests.append(
             Request(
-                mailbox: writing.mailbox, id: id, confirmed: writing.confirmed,
+                mailbox: mailbox, id: id, confirmed: confirmed,
                 operation: .send(
                     MessageRequest(
                         groupID: writing.group, epoch: LoadMessage.epoch, content: content))))
     }
 
     /// Takes messages of a group in their order from now on, and acknowledges them.
-    func read(from group: GroupID, as mailbox: MailboxID) {
-        reading = Reading(group: group, mailbox: mailbox)
+    func read(from group: GroupID, after count: UInt64 = 0) {
+        let reading = Reading(group: group)
+        reading.next = count
+        readings[group] = reading
     }
-
-    /// Messages that came within the time that ends at the writer's deadline.
-    func received() -> Int { reading?.count ?? 0 }
 
     // MARK: - Frames
 
@@ -148,7 +181,8 @@ actor LoadConnection {
             flushAtEndOfTurn()
         case .message(let octets): take(octets)
         case .drained: break
-        case .closed(let close): fail(.unexpected("closed: \(close)"))
+        case .closed(let close):
+            if !isClosed { fail(.unexpected("closed: \(close)")) }
         case .failed(let error): fail(.unexpected("failed: \(error)"))
         }
     }
@@ -176,28 +210,28 @@ actor LoadConnection {
     }
 
     private func finishOne(_ reply: Reply) {
-        guard let writing, let sentAt = writing.sentAt.removeValue(forKey: reply.id) else { return }
+        guard let writing = writings[reply.mailbox] else { return }
         guard case .done = reply.outcome else {
             return fail(.unexpected("send: \(reply.outcome)"))
         }
         let now = ContinuousClock.now
-        writing.confirm(reply.id)
-        if now < writing.deadline {
-            writing.latencies.append((now - sentAt).milliseconds)
-            sendOne()
-        } else if writing.sentAt.isEmpty {
+        guard writing.answered(reply.id, at: now) else {
+            return fail(.unexpected("an answer to nothing"))
+        }
+        if writing.goesOn(at: now) {
+            sendOne(writing, as: reply.mailbox, at: now)
+        } else if writing.unanswered == 0 {
             writing.finish()
         }
     }
 
     private func take(_ delivery: Delivery) {
         if delivery.kind == .message {
-            guard let reading, delivery.groupID == reading.group,
-                delivery.content
-                    == LoadMessage.content(number: reading.next, group: reading.group)
+            guard let group = delivery.groupID, let reading = readings[group],
+                reading.message.matches(delivery.content, number: reading.next)
             else { return fail(.unexpected("not the message that comes next")) }
             reading.next += 1
-            reading.count += 1
+            receivedCount += 1
         }
         if frame.acknowledgements.last?.mailbox == delivery.mailbox {
             frame.acknowledgements[frame.acknowledgements.count - 1].deliveries.append(delivery.id)
@@ -213,87 +247,6 @@ actor LoadConnection {
         connecting = nil
         for answer in answers.values { answer.resume(throwing: error) }
         answers = [:]
-        writing?.fail(error)
-    }
-}
-
-/// What a writer has under way.
-final class Writing {
-    struct Result: Sendable {
-        let latencies: [Double]
-    }
-
-    let group: GroupID
-    let mailbox: MailboxID
-    let deadline: ContinuousClock.Instant
-    var next: UInt64
-    var sentAt: [RequestID: ContinuousClock.Instant] = [:]
-    var latencies: [Double] = []
-    private(set) var confirmed = RequestID.opening
-    private var continuation: CheckedContinuation<Result, any Error>?
-
-    init(
-        group: GroupID, mailbox: MailboxID, next: UInt64, deadline: ContinuousClock.Instant,
-        continuation: CheckedContinuation<Result, any Error>
-    ) {
-        self.group = group
-        self.mailbox = mailbox
-        self.next = next
-        self.deadline = deadline
-        self.continuation = continuation
-    }
-
-    /// Notes an answer: everything below the oldest unanswered request is confirmed.
-    func confirm(_ id: RequestID) {
-        let oldest = sentAt.keys.min()?.rawValue ?? id.rawValue + 1
-        confirmed = RequestID(rawValue: oldest - 1)
-    }
-
-    func finish() {
-        continuation?.resume(returning: Result(latencies: latencies))
-        continuation = nil
-    }
-
-    func fail(_ error: BenchmarkError) {
-        continuation?.resume(throwing: error)
-        continuation = nil
-    }
-}
-
-/// What a reader has got.
-final class Reading {
-    let group: GroupID
-    let mailbox: MailboxID
-    var next: UInt64 = 0
-    var count = 0
-
-    init(group: GroupID, mailbox: MailboxID) {
-        self.group = group
-        self.mailbox = mailbox
-    }
-}
-
-/// The messages of the load: an MLS PrivateMessage as the relay sees one, with 1 KiB inside.
-enum LoadMessage {
-    static let epoch: UInt64 = 1
-
-    static func content(number: UInt64, group: GroupID) -> [UInt8] {
-        var octets: [UInt8] = []
-        octets.reserveCapacity(1024 + 96)
-        octets += [0, 1, 0, 2]  // mls10, mls_private_message (RFC 9420 §6)
-        octets += [UInt8(GroupID.byteCount)] + group.bytes
-        octets += bigEndian(epoch)
-        octets += [1, 0]  // application, no authenticated data
-        octets += [28] + [UInt8](repeating: 0x53, count: 28)  // sender data
-        octets += [0x44, 0x00]  // 1,024 octets of ciphertext
-        octets += bigEndian(number)
-        octets += filling
-        return octets
-    }
-
-    private static let filling = (0..<1016).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-
-    private static func bigEndian(_ number: UInt64) -> [UInt8] {
-        stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> UInt64($0)) }
+        for writing in writings.values { writing.fail(error) }
     }
 }

@@ -2,6 +2,7 @@ import Clinic
 import Credentials
 import Cryptography
 import Foundation
+import Glibc
 import WebSockets
 
 /// The built relay with a clinic made for the occasion, in a temporary folder.
@@ -14,7 +15,8 @@ final class RelayProcess: Sendable {
     /// Unix seconds.
     var now: UInt64 { UInt64(max(0, Date().timeIntervalSince1970)) }
 
-    init() throws {
+    /// - Parameter options: added to what every benchmark wants.
+    init(_ options: [String] = []) throws {
         folder = NSTemporaryDirectory() + "curtain-bench-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let root = try ClinicRoot(name: "Benchmark", at: Date(), days: 2)
@@ -24,10 +26,11 @@ final class RelayProcess: Sendable {
 
         process = Process()
         process.executableURL = URL(fileURLWithPath: try program("curtain-relay"))
-        process.arguments = [
-            "serve", "--data", folder + "/relay", "--clinic-root", rootFile, "--listen",
-            "127.0.0.1:0", "--requests-per-second", "1000000",
-        ]
+        process.arguments =
+            [
+                "serve", "--data", folder + "/relay", "--clinic-root", rootFile, "--listen",
+                "127.0.0.1:0", "--requests-per-second", "1000000",
+            ] + options
         let output = Pipe()
         process.standardOutput = output
         try process.run()
@@ -47,5 +50,43 @@ final class RelayProcess: Sendable {
         process.terminate()
         process.waitUntilExit()
         try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    /// Processor time that the relay has used, in seconds.
+    func processorSeconds() throws -> Double {
+        let text = try String(
+            contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
+        // The second field, the program's name, may hold spaces.
+        let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12])
+        else { throw BenchmarkError.unexpected("/proc/…/stat") }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
+    /// Memory that the relay has in use, in KiB.
+    func residentKiB() throws -> Double {
+        let text = try String(
+            contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
+        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmRSS:") }),
+            let number = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first,
+            let value = Double(number)
+        else { throw BenchmarkError.unexpected("/proc/…/status") }
+        return value
+    }
+
+    /// Lets this process and the relay, which it starts afterwards, open that many descriptors.
+    static func allowDescriptors(_ count: UInt) throws {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            throw BenchmarkError.system("getrlimit", errno)
+        }
+        guard limit.rlim_cur < count else { return }
+        guard limit.rlim_max >= count else {
+            throw BenchmarkError.descriptors(needed: count, allowed: UInt(limit.rlim_max))
+        }
+        limit.rlim_cur = rlim_t(count)
+        guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            throw BenchmarkError.system("setrlimit", errno)
+        }
     }
 }
