@@ -83,11 +83,12 @@ let package = Package(
             name: "curtain-clinic",
             dependencies: ["Clinic", "Credentials", "Cryptography", "Terminal", arguments]),
         .systemLibrary(name: "CTerminal"),
+        .systemLibrary(name: "CEpoll"),
         .executableTarget(
             name: "benchmarks",
             dependencies: [
                 "MLS", "RelayProtocol", "WebSockets", "Clinic", "Credentials", "Cryptography",
-                crypto, sqlite,
+                "CEpoll", crypto, sqlite,
             ]),
         .target(name: "Terminal", dependencies: ["CTerminal", "Cryptography", arguments]),
 

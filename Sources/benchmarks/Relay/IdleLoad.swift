@@ -15,8 +15,8 @@ struct IdleLoad {
     let devices: Int
 
     func run() async throws -> Result {
-        let loop = try EventLoop(name: "ping")
-        let crowdLoop = try EventLoop(name: "crowd")
+        let loop = try LoadLoop()
+        let crowdLoop = try LoadLoop()
         let population = Population(relay: relay, loop: loop)
         let asking = try await population.connection()
         let mailboxes = try await population.mailboxes(2, on: asking, canBeAdded: true)
@@ -41,8 +41,8 @@ struct IdleLoad {
         for connection in idle {
             if let failure = await connection.failure { throw failure }
         }
-        await loop.shutdownAndWait()
-        await crowdLoop.shutdownAndWait()
+        loop.shutdownAndWait()
+        crowdLoop.shutdownAndWait()
         return Result(kibibytes: kibibytes, alone: alone, crowded: crowded)
     }
 }

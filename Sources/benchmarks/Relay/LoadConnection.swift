@@ -14,13 +14,13 @@ actor LoadConnection {
         let id: RequestID
     }
 
-    nonisolated let loop: EventLoop
+    nonisolated let loop: LoadLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor {
         unsafe loop.asUnownedSerialExecutor()
     }
 
     private let clientNonce = Random.bytes(ProtocolConstants.nonceByteCount)
-    private var client: WebSocketClient?
+    private var socket: LoadSocket?
     private(set) var challenge: Challenge?
     private var connecting: CheckedContinuation<Challenge, any Error>?
     private var answers: [Awaited: CheckedContinuation<Outcome, any Error>] = [:]
@@ -35,7 +35,7 @@ actor LoadConnection {
     /// Messages taken so far.
     private(set) var receivedCount = 0
 
-    init(on loop: EventLoop) { self.loop = loop }
+    init(on loop: LoadLoop) { self.loop = loop }
 
     // MARK: - Connecting and asking
 
@@ -43,18 +43,24 @@ actor LoadConnection {
     func connect(to url: WebSocketURL) async throws -> Challenge {
         try await withCheckedThrowingContinuation { continuation in
             connecting = continuation
-            client = WebSocketClient(
-                WebSocketClient.Configuration(url: url, subprotocol: ProtocolConstants.subprotocol),
-                on: loop
-            ) { [weak self] _, event in
-                self?.assumeIsolated { $0.handle(event) }
+            do {
+                socket = try LoadSocket(
+                    connectingTo: url, subprotocol: ProtocolConstants.subprotocol, on: loop
+                ) { [weak self] event in
+                    self?.assumeIsolated { $0.handle(event) }
+                }
+                frame.hello = Hello(nonce: clientNonce)
+                flushAtEndOfTurn()
+            } catch {
+                connecting = nil
+                continuation.resume(throwing: error)
             }
         }
     }
 
     func close() {
         isClosed = true
-        client?.close()
+        socket?.close()
     }
 
     /// Opens a mailbox on this connection; says how many deliveries wait for it.
@@ -171,19 +177,14 @@ actor LoadConnection {
         else { return }
         let octets = frame.encoded()
         frame = ClientFrame()
-        if client?.send(octets) != .queued { fail(.unexpected("the connection doesn't take more")) }
+        socket?.send(octets)
     }
 
-    private func handle(_ event: WebSocketClient.Event) {
+    private func handle(_ event: LoadSocket.Event) {
         switch event {
-        case .opened:
-            frame.hello = Hello(nonce: clientNonce)
-            flushAtEndOfTurn()
         case .message(let octets): take(octets)
-        case .drained: break
-        case .closed(let close):
-            if !isClosed { fail(.unexpected("closed: \(close)")) }
-        case .failed(let error): fail(.unexpected("failed: \(error)"))
+        case .closed:
+            if !isClosed { fail(.unexpected("the relay has closed a connection")) }
         }
     }
 

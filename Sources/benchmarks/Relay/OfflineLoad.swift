@@ -20,7 +20,7 @@ struct OfflineLoad {
 
     /// Fills and drains once, with mailboxes made for the occasion.
     func run() async throws -> Result {
-        let loop = try EventLoop(name: "load")
+        let loop = try LoadLoop()
         let population = Population(relay: relay, loop: loop)
         let lanes = try await makeLanes(of: 50, population)
         let pairs = lanes.flatMap(\.pairs)
@@ -66,7 +66,7 @@ struct OfflineLoad {
         try await expectNothingLeft(pairs, population)
         for reader in readers { await reader.close() }
         for lane in lanes { await lane.writer.close() }
-        await loop.shutdownAndWait()
+        loop.shutdownAndWait()
         return Result(stored: stored, drained: drained)
     }
 

@@ -23,11 +23,11 @@ struct PairLoad {
     }
 
     private let relay: RelayProcess
-    private let loop: EventLoop
+    private let loop: LoadLoop
     private let lanes: [Lane]
 
     init(pairs count: Int, on relay: RelayProcess) async throws {
-        let loop = try EventLoop(name: "load")
+        let loop = try LoadLoop()
         let population = Population(relay: relay, loop: loop)
         lanes = try await concurrently(Array(0..<count), atATime: 16) { _ in
             let writer = try await population.connection()
@@ -93,7 +93,7 @@ struct PairLoad {
             await lane.writer.close()
             await lane.reader.close()
         }
-        await loop.shutdownAndWait()
+        loop.shutdownAndWait()
     }
 
     private func received() async -> Int {

@@ -19,7 +19,7 @@ struct LoadPair: Sendable {
 /// Makes connections, mailboxes and groups in the way that devices do.
 struct Population: Sendable {
     let relay: RelayProcess
-    let loop: EventLoop
+    let loop: LoadLoop
 
     func connection() async throws -> LoadConnection {
         let connection = LoadConnection(on: loop)

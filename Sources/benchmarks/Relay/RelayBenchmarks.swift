@@ -13,10 +13,16 @@ struct RelayBenchmarks {
     private var syncs: [Double] = []
     private var rows: [(inserted: Double, deleted: Double)] = []
 
-    /// `CURTAIN_BENCH_RUNS` says how often each workload is run; three times by default.
+    /// `CURTAIN_BENCH_RUNS` says how often each workload is run, three times by default;
+    /// `CURTAIN_BENCH_PAIRS=50x16` runs M alone, for a profiler to look at.
     static func run() async throws {
-        let runs = ProcessInfo.processInfo.environment["CURTAIN_BENCH_RUNS"].flatMap { Int($0) }
+        let environment = ProcessInfo.processInfo.environment
+        let runs = environment["CURTAIN_BENCH_RUNS"].flatMap { Int($0) }
         var benchmarks = RelayBenchmarks(runs: max(1, runs ?? 3))
+        let size = environment["CURTAIN_BENCH_PAIRS"]?.split(separator: "x").compactMap { Int($0) }
+        if let size, size.count == 2 {
+            return try await benchmarks.runPairs(size[0], window: size[1])
+        }
         try await benchmarks.runAll()
     }
 
@@ -79,6 +85,17 @@ struct RelayBenchmarks {
                 "M, 500 pairs × 16, \(name): accepted after, p99",
                 Figure(value: median(results.map(\.high)), unit: "ms"),
                 isGoal ? .atMost(250) : .none, ("1,100", "172", "4,400"))
+        }
+    }
+
+    private mutating func runPairs(_ pairs: Int, window: Int) async throws {
+        try RelayProcess.allowDescriptors(12_000)
+        for (name, options) in [("stored", Self.storedOnly), ("delivered", [])] {
+            let relay = try RelayProcess(options)
+            defer { relay.end() }
+            let results = try await measure(pairs, window: window, on: relay)
+            let rate = Figure(value: median(results.map(\.perSecond)), unit: "messages/s")
+            print("\(name): \(rate.text), \(time(of: results))")
         }
     }
 
