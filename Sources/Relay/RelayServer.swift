@@ -6,36 +6,6 @@ public import RelayCore
 private import RelayProtocol
 public import WebSockets
 
-/// How a relay is run.
-public struct RelayConfiguration: Sendable {
-    /// Where it keeps everything.
-    public var dataFolder: String
-    /// Whose admission tokens it takes.
-    public var clinicRoot: VerifyingKey
-    /// A numeric address.
-    public var address = "127.0.0.1"
-    /// 0: the kernel chooses.
-    public var port: UInt16 = 7443
-    /// Certificate and key; without, the address must be a loopback one.
-    public var tls: WebSocketServer.TLSIdentity?
-    /// What the operator allows.
-    public var limits = RelayLimits()
-    /// Connections at a time.
-    public var connectionLimit = 20_000
-    /// The operator has compared the wall clock with another one.
-    public var acceptsClock = false
-    /// Days added to the wall clock; for tests of deadlines.
-    public var clockAheadDays: UInt32 = 0
-    /// Signals that stop the relay instead of ending the process.
-    public var signals: Set<EventLoop.Signal> = []
-
-    /// A relay with the defaults.
-    public init(dataFolder: String, clinicRoot: VerifyingKey) {
-        self.dataFolder = dataFolder
-        self.clinicRoot = clinicRoot
-    }
-}
-
 /// What can be seen of a running relay from outside.
 public struct RelayHealth: Equatable, Sendable {
     /// When the last batch was durable.
@@ -52,6 +22,8 @@ public struct RelayHealth: Equatable, Sendable {
     public var groups = 0
     /// What happened so far.
     public var counters = RelayCounters()
+    /// What its batches were like.
+    public var batches = BatchFigures()
 }
 
 /// A running relay: one loop for the sockets, one thread that decides and writes.
@@ -66,6 +38,10 @@ public final class RelayServer: Sendable {
     private let writerEnd: DispatchSemaphore
     private let folderLock: FolderLock
     private let health: Lock<RelayHealth>
+    private let server: WebSocketServer
+    private let observatory: Observatory
+    /// Where metrics and health are served, if they are.
+    public let metricsAddress: SocketAddress?
 
     /// Starts a relay.
     ///
@@ -77,7 +53,8 @@ public final class RelayServer: Sendable {
         fatal: @escaping @Sendable (StoreError) -> Never
     ) throws(RelayError) {
         let address = SocketAddress(host: configuration.address, port: configuration.port)
-        guard configuration.tls != nil || address.isLoopback else { throw .needsTLS }
+        guard configuration.tls != nil || configuration.listeningSocket != nil || address.isLoopback
+        else { throw .needsTLS }
         let folder = try DataFolder(path: configuration.dataFolder)
         let folderLock = try folder.lock()
         do throws(RelayError) {
@@ -86,7 +63,9 @@ public final class RelayServer: Sendable {
             let identity = try Self.identity(keys, database, configuration.clinicRoot)
             let health = Lock(RelayHealth())
             let switchboard = Switchboard(log: log)
-            let stopper = Stopper()
+            let observatory = Observatory(
+                folder: folder, health: health, switchboard: switchboard)
+            let stopper = Stopper(observatory)
             let loop = try Self.makeLoop(configuration, stopper)
             let writer = RelayWriter(
                 database: database, identity: identity, configuration: configuration,
@@ -96,13 +75,19 @@ public final class RelayServer: Sendable {
             }
             switchboard.writer = writer
             stopper.writer.withLock { $0 = writer }
-            let server = try Self.listen(configuration, loop, switchboard, health)
-            loop.execute { switchboard.start(server, loop) }
+            let server = try Self.listen(configuration, loop, switchboard, observatory)
+            loop.execute {
+                observatory.start(server, configuration)
+                switchboard.start(server, loop)
+            }
+            metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
 
             self.folderLock = folderLock
             self.loop = loop
             self.writer = writer
             self.health = health
+            self.server = server
+            self.observatory = observatory
             identityKey = keys.identity.publicKey
             boundAddress = server.boundAddress
             let end = DispatchSemaphore(value: 0)
@@ -128,7 +113,57 @@ public final class RelayServer: Sendable {
     public var currentHealth: RelayHealth { health.withLock { $0 } }
 
     /// Begins to stop: what has come is finished, devices are told. Returns at once.
-    public func stop() { writer.events.add(.stop) }
+    public func stop() {
+        let observatory = observatory
+        loop.execute { observatory.isDraining = true }
+        writer.events.add(.stop)
+    }
+
+    /// Brings new limits and the present content of the certificate's files into force. Blocks; any
+    /// thread but the loop's.
+    ///
+    /// - Throws: `.listen` if the certificate can't be used; nothing has changed then.
+    public func apply(_ settings: RelaySettings) throws(RelayError) {
+        let (server, observatory) = (server, observatory)
+        let expiry =
+            settings.hasTLS
+            ? CertificateFile.expiry(ofPEMFile: settings.tls.certificatePath) : nil
+        let result: Result<Void, ListenError>
+        do {
+            result = try loop.executeAndWait {
+                do throws(ListenError) {
+                    if settings.hasTLS { try server.reloadCertificate(settings.tls) }
+                } catch {
+                    return .failure(error)
+                }
+                server.apply(
+                    RelayConfiguration.connectionLimits(settings.connection, settings.limits),
+                    settings.admission)
+                observatory.note(settings, expiry: expiry)
+                return .success(())
+            }
+        } catch {
+            throw .listen("the relay has stopped")
+        }
+        if case .failure(let error) = result { throw .listen("\(error)") }
+        writer.events.add(.limits(settings.limits))
+    }
+
+    /// Counts a reload.
+    func noteReload(succeeded: Bool) {
+        let observatory = observatory
+        loop.execute { observatory.noteReload(succeeded: succeeded) }
+    }
+
+    /// Gives a sign again and again for as long as loop and writer are alive.
+    public func giveSigns(every period: Duration, _ sign: @escaping @Sendable () -> Void) {
+        let (loop, observatory) = (loop, observatory)
+        loop.execute {
+            loop.schedule(after: period, every: period) {
+                if observatory.isWriterAlive { sign() }
+            }
+        }
+    }
 
     /// Waits until the relay has stopped. Blocks.
     public func wait() {
@@ -170,9 +205,11 @@ public final class RelayServer: Sendable {
     private static func makeLoop(
         _ configuration: RelayConfiguration, _ stopper: Stopper
     ) throws(RelayError) -> EventLoop {
+        let onSignal = configuration.onSignal
         do {
             return try EventLoop(name: "relay", signals: configuration.signals) { signal in
                 if signal != .hangUp { stopper.stop() }
+                onSignal?(signal)
             }
         } catch {
             throw .resources("the event loop can't be started")
@@ -181,41 +218,63 @@ public final class RelayServer: Sendable {
 
     private static func listen(
         _ configuration: RelayConfiguration, _ loop: EventLoop, _ switchboard: Switchboard,
-        _ health: Lock<RelayHealth>
+        _ observatory: Observatory
     ) throws(RelayError) -> WebSocketServer {
         var settings = WebSocketServer.Configuration(subprotocol: ProtocolConstants.subprotocol)
         settings.address = configuration.address
         settings.port = configuration.port
+        settings.listeningSocket = configuration.listeningSocket
         settings.tls = configuration.tls
-        settings.admission.connections = configuration.connectionLimit
-        settings.limits.maxMessageByteCount = Int(configuration.limits.published.frameByteCount)
-        settings.limits.maxPendingByteCount = 2 * configuration.limits.connectionByteCount
+        settings.admission = configuration.admission
+        settings.limits = configuration.connectionLimits
+        let server: WebSocketServer
         do {
-            return try WebSocketServer(
-                settings, on: loop,
-                http: { path in
-                    guard path == "/healthz" else { return nil }
-                    return answerHealth(health.withLock { $0 })
-                },
+            server = try WebSocketServer(
+                settings, on: loop, http: { observatory.answer($0) },
                 handler: { id, event in switchboard.handle(id, event) })
         } catch {
             loop.shutdown()
             throw .listen("\(error)")
         }
+        // A socket of the service manager tells its address only now.
+        guard configuration.tls != nil || server.boundAddress.isLoopback else {
+            loop.shutdown()
+            throw .needsTLS
+        }
+        return server
     }
 
-    private static func answerHealth(_ health: RelayHealth) -> WebSocketServer.HTTPResponse {
-        let silence = SystemClock().now.monotonicMilliseconds &- health.lastBatchMilliseconds
-        guard health.lastBatchMilliseconds > 0, silence < 15_000 else {
-            return .init(status: 503, body: Array("the writer doesn't answer\n".utf8))
+    /// Few connections: whoever watches comes, asks once and goes.
+    private static func listenForWatchers(
+        _ configuration: RelayConfiguration, _ loop: EventLoop, _ observatory: Observatory
+    ) throws(RelayError) -> SocketAddress? {
+        guard let address = configuration.metricsAddress else { return nil }
+        var settings = WebSocketServer.Configuration.httpOnly
+        settings.address = address.host
+        settings.port = address.port
+        settings.admission.connections = 64
+        settings.admission.exemptAddresses = []
+        do {
+            return try WebSocketServer(
+                settings, on: loop, http: { observatory.answerWatcher($0) }, handler: { _, _ in }
+            ).boundAddress
+        } catch {
+            loop.shutdown()
+            throw .listen("metrics: \(error)")
         }
-        return .init(body: Array((health.isFull ? "ok, disk nearly full\n" : "ok\n").utf8))
     }
 }
 
 /// Lets a signal that comes during the start stop a relay that isn't whole yet.
 private final class Stopper: Sendable {
     let writer = Lock<RelayWriter?>(nil)
+    private let observatory: Observatory
 
-    func stop() { writer.withLock { $0?.events.add(.stop) } }
+    init(_ observatory: Observatory) { self.observatory = observatory }
+
+    /// On the loop.
+    func stop() {
+        observatory.isDraining = true
+        writer.withLock { $0?.events.add(.stop) }
+    }
 }

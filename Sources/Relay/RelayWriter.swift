@@ -11,6 +11,7 @@ enum RelayEvent: Sendable {
     case frame(RelayCore.ConnectionID, ClientFrame, byteCount: Int)
     case garbage(RelayCore.ConnectionID, byteCount: Int)
     case closed(RelayCore.ConnectionID)
+    case limits(RelayLimits)
     case stop
 }
 
@@ -31,7 +32,7 @@ struct RelayRelease: Sendable {
 final class RelayWriter: Sendable {
     private let database: RelayDatabase
     private let identity: RelayIdentity
-    private let limits: RelayLimits
+    private let limits: Lock<RelayLimits>
     private let clock: SystemClock
     private let acceptsClock: Bool
     private let folder: DataFolder
@@ -52,7 +53,7 @@ final class RelayWriter: Sendable {
     ) {
         self.database = database
         self.identity = identity
-        limits = configuration.limits
+        limits = Lock(configuration.limits)
         clock = SystemClock(secondsAhead: UInt64(configuration.clockAheadDays) * 86_400)
         acceptsClock = configuration.acceptsClock
         self.folder = folder
@@ -67,8 +68,9 @@ final class RelayWriter: Sendable {
             try database.queue.writeWithoutTransaction { database in
                 var isRunning = true
                 var isFull = false
+                var figures = BatchFigures()
                 while isRunning {
-                    isRunning = try serve(SQLiteStore(database), isFull: &isFull)
+                    isRunning = try serve(SQLiteStore(database), isFull: &isFull, &figures)
                 }
             }
             // The last connection to close writes the log back and removes it.
@@ -80,20 +82,22 @@ final class RelayWriter: Sendable {
 
     /// Serves with one engine; true if another one has to take over because the disk was full.
     private func serve(
-        _ store: SQLiteStore, isFull: inout Bool
+        _ store: SQLiteStore, isFull: inout Bool, _ figures: inout BatchFigures
     ) throws(StoreError) -> Bool {
         _ = try store.forgetLog()
         let start = clock.now
         let engine = try makeEngine(store, at: start)
         var schedule = Schedule(from: start)
         while true {
-            let waiting = events.takeAll(
+            let (waiting, since) = events.takeAll(
                 waitingAtMost: schedule.isCatchingUp ? 0 : Self.tickMilliseconds)
             let now = clock.now
             if schedule.isTimeForDisk(at: now) { watchDisk(engine, &isFull) }
             var batch = RelayRelease()
+            let deliveryCount: Int
             do {
-                try write(waiting, store, engine, &schedule, &batch, at: now)
+                deliveryCount = try write(
+                    waiting, store, engine, &schedule, &batch, &figures, at: now)
             } catch {
                 guard error == .full else { throw error }
                 store.rollback()
@@ -106,7 +110,8 @@ final class RelayWriter: Sendable {
             if schedule.isTimeForLog(at: now, hadWork: !waiting.isEmpty) {
                 _ = try store.forgetLog()
             }
-            report(engine, store, now)
+            figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
+            report(engine, store, figures, now)
             if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
             if batch.isLast { return false }
         }
@@ -126,23 +131,29 @@ final class RelayWriter: Sendable {
         }
         do {
             return try RelayEngine(
-                store: store, identity: identity, limits: limits, clock: guarding)
+                store: store, identity: identity, limits: limits.withLock { $0 }, clock: guarding)
         } catch {
             throw .corrupt("the key of deliveries is damaged")
         }
     }
 
-    /// Writes one batch; what it lets go is in `batch` once this returns.
+    /// Writes one batch; what it lets go is in `batch` once this returns, with how many deliveries.
     private func write(
         _ events: [RelayEvent], _ store: SQLiteStore, _ engine: RelayEngine,
-        _ schedule: inout Schedule, _ batch: inout RelayRelease, at now: RelayTime
-    ) throws(StoreError) {
+        _ schedule: inout Schedule, _ batch: inout RelayRelease, _ figures: inout BatchFigures,
+        at now: RelayTime
+    ) throws(StoreError) -> Int {
         try store.begin()
         engine.begin(at: now)
         try carry(events, into: engine, &batch)
         try schedule.sweep(engine, at: now)
         let output = try engine.finish()
+        let start = SystemClock.nanoseconds
         try store.commit()
+        if !events.isEmpty {
+            figures.sizes.add(Double(events.count))
+            figures.commitSeconds.add(SystemClock.seconds(since: start))
+        }
         if output.hasErased { try forget(store) }
         for connection in output.connections {
             batch.outputs.append(
@@ -151,6 +162,7 @@ final class RelayWriter: Sendable {
                     connection.closing
                 ))
         }
+        return output.deliveryCount
     }
 
     private func carry(
@@ -166,6 +178,9 @@ final class RelayWriter: Sendable {
                 note(id, byteCount, in: &batch)
                 engine.receivedGarbage(from: id)
             case .closed(let id): engine.disconnected(id)
+            case .limits(let new):
+                limits.withLock { $0 = new }
+                engine.limits = new
             case .stop:
                 engine.sayGoodbye()
                 batch.isLast = true
@@ -203,11 +218,14 @@ final class RelayWriter: Sendable {
         }
     }
 
-    private func report(_ engine: RelayEngine, _ store: SQLiteStore, _ now: RelayTime) {
+    private func report(
+        _ engine: RelayEngine, _ store: SQLiteStore, _ batches: BatchFigures, _ now: RelayTime
+    ) {
         let figures = RelayHealth(
             lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
             isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
-            mailboxes: store.mailboxCount, groups: store.groupCount, counters: engine.counters)
+            mailboxes: store.mailboxCount, groups: store.groupCount, counters: engine.counters,
+            batches: batches)
         health.withLock { $0 = figures }
     }
 

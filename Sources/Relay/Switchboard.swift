@@ -20,8 +20,12 @@ final class Switchboard: @unchecked Sendable {
         var isPaused = false
     }
 
+    /// Octets of all connections waiting for the writer.
+    private(set) var totalByteCount = 0
+    /// The writer has said goodbye; nothing is taken any more.
+    private(set) var isStopping = false
+
     private var traffic: [RelayCore.ConnectionID: Traffic] = [:]
-    private var isStopping = false
 
     /// Frames of one connection waiting for the writer, above which its socket isn't read.
     private static let pauseAt = 64
@@ -30,7 +34,6 @@ final class Switchboard: @unchecked Sendable {
     private static let pauseAtByteCount = 2 << 20
     /// Octets of all connections waiting for the writer, above which whoever sends is paused.
     private static let totalByteCountLimit = 128 << 20
-    private var totalByteCount = 0
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
 

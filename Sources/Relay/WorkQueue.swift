@@ -1,8 +1,11 @@
+private import CoreFoundation
 private import Glibc
 
 /// What the loop hands to the writer: many add, one waits and takes everything at once.
 @safe final class WorkQueue<Item: Sendable>: @unchecked Sendable {
     private var items: [Item] = []
+    /// When the first of them came.
+    private var since: UInt64 = 0
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
 
@@ -24,12 +27,14 @@ private import Glibc
         unsafe pthread_mutex_lock(mutex)
         items.append(item)
         let wasEmpty = items.count == 1
+        if wasEmpty { since = SystemClock.nanoseconds }
         unsafe pthread_mutex_unlock(mutex)
         if wasEmpty { unsafe pthread_cond_signal(condition) }
     }
 
-    /// Takes all items, after waiting for one for at most `milliseconds`.
-    func takeAll(waitingAtMost milliseconds: Int) -> [Item] {
+    /// Takes all items, after waiting for one for at most `milliseconds`; and when the first of them
+    /// came, in nanoseconds of the steady clock.
+    func takeAll(waitingAtMost milliseconds: Int) -> (items: [Item], since: UInt64) {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
         if items.isEmpty {
@@ -42,6 +47,6 @@ private import Glibc
         }
         var taken: [Item] = []
         swap(&taken, &items)
-        return taken
+        return (taken, since)
     }
 }

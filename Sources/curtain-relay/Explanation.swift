@@ -47,3 +47,10 @@ extension StoreError {
         }
     }
 }
+
+extension SettingsError {
+    /// In words for the operator: each on a line of its own.
+    var failure: Failure {
+        Failure(.usage, problems.joined(separator: "\ncurtain: "))
+    }
+}

@@ -5,7 +5,7 @@ import Terminal
 @main struct Main {
     static func main() async {
         await Program.run(RelayCommand.self) { error in
-            (error as? RelayError)?.failure
+            (error as? RelayError)?.failure ?? (error as? SettingsError)?.failure
         }
     }
 }
@@ -14,7 +14,7 @@ struct RelayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "curtain-relay",
         abstract: "Runs the relay of Curtain: it carries consultations and can read none.",
-        version: "curtain-relay 0.1.0",
+        version: "curtain-relay \(RelayVersion.current)",
         subcommands: [ServeCommand.self, IdentityCommand.self, StatusCommand.self])
 }
 

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Cryptography
+import Dispatch
 import Foundation
 import Logging
 import Relay
@@ -12,98 +14,92 @@ struct ServeCommand: ParsableCommand {
         abstract: "Run the relay in the foreground.",
         discussion: """
             Prints one line with the address once it listens. Without a certificate it listens on \
-            loopback addresses only. SIGTERM finishes what has come, tells the devices, and ends.
+            loopback addresses only. SIGTERM finishes what has come, tells the devices, and ends; \
+            SIGHUP reads file and certificate again and brings limits into force.
+
+            Every setting has one name: "name: value" in the file, --name here, and in the \
+            environment CURTAIN_RELAY_NAME with _ for -. A flag wins over the environment, that over \
+            the file. Octets may be written as 64 KiB, 8 MiB, 1 GiB.
             """)
 
-    @OptionGroup var data: DataOptions
     @Option(
         help: ArgumentHelp(
-            "The clinic's root certificate, whose admission tokens are taken.", valueName: "pem"),
+            "The file of settings, YAML; CURTAIN_RELAY_CONFIG names one too.", valueName: "file"),
         completion: .file())
-    var clinicRoot: String
-    @Option(
-        help: ArgumentHelp(
-            "Where to listen; port 0 lets the system choose.", valueName: "addr:port"))
-    var listen = ListenAddress(host: "127.0.0.1", port: 7443)
-    @Option(
-        help: ArgumentHelp("Certificate chain for wss, PEM.", valueName: "file"),
-        completion: .file())
-    var tlsCert: String?
-    @Option(
-        help: ArgumentHelp("Private key for wss, PEM.", valueName: "file"), completion: .file())
-    var tlsKey: String?
-    @Option(
-        help: ArgumentHelp(
-            "Requests that one mailbox may make per second, on average.", valueName: "n"))
-    var requestsPerSecond = 2_000.0
-    @Option(help: ArgumentHelp("Connections at a time.", valueName: "n"))
-    var connections = 20_000
-    @Flag(
-        help: """
-            Erase what is due although the clock is far ahead of the last run: you have compared \
-            the clock with another one.
-            """)
-    var acceptClock = false
-    @Option(help: .hidden) var clockAhead: UInt32 = 0
-
-    func validate() throws {
-        guard (tlsCert == nil) == (tlsKey == nil) else {
-            throw ValidationError("--tls-cert and --tls-key belong together")
-        }
-        guard requestsPerSecond >= 1, requestsPerSecond <= 10_000_000 else {
-            throw ValidationError("--requests-per-second must be between 1 and 10000000")
-        }
-        guard (1...1_000_000).contains(connections) else {
-            throw ValidationError("--connections must be between 1 and 1000000")
-        }
-    }
+    var config: String?
+    @Flag(help: "Check all settings and the files that they name, and end.")
+    var checkConfig = false
+    @Flag(help: "Print what would be in force, as a file of settings, and end.")
+    var printConfig = false
+    @OptionGroup(title: "Settings") var settings: SettingOptions
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     func run() throws {
-        var configuration = RelayConfiguration(
-            dataFolder: data.path, clinicRoot: try ClinicRoot.key(ofPEMFile: clinicRoot))
-        configuration.address = listen.host
-        configuration.port = listen.port
-        if let tlsCert, let tlsKey {
-            configuration.tls = .init(certificatePath: tlsCert, privateKeyPath: tlsKey)
+        let source = SettingsSource(
+            file: config, environment: ProcessInfo.processInfo.environment,
+            flags: settings.values.merging(limits.values) { $1 })
+        let settings = try source.load()
+        if printConfig { return try Output().line(settings.file) }
+        var configuration = try RelayConfiguration(settings)
+        if checkConfig {
+            if let problem = configuration.tls?.problem {
+                throw Failure(
+                    .badData, "tls-cert and tls-key can't be used: \(problem)",
+                    advice: "name a PEM chain and its unencrypted key")
+            }
+            return try Output().line("the settings are good")
         }
-        configuration.limits.requestsPerSecond = requestsPerSecond
-        configuration.limits.requestBurst = 2 * requestsPerSecond
-        configuration.connectionLimit = connections
-        configuration.acceptsClock = acceptClock
-        configuration.clockAheadDays = clockAhead
-        configuration.signals = [.terminate, .interrupt]
 
-        let log = Logger(label: "curtain-relay") { StreamLogHandler.standardError(label: $0) }
+        let output = LogOutput(settings.logFormat, settings.logLevel)
+        let log = output.logger()
+        let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
+        configuration.listeningSocket = manager.sockets.first
+        configuration.signals = [.terminate, .interrupt, .hangUp]
+        let running = Running(Reloader(source: source, current: settings, log: log, output: output))
+        configuration.onSignal = { signal in
+            switch signal {
+            case .hangUp: running.reload()
+            case .terminate, .interrupt:
+                manager.tell(.stopping)
+                log.info("stopping")
+            }
+        }
         let server = try RelayServer(configuration, log: log) { error in
             Diagnostic.warn(error.failure.happened)
             _exit(ExitStatus.inputOutput.rawValue)
         }
-        let scheme = configuration.tls == nil ? "ws" : "wss"
+        running.begin(server)
+        if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
+        let scheme = settings.hasTLS ? "wss" : "ws"
         FileHandle.standardOutput.write(
             Data("listening on \(scheme)://\(server.boundAddress)\n".utf8))
+        manager.tell(.ready)
+        if let period = manager.watchdogMicroseconds {
+            server.giveSigns(every: .microseconds(Int64(clamping: period / 3))) {
+                manager.tell(.watchdog)
+            }
+        }
         server.wait()
     }
 }
 
-/// An address and a port, as in `127.0.0.1:7443` or `[::1]:7443`.
-struct ListenAddress: ExpressibleByArgument {
-    let host: String
-    let port: UInt16
+/// Reloads one after the other, once the relay runs.
+private final class Running: Sendable {
+    private let reloader: Reloader
+    private let queue = DispatchQueue(label: "reload")
+    private let server = Lock<RelayServer?>(nil)
 
-    init(host: String, port: UInt16) {
-        self.host = host
-        self.port = port
+    init(_ reloader: Reloader) {
+        self.reloader = reloader
     }
 
-    init?(argument: String) {
-        guard let colon = argument.lastIndex(of: ":"),
-            let port = UInt16(argument[argument.index(after: colon)...])
-        else { return nil }
-        var host = argument[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        guard !host.isEmpty else { return nil }
-        self.init(host: String(host), port: port)
+    func begin(_ server: RelayServer) {
+        self.server.withLock { $0 = server }
     }
 
-    var defaultValueDescription: String { "\(host):\(port)" }
+    func reload() {
+        queue.async { [self] in
+            if let server = server.withLock({ $0 }) { reloader.reload(server) }
+        }
+    }
 }

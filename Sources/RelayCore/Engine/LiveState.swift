@@ -18,6 +18,7 @@ final class Connection {
     var mailboxes: [MailboxID: LiveMailbox] = [:]
     var failedOpenings = 0
     var bucket: TokenBucket
+    var requestBucket: TokenBucket
     /// Whether it ever opened a mailbox.
     var hasOpened = false
     /// Octets on their way without acknowledgement.
@@ -34,6 +35,7 @@ final class Connection {
         self.id = id
         self.since = since
         bucket = TokenBucket(burst: limits.openingBurst)
+        requestBucket = TokenBucket(burst: limits.connectionRequestBurst)
     }
 }
 

@@ -49,9 +49,13 @@ extension RelayEngine {
             }
         }
         // Repetitions count too: a stored answer can be much longer than the question.
-        let wait = mailbox.requestBucket.take(
-            perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
-            at: now.monotonicMilliseconds)
+        let wait =
+            mailbox.connection?.requestBucket.take(
+                perSecond: limits.connectionRequestsPerSecond,
+                burst: limits.connectionRequestBurst, at: now.monotonicMilliseconds)
+            ?? mailbox.requestBucket.take(
+                perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
+                at: now.monotonicMilliseconds)
         let standing = mailbox.record.requests.standing(of: request.id)
         if let wait, standing != .free { return .refused(.rate, retryAfterSeconds: wait) }
         switch standing {

@@ -29,6 +29,10 @@ public struct RelayLimits: Equatable, Sendable {
     public var openingsPerSecond = 50.0
     /// Openings of one connection at once.
     public var openingBurst = 1_100.0
+    /// Requests per second of one connection, all its mailboxes together, on average.
+    public var connectionRequestsPerSecond = 4_000.0
+    /// Requests of one connection at once.
+    public var connectionRequestBurst = 8_000.0
     /// Requests per second of one mailbox, on average.
     public var requestsPerSecond = 2_000.0
     /// Requests of one mailbox at once.

@@ -51,7 +51,7 @@ extension WebSocketServer {
         }
 
         /// What OpenSSL finds wrong with the files, or nil.
-        var problem: String? {
+        public var problem: String? {
             guard let problem = unsafe shim_tls_check_identity(certificatePath, privateKeyPath)
             else { return nil }
             return unsafe String(cString: problem)

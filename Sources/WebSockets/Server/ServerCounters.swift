@@ -14,6 +14,9 @@ public struct ServerCounters: Sendable {
     public var refused = Tally<ConnectionRefusal>()
     /// Connections that ended after having been open, by cause.
     public var closed = Tally<WebSocketClose.Cause>()
+
+    /// Nothing yet.
+    public init() {}
 }
 
 /// A count for each case of an enumeration.

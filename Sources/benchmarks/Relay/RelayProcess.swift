@@ -29,7 +29,10 @@ final class RelayProcess: Sendable {
         process.arguments =
             [
                 "serve", "--data", folder + "/relay", "--clinic-root", rootFile, "--listen",
-                "127.0.0.1:0", "--requests-per-second", "1000000",
+                "127.0.0.1:0", "--limit-requests-per-second", "1000000",
+                "--limit-request-burst", "2000000",
+                "--limit-connection-requests-per-second", "1000000",
+                "--limit-connection-request-burst", "2000000",
             ] + options
         let output = Pipe()
         process.standardOutput = output

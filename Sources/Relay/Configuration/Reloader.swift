@@ -1,0 +1,66 @@
+private import Cryptography
+public import Logging
+
+/// Brings new limits and certificates into force while the relay runs.
+public final class Reloader: Sendable {
+    private let source: SettingsSource
+    private let current: Lock<RelaySettings>
+    private let log: Logger
+    private let output: LogOutput
+
+    /// Remembers what is in force.
+    public init(source: SettingsSource, current: RelaySettings, log: Logger, output: LogOutput) {
+        self.source = source
+        self.current = Lock(current)
+        self.log = log
+        self.output = output
+    }
+
+    /// Reads file, environment and flags again, and applies what may change while running. On any
+    /// error everything stays as it was. Blocks; not for the loop's thread.
+    public func reload(_ server: RelayServer) {
+        let old = current.withLock { $0 }
+        let new: RelaySettings
+        do throws(SettingsError) {
+            new = try source.load()
+        } catch {
+            for problem in error.problems { log.error("\(problem)") }
+            log.error("nothing was changed; the settings and certificates in force stay")
+            return server.noteReload(succeeded: false)
+        }
+        do throws(RelayError) {
+            try server.apply(new)
+        } catch {
+            log.error("the certificate can't be used; nothing was changed")
+            return server.noteReload(succeeded: false)
+        }
+        report(old, new)
+        current.withLock { $0 = Self.inForce(old, new) }
+        server.noteReload(succeeded: true)
+    }
+
+    private func report(_ old: RelaySettings, _ new: RelaySettings) {
+        output.level = new.logLevel
+        var count = 0
+        for setting in Setting.all where setting.text(in: old) != setting.text(in: new) {
+            let change = "\(setting.name): \(setting.text(in: old)) -> \(setting.text(in: new))"
+            if setting.isReloadable {
+                count += 1
+                log.info("changed \(change)")
+            } else {
+                log.warning("not changed until a restart: \(change)")
+            }
+        }
+        let certificate = new.hasTLS ? "; the certificate was read again" : ""
+        log.info("reloaded, \(count) settings changed\(certificate)")
+    }
+
+    /// What is in force afterwards: the new, but for what wants a restart.
+    private static func inForce(_ old: RelaySettings, _ new: RelaySettings) -> RelaySettings {
+        var result = new
+        for setting in Setting.all where !setting.isReloadable {
+            _ = setting.read(setting.text(in: old), &result)
+        }
+        return result
+    }
+}

@@ -1,0 +1,136 @@
+import Cryptography
+private import Dispatch
+import Foundation
+import RelayCore
+import WebSockets
+
+/// Answers whoever watches the relay: metrics, and whether it lives and is ready. Loop only, but for
+/// what is said to be for any thread.
+final class Observatory: @unchecked Sendable {
+    private let folder: DataFolder
+    private let health: Lock<RelayHealth>
+    private let switchboard: Switchboard
+    private let start = Date()
+    private let counted = Lock<DatabaseFigures?>(nil)
+    private var lastCount: UInt64 = 0
+    private var server: WebSocketServer?
+    /// The limits in force.
+    private(set) var settings = RelaySettings()
+    private var certificateExpiry: Date?
+    private var reloads = ReloadFigures()
+    /// SIGTERM has come.
+    var isDraining = false
+
+    /// Silence of the writer, which gives a sign of life every second, after which it is given up.
+    private static let longestSilence = 15.0
+    private static let secondsBetweenCounts = 60.0
+
+    init(folder: DataFolder, health: Lock<RelayHealth>, switchboard: Switchboard) {
+        self.folder = folder
+        self.health = health
+        self.switchboard = switchboard
+    }
+
+    func start(_ server: WebSocketServer, _ configuration: RelayConfiguration) {
+        self.server = server
+        settings.limits = configuration.limits
+        settings.admission = configuration.admission
+        settings.connection = configuration.connection
+        certificateExpiry = configuration.tls.flatMap {
+            CertificateFile.expiry(ofPEMFile: $0.certificatePath)
+        }
+    }
+
+    /// Takes over what has come into force.
+    func note(_ settings: RelaySettings, expiry: Date?) {
+        self.settings = settings
+        certificateExpiry = expiry
+    }
+
+    func noteReload(succeeded: Bool) {
+        if succeeded { reloads.taken += 1 } else { reloads.refused += 1 }
+    }
+
+    /// Whether the writer gives signs of life. Any thread.
+    var isWriterAlive: Bool { Self.silence(health.withLock { $0 }) < Self.longestSilence }
+
+    private static func silence(_ health: RelayHealth) -> Double {
+        guard health.lastBatchMilliseconds > 0 else { return .infinity }
+        let now = SystemClock().now.monotonicMilliseconds
+        return Double(now - min(now, health.lastBatchMilliseconds)) / 1_000
+    }
+
+    // MARK: - Answers
+
+    /// The answer to a GET where devices connect.
+    func answer(_ path: String) -> WebSocketServer.HTTPResponse? {
+        switch path {
+        case "/healthz": answerHealth()
+        case "/readyz": answerReadiness()
+        default: nil
+        }
+    }
+
+    /// The answer to a GET on the listener for those who watch.
+    func answerWatcher(_ path: String) -> WebSocketServer.HTTPResponse? {
+        guard path == "/metrics" else { return answer(path) }
+        return .init(
+            contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(page.utf8))
+    }
+
+    /// Alive: a restart would not help.
+    private func answerHealth() -> WebSocketServer.HTTPResponse {
+        let health = health.withLock { $0 }
+        guard Self.silence(health) < Self.longestSilence else {
+            return Self.unavailable("the writer doesn't answer")
+        }
+        return .init(body: Array((health.isFull ? "ok, disk nearly full\n" : "ok\n").utf8))
+    }
+
+    /// Ready: devices may be sent here.
+    private func answerReadiness() -> WebSocketServer.HTTPResponse {
+        let health = health.withLock { $0 }
+        if isDraining || switchboard.isStopping { return Self.unavailable("the relay stops") }
+        if health.lastBatchMilliseconds == 0 { return Self.unavailable("the relay starts") }
+        guard Self.silence(health) < Self.longestSilence else {
+            return Self.unavailable("the writer doesn't answer")
+        }
+        if health.isFull { return Self.unavailable("the disk is full") }
+        return .init(body: Array("ready\n".utf8))
+    }
+
+    private static func unavailable(_ words: String) -> WebSocketServer.HTTPResponse {
+        .init(status: 503, body: Array((words + "\n").utf8), retryAfterSeconds: 5)
+    }
+
+    private var page: String {
+        countIfTime()
+        let health = health.withLock { $0 }
+        let silence = Self.silence(health)
+        return RelayMetrics(
+            health: health, server: server?.counters ?? ServerCounters(),
+            connections: server?.connectionCount ?? 0, handshakes: server?.handshakeCount ?? 0,
+            waitingByteCount: switchboard.totalByteCount, settings: settings,
+            database: counted.withLock { $0 }, freeByteCount: folder.freeByteCount,
+            certificateExpiry: certificateExpiry, reloads: reloads,
+            writerSilence: silence.isFinite ? silence : 0,
+            isDraining: isDraining || switchboard.isStopping, start: start
+        ).page
+    }
+
+    /// Counting takes time in proportion to what is stored, so it happens on another thread, at most
+    /// once a minute, and only while somebody watches.
+    private func countIfTime() {
+        guard lastCount == 0 || SystemClock.seconds(since: lastCount) > Self.secondsBetweenCounts
+        else { return }
+        lastCount = SystemClock.nanoseconds
+        let (path, counted) = (folder.databasePath, counted)
+        DispatchQueue.global(qos: .utility).async {
+            guard let figures = try? RelayDatabase.figures(path: path) else { return }
+            counted.withLock {
+                $0 = DatabaseFigures(
+                    messages: figures.messages, messageByteCount: figures.messageByteCount)
+            }
+        }
+    }
+}
