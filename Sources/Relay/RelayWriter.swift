@@ -88,6 +88,7 @@ final class RelayWriter: Sendable {
         let start = clock.now
         let engine = try makeEngine(store, at: start)
         var schedule = Schedule(from: start)
+        report(engine, store, figures, start)
         while true {
             let (waiting, since) = events.takeAll(
                 waitingAtMost: schedule.isCatchingUp ? 0 : Self.tickMilliseconds)

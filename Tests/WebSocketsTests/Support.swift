@@ -1,5 +1,5 @@
-import Glibc
 import Synchronization
+import TestSupport
 import Testing
 import WebSockets
 
@@ -151,97 +151,12 @@ func pattern(_ count: Int, seed: UInt8 = 7) -> [UInt8] {
     (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) &+ seed }
 }
 
-/// A TCP connection that speaks no more WebSocket than a test makes it.
-@safe final class RawPeer {
-    let descriptor: Int32
+extension RawPeer {
+    /// The upgrade with the tests' subprotocol; the status line of the answer.
+    func upgrade() -> String { upgrade(subprotocol: testSubprotocol) }
 
-    init(port: UInt16) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = unsafe withUnsafePointer(to: &address) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        try #require(result == 0)
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
-        unsafe setsockopt(
-            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
-
-    deinit { close(descriptor) }
-
-    func write(_ octets: [UInt8]) {
-        _ = unsafe octets.withUnsafeBytes {
-            unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-        }
-    }
-
-    func write(_ text: String) { write(Array(text.utf8)) }
-
-    /// What comes next, at most `count` octets; empty when the peer has closed.
-    func read(_ count: Int = 4096) -> [UInt8] {
-        unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            var result = 0
-            repeat {
-                result = unsafe recv(descriptor, buffer.baseAddress, count, 0)
-            } while result < 0 && errno == EINTR
-            filled = max(0, result)
-        }
-    }
-
-    func readExactly(_ count: Int) -> [UInt8] {
-        var octets: [UInt8] = []
-        while octets.count < count {
-            let more = read(count - octets.count)
-            if more.isEmpty { break }
-            octets += more
-        }
-        return octets
-    }
-
-    func readToEnd() -> String {
-        var octets: [UInt8] = []
-        while true {
-            let more = read()
-            if more.isEmpty { return String(decoding: octets, as: UTF8.self) }
-            octets += more
-        }
-    }
-
-    /// The upgrade; the status line of the answer.
-    func upgrade(subprotocol: String? = testSubprotocol) -> String {
-        String(upgradeHead(subprotocol: subprotocol).prefix { $0 != "\r\n" })
-    }
-
-    /// The upgrade, said to be forwarded for somebody; the whole head of the answer.
-    func upgradeHead(
-        subprotocol: String? = testSubprotocol, forwardedFor: String? = nil
-    ) -> String {
-        let optional = [
-            subprotocol.map { "Sec-WebSocket-Protocol: \($0)\r\n" },
-            forwardedFor.map { "X-Forwarded-For: \($0)\r\n" },
-        ]
-        write(
-            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                + optional.compactMap(\.self).joined() + "\r\n")
-        var head: [UInt8] = []
-        while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
-            let more = read(1)
-            if more.isEmpty { break }
-            head += more
-        }
-        return String(decoding: head, as: UTF8.self)
-    }
-
-    /// A masked frame (RFC 6455 §5.2) of up to 125 octets.
-    func frame(_ opcode: UInt8, isLast: Bool = true, _ payload: [UInt8]) {
-        let mask: [UInt8] = [1, 2, 3, 4]
-        let masked = payload.enumerated().map { $1 ^ mask[$0 % 4] }
-        write([opcode | (isLast ? 0x80 : 0), 0x80 | UInt8(payload.count)] + mask + masked)
+    /// The same, said to be forwarded for somebody; the whole head of the answer.
+    func upgradeHead(forwardedFor: String? = nil) -> String {
+        upgradeHead(subprotocol: testSubprotocol, forwardedFor: forwardedFor)
     }
 }

@@ -2,15 +2,24 @@ import Cryptography
 import Foundation
 import Glibc
 
-/// One of the project's programs, built beside the tests; and openssl, a second opinion.
+/// One of the project's programs, built beside the tests; and what they are tried with.
 enum Program: String, Sendable {
     case curtain
     case relay = "curtain-relay"
     case clinic = "curtain-clinic"
     case openssl
+    case shell
+    case nginx
 
     /// Where the build put it: the folder of the running test binary.
-    var path: String { self == .openssl ? "/usr/bin/openssl" : Self.folder + "/" + rawValue }
+    var path: String {
+        switch self {
+        case .openssl: "/usr/bin/openssl"
+        case .shell: "/bin/bash"
+        case .nginx: "/usr/sbin/nginx"
+        case .curtain, .relay, .clinic: Self.folder + "/" + rawValue
+        }
+    }
 
     private static let folder: String = {
         // Typing to a process that has just been killed is no reason to end.

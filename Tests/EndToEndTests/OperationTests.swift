@@ -1,0 +1,327 @@
+import Foundation
+import Glibc
+import RelayProtocol
+import TestSupport
+import Testing
+import WebSockets
+
+/// The relay's process as its operator sees it.
+@Suite(.timeLimit(.minutes(2))) struct `An operated relay` {
+    @Test func `offers every setting of its file as a flag`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure()
+        let file = try await relay.command(
+            ["serve", "--config", relay.settingsFile, "--print-config"])
+        let help = try await relay.command(["serve", "--help"])
+        #expect(file.ending == .exited(0))
+        let names = file.output.matches(of: #/\n([a-z-]+):/#).map { String($0.1) }
+        #expect(names.count > 40)
+        let flags = Set(help.output.matches(of: /\n  --([a-z-]+)/).map { String($0.1) })
+        #expect(Set(names).subtracting(flags) == [])
+        #expect(
+            flags.subtracting(names) == ["config", "check-config", "print-config", "version"])
+    }
+
+    @Test func `refuses wrong settings by file, line and name, and starts nothing`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure("limit-conections: 7\nlimit-groups: lots\n")
+        let line = OperatedRelay.linesBefore + 1
+        let wrong = try await relay.command(
+            ["serve", "--config", relay.settingsFile, "--limit-mailboxes", "0"])
+        #expect(wrong.ending == .exited(64))
+        #expect(wrong.output == "")
+        #expect(wrong.errors.contains("relay.yaml line \(line): limit-conections is no setting"))
+        #expect(
+            wrong.errors.contains("relay.yaml line \(line + 1): limit-groups can't be \"lots\""))
+        #expect(wrong.errors.contains("--limit-mailboxes can't be \"0\""))
+        #expect(!FileManager.default.fileExists(atPath: relay.folder.file("data")))
+
+        try relay.configure("limit-groups: 9\n")
+        let check = ["serve", "--config", relay.settingsFile, "--check-config"]
+        let good = try await relay.command(check)
+        #expect(good.ending == .exited(0))
+        try await relay.makeCertificate(named: "one")
+        try relay.configure(
+            "tls-cert: \(relay.folder.file("tls.pem"))\ntls-key: \(relay.folder.file("root.key"))\n"
+        )
+        let mixed = try await relay.command(check)
+        #expect(mixed.ending == .exited(65))
+        #expect(!FileManager.default.fileExists(atPath: relay.folder.file("data")))
+    }
+
+    @Test func `takes new limits and a new certificate at SIGHUP, or nothing`() async throws {
+        let relay = try await OperatedRelay()
+        let tls =
+            "tls-cert: \(relay.folder.file("tls.pem"))\ntls-key: \(relay.folder.file("tls.key"))\n"
+        try await relay.makeCertificate(named: "first")
+        try relay.configure(tls + "limit-connections: 11\n")
+        try await relay.start()
+        let limit = #"curtain_relay_limit{name="limit-connections"}"#
+        let reloads = "curtain_relay_reloads_total"
+        #expect(try relay.metric(limit) == 11)
+        #expect(try await subject(relay).contains("first"))
+
+        try await relay.makeCertificate(named: "second")
+        try relay.configure(tls + "limit-connections: 12\nlog-format: json\n")
+        relay.child?.signal(SIGHUP)
+        try await eventually("the reload") {
+            try relay.metric(reloads + #"{result="taken"}"#) == 1
+        }
+        #expect(try relay.metric(limit) == 12)
+        #expect(try await subject(relay).contains("second"))
+        #expect(relay.errors.contains("changed limit-connections: 11 -> 12"))
+        #expect(relay.errors.contains("not changed until a restart: log-format: text -> json"))
+
+        try await relay.makeCertificate(named: "third")
+        try relay.configure(tls + "limit-connections: none\n")
+        relay.child?.signal(SIGHUP)
+        try await eventually("the refusal") {
+            try relay.metric(reloads + #"{result="refused"}"#) == 1
+        }
+        let line = OperatedRelay.linesBefore + 3
+        #expect(
+            relay.errors.contains("relay.yaml line \(line): limit-connections can't be \"none\""))
+        #expect(try relay.metric(limit) == 12)
+        #expect(try await subject(relay).contains("second"))
+
+        // The certificate is wrong, so the limit stays as well.
+        try relay.configure(tls + "limit-connections: 13\n")
+        try Data("no key".utf8).write(to: URL(fileURLWithPath: relay.folder.file("tls.key")))
+        relay.child?.signal(SIGHUP)
+        try await eventually("the second refusal") {
+            try relay.metric(reloads + #"{result="refused"}"#) == 2
+        }
+        #expect(try relay.metric(limit) == 12)
+        #expect(try await subject(relay).contains("second"))
+        #expect(try await relay.stop() == .exited(0))
+    }
+
+    private func subject(_ relay: OperatedRelay) async throws -> String {
+        let text = try await relay.openssl(
+            ["s_client", "-connect", "127.0.0.1:\(relay.port)", "-showcerts"])
+        return text.split(separator: "\n").first { $0.hasPrefix("subject=") }.map(String.init) ?? ""
+    }
+
+    @Test func `keeps an address to its number of connections`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure("limit-exempt-addresses: []\nlimit-connections-per-address: 2\n")
+        try await relay.start()
+        let (one, two) = (try relay.connect(), try relay.connect())
+        #expect(one.head.contains(" 101 ") && two.head.contains(" 101 "))
+        let third = try relay.connect()
+        #expect(third.head.contains(" 429 "))
+        #expect(third.head.lowercased().contains("\r\nretry-after: 30\r\n"))
+        let refused = "curtain_relay_connections_refused_total"
+        #expect(try relay.metric(refused + #"{reason="connections_per_address"}"#) == 1)
+        #expect(try relay.metric("curtain_relay_connections") == 2)
+    }
+
+    @Test func `cuts off slow headers, and serves others meanwhile`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure("limit-handshake-seconds: 1\n")
+        try await relay.start()
+        let slow = try (0..<100).map { _ in try RawPeer(port: relay.port) }
+        for peer in slow { peer.write("GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ") }
+        try await eventually("all are waited for") {
+            try relay.metric("curtain_relay_handshakes") == 100
+        }
+        #expect(try relay.connect().head.contains(" 101 "))
+        #expect(try relay.get("/readyz", port: relay.metricsPort).hasSuffix("\r\n\r\nready\n"))
+        for peer in slow { peer.write("a") }
+        try await eventually("all are cut off", within: .seconds(10)) {
+            try relay.metric(#"curtain_relay_connections_refused_total{reason="slow"}"#) == 100
+        }
+        #expect(slow.allSatisfy { $0.read().isEmpty })
+        #expect(try relay.metric("curtain_relay_handshakes") == 0)
+    }
+
+    @Test func `takes the service manager's socket, and tells it how things stand`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure()
+        let notices = try NoticeSocket(path: relay.folder.file("notify"))
+        let listening = try ListeningSocket()
+        let shell =
+            "exec 3<&\(listening.descriptor); LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""
+        try await relay.start(
+            environment: ["NOTIFY_SOCKET": notices.path, "WATCHDOG_USEC": "150000"], shell: shell)
+        #expect(relay.port == listening.port)
+        #expect(try relay.connect().head.contains(" 101 "))
+        #expect(notices.next() == "READY=1")
+        #expect(notices.next() == "WATCHDOG=1")
+        #expect(try await relay.stop() == .exited(0))
+        var last = notices.next()
+        while last == "WATCHDOG=1" { last = notices.next() }
+        #expect(last == "STOPPING=1")
+        // The socket is still the service manager's: who comes now waits for the next relay.
+        _ = try RawPeer(port: listening.port)
+    }
+
+    @Test func `names nobody in its log`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure(
+            """
+            trusted-proxies: 127.0.0.1
+            limit-connections-per-address: 1
+            log-format: json
+            log-level: debug
+
+            """)
+        try await relay.start()
+        var peers = [try relay.connect(forwardedFor: "203.0.113.77")]
+        peers.append(try relay.connect(forwardedFor: "203.0.113.77"))
+        #expect(peers[1].head.contains(" 429 "))
+        peers[0].peer.frame(2, [1, 2, 3])
+        #expect(!peers[0].peer.read().isEmpty)
+        peers = []
+        #expect(try await relay.stop() == .exited(0))
+        #expect(!relay.errors.contains("203.0.113"))
+        for line in relay.errors.split(separator: "\n") {
+            let object = try JSONSerialization.jsonObject(with: Data(line.utf8))
+            let fields = try #require(object as? [String: String])
+            #expect(Set(fields.keys) == ["time", "level", "message"])
+        }
+    }
+
+    @Test(.enabled(if: FileManager.default.fileExists(atPath: Program.nginx.path)))
+    func `stands behind nginx as the example shows`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure(
+            """
+            trusted-proxies: [127.0.0.1, '::1']
+            limit-exempt-addresses: []
+            limit-connections-per-address: 1
+
+            """)
+        try await relay.start()
+        try await relay.makeCertificate(named: "localhost")
+        let proxyPort = try ListeningSocket().port
+        let nginx = try relay.run(
+            .nginx, ["-p", relay.folder.path, "-c", try nginxSettings(relay, port: proxyPort)])
+        defer { nginx.kill() }
+
+        let url = try #require(WebSocketURL("wss://localhost:\(proxyPort)/"))
+        let loop = try EventLoop(name: "device")
+        defer { loop.shutdown() }
+        try await eventually("nginx listens", within: .seconds(10)) {
+            (try? RawPeer(port: proxyPort)) != nil
+        }
+        let trust = WebSocketClient.Trust.authority(path: relay.folder.file("tls.pem"))
+        #expect(await Self.outcome(of: url, trust, loop) == "opened")
+        // It is the address before nginx that has enough now.
+        #expect(await Self.outcome(of: url, trust, loop) == "status 429")
+        #expect(try relay.connect(forwardedFor: "203.0.113.1").head.contains(" 101 "))
+    }
+
+    private func nginxSettings(_ relay: OperatedRelay, port: UInt16) throws -> String {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+        let site = try String(
+            contentsOf: root.appending(path: "tools/operations/nginx.conf"), encoding: .utf8
+        )
+        .replacing("listen 443 ssl", with: "listen 127.0.0.1:\(port) ssl")
+        .replacing("    listen [::]:443 ssl;\n", with: "")
+        .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")
+        .replacing("/etc/curtain-relay/", with: relay.folder.path + "/")
+        let whole = """
+            daemon off;
+            master_process off;
+            pid \(relay.folder.file("nginx.pid"));
+            error_log stderr;
+            events {}
+            http {
+            client_body_temp_path \(relay.folder.file("body"));
+            proxy_temp_path \(relay.folder.file("proxy"));
+            fastcgi_temp_path \(relay.folder.file("fastcgi"));
+            uwsgi_temp_path \(relay.folder.file("uwsgi"));
+            scgi_temp_path \(relay.folder.file("scgi"));
+            \(site)
+            }
+            """
+        let path = relay.folder.file("nginx.conf")
+        try Data(whole.utf8).write(to: URL(fileURLWithPath: path))
+        return path
+    }
+
+    /// Connects, and stays until the loop ends.
+    private static func outcome(
+        of url: WebSocketURL, _ trust: WebSocketClient.Trust, _ loop: EventLoop
+    ) async -> String {
+        var configuration = WebSocketClient.Configuration(
+            url: url, subprotocol: ProtocolConstants.subprotocol)
+        configuration.trust = trust
+        let (stream, continuation) = AsyncStream<String>.makeStream()
+        _ = WebSocketClient(configuration, on: loop) { _, event in
+            switch event {
+            case .opened: continuation.yield("opened")
+            case .failed(.upgradeRefused(let status)): continuation.yield("status \(status)")
+            case .failed(let error): continuation.yield("\(error)")
+            case .message, .drained, .closed: break
+            }
+        }
+        for await outcome in stream { return outcome }
+        return ""
+    }
+}
+
+/// A listening socket that a process started from here inherits.
+private final class ListeningSocket {
+    let descriptor: Int32
+    let port: UInt16
+
+    init() throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = descriptor
+        let result = unsafe withUnsafeMutablePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                unsafe bind(descriptor, address, length) == 0 && listen(descriptor, 64) == 0
+                    ? unsafe getsockname(descriptor, address, &length) : -1
+            }
+        }
+        try #require(result == 0)
+        port = UInt16(bigEndian: address.sin_port)
+    }
+
+    deinit { close(descriptor) }
+}
+
+/// The service manager's end of sd_notify(3).
+private final class NoticeSocket {
+    let path: String
+    private let descriptor: Int32
+
+    init(path: String) throws {
+        self.path = path
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let octets = Array(path.utf8)
+        try #require(octets.count < 100)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { field in
+            for (index, octet) in octets.enumerated() { unsafe field[index] = octet }
+        }
+        let descriptor = descriptor
+        let result = unsafe withUnsafePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(result == 0)
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    deinit { close(descriptor) }
+
+    /// The next notice; empty if none comes.
+    func next() -> String {
+        let octets = unsafe [UInt8](unsafeUninitializedCapacity: 256) { buffer, count in
+            count = max(0, unsafe recv(descriptor, buffer.baseAddress, 256, 0))
+        }
+        return String(decoding: octets, as: UTF8.self)
+    }
+}
