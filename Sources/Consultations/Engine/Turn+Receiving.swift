@@ -304,10 +304,8 @@ extension Turn {
         upTo last: Int64, in consultation: inout ConsultationState
     ) throws -> Bool {
         guard consultation.record.traffic.unread > 0 else { return false }
-        let stored = try transaction.allRecords(
-            StoredMessage.self, of: .messages, in: consultation.scope)
         var changed = false
-        for (number, var message) in stored where message.unread && number <= last {
+        for (number, var message) in try unreadMessages(upTo: last, in: consultation) {
             message.unread = false
             changed = true
             try transaction.put(message, at: number, of: .messages, in: consultation.scope)
@@ -319,6 +317,27 @@ extension Turn {
             }
         }
         return changed
+    }
+
+    /// The messages not read yet, oldest first: the latest ones, as a rule, so that a long talk isn't
+    /// read from its beginning for each.
+    private func unreadMessages(
+        upTo last: Int64, in consultation: ConsultationState
+    ) throws -> [(Int64, StoredMessage)] {
+        var found: [(Int64, StoredMessage)] = []
+        var end = last
+        while found.count < Int(clamping: consultation.record.traffic.unread) {
+            let some = try transaction.records(
+                of: .messages, in: consultation.scope, numbers: .min...end, limit: 32,
+                descending: true)
+            for record in some {
+                let message = try StoredMessage(serializedBytes: record.value)
+                if message.unread { found.append((record.number, message)) }
+            }
+            guard let oldest = some.last?.number, oldest > .min else { break }
+            end = oldest - 1
+        }
+        return found.reversed()
     }
 
     // MARK: Gaps
