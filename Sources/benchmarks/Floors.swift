@@ -5,7 +5,12 @@ import WebSockets
 /// What this machine can do at best, measured in the same run.
 enum Floors {
     /// Milliseconds of one append of 1 KiB with fdatasync, in the folder given.
-    static func fdatasyncMilliseconds(in folder: String, count: Int = 400) throws -> Double {
+    ///
+    /// - Parameter pause: silence before each; a disk and a processor that were left alone answer
+    ///   much later than busy ones.
+    static func fdatasyncMilliseconds(
+        in folder: String, count: Int = 400, pause: Duration = .zero
+    ) throws -> Double {
         let path = folder + "/fdatasync"
         let file = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw BenchmarkError.system("open \(path)", errno) }
@@ -16,6 +21,7 @@ enum Floors {
         let block = [UInt8](repeating: 0x5a, count: 1024)
         var times: [Double] = []
         for _ in 0..<count {
+            if pause > .zero { usleep(UInt32(clamping: Int64(pause.microseconds))) }
             let start = ContinuousClock.now
             let written = unsafe block.withUnsafeBytes {
                 unsafe write(file, $0.baseAddress, $0.count)
@@ -29,7 +35,11 @@ enum Floors {
     }
 
     /// Milliseconds of one round trip of 1 KiB through a bare WebSocket echo on this machine.
-    static func echoMilliseconds(count: Int = 3000) async throws -> Double {
+    ///
+    /// - Parameter pause: silence before each.
+    static func echoMilliseconds(
+        count: Int = 3000, pause: Duration = .zero
+    ) async throws -> Double {
         let serving = try EventLoop(name: "echo")
         let asking = try EventLoop(name: "echo client")
         let servers = Slot<WebSocketServer>()
@@ -43,7 +53,8 @@ enum Floors {
             throw BenchmarkError.unexpected("\(server.boundAddress)")
         }
         let times = await withCheckedContinuation { continuation in
-            let measurement = EchoMeasurement(count: count, done: continuation)
+            let measurement = EchoMeasurement(
+                count: count, pause: pause, loop: asking, done: continuation)
             _ = WebSocketClient(
                 WebSocketClient.Configuration(url: url, subprotocol: "echo"), on: asking
             ) { client, event in
@@ -66,13 +77,20 @@ final class Slot<Value: Sendable>: @unchecked Sendable {
 private final class EchoMeasurement: @unchecked Sendable {
     private let message = [UInt8](repeating: 0x5a, count: 1024)
     private let count: Int
+    private let pause: Duration
+    private let loop: EventLoop
     private let done: CheckedContinuation<[Double], Never>
     private var times: [Double] = []
     private var sentAt = ContinuousClock.now
     private var isDone = false
 
-    init(count: Int, done: CheckedContinuation<[Double], Never>) {
+    init(
+        count: Int, pause: Duration, loop: EventLoop,
+        done: CheckedContinuation<[Double], Never>
+    ) {
         self.count = count
+        self.pause = pause
+        self.loop = loop
         self.done = done
     }
 
@@ -81,7 +99,9 @@ private final class EchoMeasurement: @unchecked Sendable {
         case .opened: send(client)
         case .message:
             times.append((ContinuousClock.now - sentAt).milliseconds)
-            if times.count < count { send(client) } else { finish() }
+            guard times.count < count else { return finish() }
+            guard pause > .zero else { return send(client) }
+            loop.schedule(after: pause) { self.send(client) }
         case .drained: break
         case .closed, .failed: finish()
         }
