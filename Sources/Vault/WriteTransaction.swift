@@ -118,6 +118,14 @@ public final class WriteTransaction: ReadTransaction {
         return raised
     }
 
+    /// Raises a counter to `floor`, if it is below it.
+    public func raiseCounter(
+        named name: [UInt8], in scope: Vault.Scope, to floor: UInt64
+    ) throws(VaultError) {
+        guard try counter(named: name, in: scope) ?? 0 < floor else { return }
+        try store(SecretBytes(floor.bigEndianBytes), named: name, of: .counters, in: scope)
+    }
+
     /// Opens a scope with tables and a key of its own.
     public func createConsultation() throws(VaultError) -> Vault.ConsultationNumber {
         try perform { db in try ring.createConsultation(db) }

@@ -24,13 +24,15 @@ struct CurtainCommand: AsyncParsableCommand {
                 name: "Device",
                 subcommands: [
                     JoinCommand.self, MeCommand.self, PassphraseCommand.self, SyncCommand.self,
+                    RecoverCommand.self,
                 ]),
             CommandGroup(
                 name: "Consultations",
                 subcommands: [
                     RequestCommand.self, ConsultationsCommand.self, AcceptCommand.self,
                     DeclineCommand.self, ChatCommand.self, SendCommand.self, ReadCommand.self,
-                    VerifyCommand.self, EndCommand.self, ReceiptsCommand.self,
+                    VerifyCommand.self, ReopenCommand.self, EndCommand.self,
+                    ReceiptsCommand.self,
                 ]),
             CommandGroup(
                 name: "Doctors and prescriptions",

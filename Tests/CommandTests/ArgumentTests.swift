@@ -17,7 +17,8 @@ struct ArgumentTests {
         ["prescribe", "ab", "--from", "f", "--yes"], ["prescribe", "--example"], ["rx", "list"],
         ["rx", "show", "ab"], ["rx", "export", "ab", "--out", "f"],
         ["rx", "verify", "f", "--root", "pem", "--crl", "crl"], ["end", "ab", "--wait", "9"],
-        ["passphrase"], ["receipts"], ["receipts", "--json"], ["receipts", "verify", "f"],
+        ["passphrase"], ["reopen", "ab"], ["recover", "--yes"], ["receipts"],
+        ["receipts", "--json"], ["receipts", "verify", "f"],
         ["me", "--home", "dir", "--passphrase-file", "f", "--relay-url", "ws://127.0.0.1:1"],
     ])
     func `the promised command lines are understood`(arguments: [String]) throws {

@@ -29,7 +29,7 @@ enum Sample {
             id: try #require(ConsultationID("aaaabbbbccccddddeeeeffffge")), state: state,
             other: other, members: [other], isMine: true, time: noon, minutes: 20,
             reason: "cough", createdAt: noon, unread: 2, waiting: 1, suite: .x25519ChaCha20,
-            epoch: 3, lastMessageAt: nil, declined: false)
+            epoch: 3, lastMessageAt: nil, declined: false, reopening: nil)
     }
 
     static func message(

@@ -57,9 +57,9 @@ extension Device {
     /// All of them, oldest first; those that are erased come last and have no names any more.
     public func consultations() throws(DeviceError) -> [Consultation] {
         try read { state, transaction in
-            let live = state.consultations.values.map { state.describe($0) }
+            let live = state.consultations.values.filter(\.isShown).map { state.describe($0) }
             let closing = state.mailboxes.values.flatMap { mailbox in
-                mailbox.closings.values.map { state.describe($0) }
+                mailbox.closings.values.filter { !$0.abandoned }.map { state.describe($0) }
             }
             let erased = try transaction.receipts().map {
                 Consultation(erased: $0.kept, declined: $0.declined)
@@ -182,6 +182,34 @@ extension Device {
         }
     }
 
+    // MARK: Reopening
+
+    /// Goes on in a fresh group, with fresh keys and mailboxes: by hand, where a consultation is
+    /// locked because that was done too often, or where nothing arrives any more. What the other
+    /// doesn't have is sent again.
+    ///
+    /// - Throws: `.notInState` for one that is over, or that never reached the relay.
+    public func reopen(_ id: ConsultationID) throws(DeviceError) {
+        try perform { turn in
+            guard !turn.state.profile.copied else { throw DeviceError.copied }
+            guard let found = turn.state.consultations.values.first(where: { $0.id == id }) else {
+                if turn.state.isClosing(id) { throw DeviceError.notInState("closing") }
+                throw DeviceError.unknownConsultation
+            }
+            guard found.canReopen else {
+                throw DeviceError.notInState(turn.state.describe(found).state.word)
+            }
+            try turn.reopen(found.number, because: .byHand)
+        }
+    }
+
+    /// Goes on with this vault after the relay has told that it is a copy or an old backup: throws
+    /// away what the other copy may have used, and reopens every consultation. The other copy is
+    /// then the one that sends nothing. Does nothing for a vault that is none.
+    public func recover() throws(DeviceError) {
+        try perform { try $0.recover() }
+    }
+
     // MARK: The end
 
     /// Ends a consultation: closes it, lets what was sent before come in, keeps what policy says,
@@ -227,7 +255,9 @@ extension Device {
 extension DeviceState {
     func isClosing(_ id: ConsultationID) -> Bool {
         mailboxes.values.contains { mailbox in
-            mailbox.closings.values.contains { ConsultationID(groupID: $0.consultation) == id }
+            mailbox.closings.values.contains {
+                !$0.abandoned && ConsultationID(groupID: $0.consultation) == id
+            }
         }
     }
 }

@@ -163,16 +163,24 @@ extension DeviceState {
             case .open where mailbox.pending != nil && mailbox.pausedUntil <= now: return false
             case .open, .closed, .gone: break
             }
-            if mailbox.link == .open, mailbox.closings.values.contains(where: { !$0.confirmed }) {
-                return false
-            }
+            let goesOn = mailbox.closings.values.contains { !$0.confirmed && !isHeld($0) }
+            if mailbox.link == .open, goesOn { return false }
         }
         return consultations.values.allSatisfy { consultation in
+            let isLocked = consultation.record.standing.lock != .none
+            if consultation.retryAt > now || isLocked { return true }
+            if consultation.record.phase == .reopening { return false }
+            if case .due(let time) = consultation.inspection, time <= now,
+                consultation.isComparable, mailboxes[consultation.mailbox]?.link == .open
+            {
+                return false
+            }
             guard
                 consultation.isLive || consultation.record.phase == .claiming
                     || consultation.record.phase == .creating
             else { return true }
             return consultation.outbox.isEmpty && !consultation.record.traffic.marksDue
+                && !consultation.record.reopening.due
         }
     }
 }

@@ -19,6 +19,11 @@ extension DeviceState {
             born: text(person.born), reference: text(person.reference))
     }
 
+    /// Where the shelf lies that serves a reopening, and what its packages are sealed under.
+    var reach: Payload.Reach {
+        Payload.Reach(shelf: home.bytes, shelfKey: shelfKey.exposedCopy())
+    }
+
     func describe(_ consultation: ConsultationState) -> Consultation {
         let record = consultation.record
         let other = record.hasOther ? describe(record.other) : nil
@@ -33,7 +38,9 @@ extension DeviceState {
             epoch: consultation.group?.epoch,
             lastMessageAt: record.traffic.lastMessageAt == 0
                 ? nil : Date(milliseconds: record.traffic.lastMessageAt),
-            declined: record.standing.declined)
+            declined: record.standing.declined,
+            reopening: record.phase == .reopening || record.reopening.unconfirmed
+                ? ReopenReason(record.reopening.reason) : nil)
     }
 
     private func stateOf(_ consultation: ConsultationState) -> Consultation.State {
@@ -44,13 +51,15 @@ extension DeviceState {
         case .copiedVault: return .locked(.copiedVault)
         case .undecryptableCommit: return .locked(.undecryptableCommit)
         case .removed: return .locked(.removed)
+        case .reopenedTooOften: return .locked(.reopenedTooOften)
+        case .otherKey: return .locked(.otherKey)
         case .none, .UNRECOGNIZED: break
         }
         if record.phase == .failed { return .failed(consultation.trouble ?? .wrongKeyPackage) }
-        if record.standing.ending || record.standing.closed {
+        if record.standing.ending || record.standing.closed || record.standing.relayClosed {
             return .closing(until: Date(seconds: UInt64(record.deadlineDay) * 86_400))
         }
-        if record.phase != .active { return .requesting }
+        if record.phase != .active && record.phase != .reopening { return .requesting }
         return record.standing.accepted ? .open : .requested
     }
 
@@ -90,18 +99,20 @@ extension DeviceState {
         case .memberAdded: return .notice(.memberAdded(name: message.subject))
         case .memberRemoved: return .notice(.memberRemoved(name: message.subject))
         case .epochMismatch: return .notice(.epochMismatch)
+        case .reopened: return .notice(.reopened(ReopenReason(message.reason)))
+        case .otherKey: return .notice(.otherKey)
         case .none, .UNRECOGNIZED: break
         }
         func text(_ text: String) -> String? { text.isEmpty ? nil : text }
         switch Payload(decoding: [UInt8](message.payload))?.body {
         case .text(let text): return .text(text)
-        case .request(let time, let minutes, let reason, _):
+        case .request(let time, let minutes, let reason, _, _):
             return .request(time: Date(seconds: time), minutes: Int(minutes), reason: reason)
         case .accept: return .accept
         case .decline(let reason): return .decline(reason: text(reason))
         case .prescription(let jws): return .prescription(jws: jws, id: prescriptionID(of: jws))
         case .close(let reason): return .close(reason: text(reason))
-        case .marks, .unknown, nil: return .needsNewerVersion
+        case .marks, .reopen, .unknown, nil: return .needsNewerVersion
         }
     }
 }
@@ -124,7 +135,7 @@ extension Consultation {
         self.init(
             id: id, state: state, other: nil, members: [], isMine: false, time: nil, minutes: nil,
             reason: nil, createdAt: createdAt, unread: 0, waiting: 0, suite: nil, epoch: nil,
-            lastMessageAt: nil, declined: declined)
+            lastMessageAt: nil, declined: declined, reopening: nil)
     }
 
     init(erased receipt: KeptReceipt, declined: Bool) {

@@ -90,7 +90,7 @@ struct ConsultationState {
     }
 
     let number: Vault.ConsultationNumber
-    let mailbox: MailboxID
+    var mailbox: MailboxID
     var record: ConsultationRecord
     var group: Group?
     /// A commit whose fate isn't known.
@@ -103,14 +103,26 @@ struct ConsultationState {
 
     /// The relay named this epoch; nothing is encrypted before it is reached.
     var awaitedEpoch: UInt64 = 0
+    /// When to ask the relay what it knows of the group.
+    var inspection = Inspection.none
+    /// How often its answer didn't fit.
+    var mismatches = 0
+    /// Reopening failed for now; not before this time again (Unix milliseconds).
+    var retryAt: UInt64 = 0
+    /// How often.
+    var failures = 0
 
-    var id: ConsultationID { ConsultationID(groupID: record.groupID) }
+    var id: ConsultationID {
+        ConsultationID(
+            groupID: record.core.consultation.isEmpty
+                ? record.groupID : record.core.consultation)
+    }
     var groupID: [UInt8] { [UInt8](record.groupID) }
     var scope: Vault.Scope { .consultation(number) }
     /// Whether anything may still be written to the group.
     var isLive: Bool {
         record.phase == .active && record.standing.lock == .none && !record.standing.closed
-            && !record.standing.closeSent
+            && !record.standing.closeSent && !record.standing.relayClosed
     }
 }
 

@@ -34,6 +34,10 @@ extension Turn {
         record.mine = true
         record.card = Data(card.bytes)
         record.other = StoredPerson(doctor: verified.doctor)
+        record.shelf = Data(verified.content.shelf)
+        record.shelfKey = Data(verified.content.shelfKey.exposedCopy())
+        record.suite = UInt32(verified.content.cipherSuite)
+        record.incarnation = state.profile.registration.incarnation
         record.appointment.time = time
         record.appointment.minutes = minutes
         record.appointment.reason = reason
@@ -48,7 +52,7 @@ extension Turn {
             try turn.enqueue(
                 .request(
                     time: time, minutes: minutes, reason: reason,
-                    deadlineDay: record.deadlineDay), in: &consultation)
+                    deadlineDay: record.deadlineDay, reach: turn.state.reach), in: &consultation)
             try turn.noteIdentity(of: &consultation)
         }
         announce(number)
@@ -74,6 +78,9 @@ extension Turn {
     mutating func receiveKeyPackage(
         _ outcome: Outcome, for number: Vault.ConsultationNumber
     ) throws {
+        if state.consultations[number]?.record.phase == .reopening {
+            return try receiveKeyPackageAgain(outcome, for: number)
+        }
         switch outcome {
         case .keyPackage(let sealed, let isLastResort):
             do {
@@ -91,15 +98,46 @@ extension Turn {
     }
 
     /// Why a KeyPackage is not taken.
-    private struct UnfitKeyPackage: Error { let fault: StoredFault }
+    struct UnfitKeyPackage: Error {
+        let fault: StoredFault
+        /// It is a good one of somebody else.
+        var isAnothers = false
+    }
 
-    /// Checks what the relay gave against the card, makes the group and asks the relay for it: all
-    /// in one transaction, so that the group exists here before anything of it leaves.
+    /// Whose KeyPackage is wanted, and where it lies.
+    struct ShelfSource {
+        let shelf: [UInt8]
+        let shelfKey: SecretBytes
+        let suite: UInt16
+        let identity: [UInt8]
+        let role: UInt32
+    }
+
+    /// Checks what the relay gave against the card and makes the group.
     private mutating func createGroup(
         _ consultation: inout ConsultationState, sealed: [UInt8], isLastResort: Bool
     ) throws {
         let card = try Card(decoding: [UInt8](consultation.record.card))
-        let (keyPackage, entry) = try check(sealed, card: card, isLastResort: isLastResort)
+        let verified: VerifiedCard
+        do {
+            verified = try card.verify(root: state.root, at: date)
+        } catch {
+            throw UnfitKeyPackage(fault: .doctorNotCertified)
+        }
+        let source = ShelfSource(
+            shelf: verified.content.shelf, shelfKey: verified.content.shelfKey,
+            suite: verified.content.cipherSuite, identity: verified.doctor.key.bytes,
+            role: UInt32(PersonRole.doctor.rawValue))
+        let (keyPackage, entry) = try check(sealed, from: source, isLastResort: isLastResort)
+        try createGroup(&consultation, with: keyPackage, entry, phase: .creating)
+    }
+
+    /// Makes the group and asks the relay for it: all in one transaction, so that the group exists
+    /// here before anything of it leaves.
+    mutating func createGroup(
+        _ consultation: inout ConsultationState, with keyPackage: KeyPackage, _ entry: ShelfEntry,
+        phase: StoredPhase
+    ) throws {
         let lifetime = Lifetime(notBefore: seconds - 3_600, notAfter: seconds + 400 * 86_400)
         var group = try Group.create(
             groupID: consultation.groupID, suite: keyPackage.cipherSuite,
@@ -118,8 +156,8 @@ extension Turn {
             let permit = JoinPermit(entry.permit.exposedCopy())
         else { throw DeviceError.bug("welcome") }
         consultation.group = group
-        consultation.record.phase = .creating
-        consultation.record.card = Data()
+        consultation.record.phase = phase
+        consultation.record.commitHash = Data(commit.commitHash)
         consultation.record.traffic.epochBegan = seconds
         consultation.record.attempts += 1
         let creation = GroupCreation(
@@ -127,23 +165,16 @@ extension Turn {
             members: [Member(mailbox: mailbox, permit: permit, role: .owner)],
             welcomes: [WelcomeDelivery(mailbox: mailbox, content: welcome)],
             deadline: Day(rawValue: consultation.record.deadlineDay))
-        // Kept for another attempt, should the permit turn out to be used.
-        consultation.record.card = Data(card.bytes)
         state.consultations[consultation.number] = consultation
         try start(
             .createGroup(creation), for: consultation.mailbox, consultation: consultation.number)
     }
 
-    private mutating func check(
-        _ sealed: [UInt8], card: Card, isLastResort: Bool
+    /// Opens what the relay gave, and takes it only if it is that person's, for this clinic and
+    /// suite, and was never used.
+    mutating func check(
+        _ sealed: [UInt8], from source: ShelfSource, isLastResort: Bool
     ) throws -> (KeyPackage, ShelfEntry) {
-        let verified: VerifiedCard
-        do {
-            verified = try card.verify(root: state.root, at: date)
-        } catch {
-            throw UnfitKeyPackage(fault: .doctorNotCertified)
-        }
-        let content = verified.content
         let wrong = UnfitKeyPackage(fault: .wrongKeyPackage)
         let entry: ShelfEntry
         let keyPackage: KeyPackage
@@ -151,7 +182,7 @@ extension Turn {
         let reference: [UInt8]
         do {
             entry = try ShelfEntry(
-                opening: sealed, shelfKey: content.shelfKey, shelf: content.shelf)
+                opening: sealed, shelfKey: source.shelfKey, shelf: source.shelf)
             keyPackage = try KeyPackage(decoding: entry.keyPackage)
             try keyPackage.validate(at: seconds)
             member = try MemberCheck(root: state.root).check(
@@ -162,10 +193,12 @@ extension Turn {
         } catch {
             throw wrong
         }
-        guard keyPackage.cipherSuite.rawValue == content.cipherSuite,
-            keyPackage.cipherSuite.isSupported,
-            member.identityKey == verified.doctor.key, member.mailbox == entry.mailbox,
-            case .doctor = member.standing
+        guard member.identityKey.bytes == source.identity else {
+            throw UnfitKeyPackage(fault: .wrongKeyPackage, isAnothers: true)
+        }
+        guard keyPackage.cipherSuite.rawValue == source.suite,
+            keyPackage.cipherSuite.isSupported, member.mailbox == entry.mailbox,
+            member.standing.role == source.role
         else { throw wrong }
         let used = try transaction.value(for: reference, of: .usedPackages, in: .person)
         if used != nil, !(isLastResort && keyPackage.isLastResort) { throw wrong }
@@ -176,6 +209,9 @@ extension Turn {
     mutating func receiveCreation(
         _ outcome: Outcome, for number: Vault.ConsultationNumber
     ) throws {
+        if state.consultations[number]?.record.phase == .reopening {
+            return try receiveCreationAgain(outcome, for: number)
+        }
         switch outcome {
         case .done:
             try modify(number) { consultation, _ in
@@ -213,6 +249,17 @@ extension Turn {
         announce(number)
         if let trouble, let consultation = state.consultations[number] {
             emit(.trouble(consultation.id, trouble))
+        }
+    }
+}
+
+extension VerifiedMember.Standing {
+    /// The role that the clinic's signature gives; 0 without one.
+    var role: UInt32 {
+        switch self {
+        case .doctor: UInt32(PersonRole.doctor.rawValue)
+        case .person(let person): UInt32(person.role.rawValue)
+        case .notVouched: 0
         }
     }
 }

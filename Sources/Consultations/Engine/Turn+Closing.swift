@@ -19,6 +19,13 @@ extension Turn {
         case .claiming, .failed:
             try abandon(consultation)
         default:
+            if consultation.record.standing.relayClosed {
+                // The other's closing is on its way; if the relay never gives it, asking a second
+                // time erases this side all the same.
+                if consultation.record.standing.ending { return try abandon(consultation) }
+                try modify(number) { consultation, _ in consultation.record.standing.ending = true }
+                return announce(number)
+            }
             guard !consultation.record.standing.ending, !consultation.record.standing.closed else {
                 return
             }
@@ -34,9 +41,10 @@ extension Turn {
     private mutating func abandon(_ consultation: ConsultationState) throws {
         let receipt = [UInt8](consultation.record.standing.receipt)
         try eraseContent(of: consultation)
+        try transaction.put([1], for: consultation.id.bytes, of: .ended, in: .person)
         if !receipt.isEmpty {
             try keep(
-                receipt, groupID: consultation.groupID,
+                receipt, of: consultation.id,
                 declined: consultation.record.standing.declined, mailbox: consultation.mailbox)
             return
         }
@@ -66,17 +74,20 @@ extension Turn {
         closing.untilDay = min(consultation.record.deadlineDay, latest.rawValue)
         closing.declined = consultation.record.standing.declined
         closing.createdAt = consultation.record.createdAt
+        closing.abandoned = consultation.record.standing.quiet
+        closing.closeSent = true
         try transaction.put(
             closing, for: consultation.groupID, of: .closings, in: mailbox.scope)
         try eraseContent(of: consultation)
         state.mailboxes[mailbox.id]?.closings[consultation.groupID] = closing
+        if closing.abandoned { return }
         emit(.erased(consultation.id, nil))
         emit(.consultation(state.describe(closing)))
     }
 
     /// Key slot, tables and everything else of the consultation's scope; its mailbox stays until
     /// the receipt has come.
-    private mutating func eraseContent(of consultation: ConsultationState) throws {
+    mutating func eraseContent(of consultation: ConsultationState) throws {
         try transaction.eraseConsultation(consultation.number)
         hasErased = true
         state.consultations[consultation.number] = nil
@@ -96,6 +107,9 @@ extension Turn {
         guard let mailbox = state.mailboxes[id], var closing = mailbox.closings[group.bytes] else {
             return
         }
+        if closing.abandoned, case .refused = outcome {
+            return try forgetClosing(group.bytes, of: id)
+        }
         closing.confirmed = true
         try transaction.put(closing, for: group.bytes, of: .closings, in: mailbox.scope)
         state.mailboxes[id]?.closings[group.bytes] = closing
@@ -110,7 +124,8 @@ extension Turn {
         guard let mailbox = state.mailboxes[id] else { return }
         // Without a receipt of this group there is no proof that it was erased.
         let isUsed =
-            !mailbox.closings.isEmpty || state.consultations.values.contains { $0.mailbox == id }
+            mailbox.closings.values.contains { !$0.abandoned }
+            || state.consultations.values.contains { $0.mailbox == id }
         if !isUsed { try forget(id) }
     }
 
@@ -120,9 +135,13 @@ extension Turn {
             let mailbox = state.mailboxes[id]
         else { return }
         for (groupID, closing) in mailbox.closings where receipt.isFor(groupID) {
+            // The consultation goes on elsewhere, or was none: this receipt ends nothing.
+            if closing.abandoned { return try forgetClosing(groupID, of: id) }
             try transaction.remove(for: groupID, of: .closings, in: mailbox.scope)
             state.mailboxes[id]?.closings[groupID] = nil
-            return try keep(bytes, groupID: groupID, declined: closing.declined, mailbox: id)
+            return try keep(
+                bytes, of: ConsultationID(groupID: closing.consultation),
+                declined: closing.declined, mailbox: id)
         }
         for (number, consultation) in state.consultations
         where consultation.mailbox == id && receipt.isFor(consultation.groupID) {
@@ -136,12 +155,16 @@ extension Turn {
         _ bytes: [UInt8], _ receipt: ErasureReceipt, for number: Vault.ConsultationNumber
     ) throws {
         guard let consultation = state.consultations[number] else { return }
+        if !consultation.isShown {
+            try eraseContent(of: consultation)
+            return try retireIfUnused(consultation.mailbox)
+        }
         let isDue = Day(unixSeconds: seconds).rawValue >= consultation.record.deadlineDay
         let isClosed = consultation.record.standing.closed || consultation.record.standing.closeSent
         if isClosed || (isDue && receipt.reason == .deadline) {
             try eraseContent(of: consultation)
             try keep(
-                bytes, groupID: consultation.groupID,
+                bytes, of: consultation.id,
                 declined: consultation.record.standing.declined,
                 mailbox: consultation.mailbox)
         } else {
@@ -153,9 +176,8 @@ extension Turn {
     }
 
     private mutating func keep(
-        _ bytes: [UInt8], groupID: [UInt8], declined: Bool, mailbox id: MailboxID
+        _ bytes: [UInt8], of consultation: ConsultationID, declined: Bool, mailbox id: MailboxID
     ) throws {
-        let consultation = ConsultationID(groupID: groupID)
         var record = StoredKeptReceipt()
         record.consultation = Data(consultation.bytes)
         record.receipt = Data(bytes)

@@ -36,10 +36,30 @@ extension Turn {
         } catch {
             return giveUp(.protocolViolation)
         }
+        try note(incarnation: challenge.incarnation)
         if state.profile.copied, state.profile.withdrawn || state.role != .doctor {
             return giveUp(.copied)
         }
         try open(state.home)
+    }
+
+    /// A relay that was restored takes no ticket of before, and its shelves are empty or of another
+    /// day: one-time packages are counted when the home is opened, the last resort is made anew.
+    /// Its groups are compared before anything is sent to them.
+    private mutating func note(incarnation: [UInt8]) throws {
+        let known = [UInt8](state.profile.registration.incarnation)
+        guard incarnation != known else { return }
+        state.profile.registration.incarnation = Data(incarnation)
+        try saveProfile()
+        guard !known.isEmpty else { return }
+        try transaction.removeAll(of: .tickets, in: .person)
+        state.tickets = []
+        for (id, mailbox) in state.mailboxes where mailbox.record.kind == .lastResort {
+            guard var package = mailbox.package, package.stocked else { continue }
+            package.notAfter = min(package.notAfter, seconds)
+            try transaction.put(package, of: .shelfPackage, in: mailbox.scope)
+            state.mailboxes[id]?.package = package
+        }
     }
 
     /// Opens every mailbox that isn't open yet; the home mailbox goes first and alone, because its
@@ -130,38 +150,13 @@ extension Turn {
             if !state.profile.copied { emit(.connection(.connected)) }
             try openMailboxes()
         }
+        for (number, consultation) in state.consultations where consultation.mailbox == id {
+            state.consultations[number]?.inspection = .due(at: now)
+            state.consultations[number]?.mismatches = 0
+        }
         if let pending = state.mailboxes[id]?.pending, !state.profile.copied {
             ask(pending.request)
         }
-    }
-
-    /// This vault is a copy or an old backup (`protocol/relay.md`, "Opening a mailbox"): from now on
-    /// nothing is sent, and the shelf is emptied, so that nobody writes to keys that two devices may
-    /// hold.
-    private mutating func refusedCounter(_ id: MailboxID, last: UInt64) throws {
-        guard id == state.home else {
-            try lockConsultations(of: id, .copiedVault)
-            state.mailboxes[id]?.link = .gone
-            return
-        }
-        if !state.profile.copied {
-            state.profile.copied = true
-            try saveProfile()
-            emit(.copied)
-            for number in state.consultations.keys.sorted() { announce(number) }
-        }
-        // Only so far: a copy is a few openings behind.
-        for _ in 0..<4_096 {
-            let counter = try transaction.counter(named: KeyName.opening, in: .person) ?? 0
-            if counter >= last { break }
-            _ = try transaction.raiseCounter(named: KeyName.opening, in: .person)
-        }
-        let counter = try transaction.counter(named: KeyName.opening, in: .person) ?? 0
-        if state.profile.withdrawn || state.role != .doctor || counter < last {
-            return giveUp(.copied)
-        }
-        state.mailboxes[id]?.link = .closed
-        try open(id)
     }
 
     private mutating func refusedOpening(
@@ -183,21 +178,41 @@ extension Turn {
             state.mailboxes[id]?.pausedUntil = time
             return wake(at: time)
         }
+        guard refusal == .notAllowed else { return try postpone(id, refusal) }
         state.mailboxes[id]?.link = .gone
         for (number, consultation) in state.consultations where consultation.mailbox == id {
-            emit(.trouble(consultation.id, .refused(refusal)))
-            if consultation.record.phase == .claiming {
+            switch consultation.record.phase {
+            case .claiming, .creating:
+                emit(.trouble(consultation.id, .refused(refusal)))
                 try fail(number, .refused, refusal: refusal)
-            } else {
-                // A relay that was set back to before this mailbox was made, or forgot it.
-                try lock(number, .removed)
+            case .arriving: try eraseContent(of: consultation)
+            case .reopening:
+                // Its ticket was taken by a relay that has forgotten it: another mailbox.
+                try modify(number) { consultation, _ in consultation.record.phase = .active }
+                try reopen(number, because: .lost, otherwise: .removed)
+            // A relay that was set back to before this mailbox was made, or forgot it.
+            default: try reopen(number, because: .lost, otherwise: .removed)
             }
         }
+        for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
+            try forgetClosing(groupID, of: id)
+        }
+        let isUsed =
+            state.mailboxes[id]?.closings.isEmpty == false
+            || state.consultations.values.contains { $0.mailbox == id }
+        if !isUsed { try forget(id) }
     }
 
-    mutating func lockConsultations(of id: MailboxID, _ lock: StoredLock) throws {
+    /// The relay has no room for this mailbox at the moment, or doesn't understand the question.
+    private mutating func postpone(_ id: MailboxID, _ refusal: Refusal) throws {
         for (number, consultation) in state.consultations where consultation.mailbox == id {
-            try self.lock(number, lock)
+            emit(.trouble(consultation.id, .refused(refusal)))
+            guard consultation.record.phase == .claiming else { continue }
+            state.mailboxes[id]?.link = .gone
+            return try fail(number, .refused, refusal: refusal)
         }
+        state.mailboxes[id]?.link = .closed
+        state.mailboxes[id]?.pausedUntil = now + 3_600_000
+        wake(at: now + 3_600_000)
     }
 }

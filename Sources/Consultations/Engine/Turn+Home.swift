@@ -25,6 +25,10 @@ extension Turn {
             return try start(
                 .stockShelf(ShelfStock(packages: [], withdraw: true)), for: state.home)
         }
+        if state.profile.registration.restock {
+            return try start(
+                .stockShelf(ShelfStock(packages: [], withdraw: true)), for: state.home)
+        }
         let shelf = state.mailboxes.values.filter(\.isOnShelf)
         let ready = shelf.filter { $0.link == .open && $0.package?.stocked == false }
         let opening = shelf.contains { $0.link == .opening }
@@ -73,11 +77,19 @@ extension Turn {
 
     // MARK: The shelf
 
+    /// How many KeyPackages lie on the shelf. A doctor's serve everybody with the card; those of
+    /// others serve only the reopening of a consultation, so few will do.
+    private var shelfTarget: Int {
+        switch state.role {
+        case .doctor: state.profile.practice.identityChain.isEmpty ? 0 : options.shelfTarget
+        default: state.consultations.isEmpty ? 0 : min(1, options.shelfTarget)
+        }
+    }
+
     /// How many KeyPackages are to be made now: a whole batch when a quarter is gone.
     private func packagesWanted() -> Int {
-        guard state.role == .doctor, !state.profile.practice.identityChain.isEmpty else { return 0 }
         let shelf = state.mailboxes.values.filter { $0.record.kind == .shelf }
-        let target = min(options.shelfTarget, Int(state.session?.limits?.shelfPackages ?? 0))
+        let target = min(shelfTarget, Int(state.session?.limits?.shelfPackages ?? 0))
         let there = Int(state.profile.practice.shelfPackages)
         let underWay = shelf.filter { $0.package?.stocked == false }.count
         let missing = target - there - underWay
@@ -88,9 +100,7 @@ extension Turn {
     /// Whether a last-resort KeyPackage is to be made: there is none, half its time is over, or it
     /// was used.
     private func needsLastResort() -> Bool {
-        guard state.role == .doctor, !state.profile.practice.identityChain.isEmpty,
-            options.shelfTarget > 0
-        else { return false }
+        guard shelfTarget > 0 else { return false }
         let soon = seconds + Self.lastResortDays * 86_400 / 2
         let fresh = state.mailboxes.values.filter {
             $0.record.kind == .lastResort && ($0.package?.notAfter ?? 0) > soon
@@ -102,7 +112,7 @@ extension Turn {
     /// Makes KeyPackages while there are tickets, each with a mailbox of its own, and lets those
     /// go whose time is over.
     mutating func refillShelf() throws {
-        guard state.role == .doctor else { return }
+        guard !state.profile.registration.restock else { return }
         let old = state.mailboxes.values.filter { mailbox in
             mailbox.isOnShelf && mailbox.link == .open && mailbox.pending == nil
                 && (mailbox.package?.notAfter ?? .max) < seconds && mailbox.closings.isEmpty
@@ -194,9 +204,12 @@ extension Turn {
         }
         state.profile.practice.shelfPackages = shelf.packages
         state.profile.practice.lastResortClaims = shelf.lastResortClaims
-        if stock.withdraw { state.profile.withdrawn = true }
+        if stock.withdraw {
+            state.profile.registration.restock = false
+            if state.profile.copied { state.profile.withdrawn = true }
+        }
         try saveProfile()
-        if stock.withdraw { return giveUp(.copied) }
+        if state.profile.copied { return giveUp(.copied) }
         let stocked = Set(stock.packages + [stock.lastResort].compactMap { $0 })
         for (id, mailbox) in state.mailboxes {
             guard var package = mailbox.package, stocked.contains([UInt8](package.sealed)) else {

@@ -20,7 +20,8 @@ extension Turn {
         var record = ConsultationRecord()
         record.groupID = Data(group.groupID)
         record.mailboxScope = mailboxScope.rawValue
-        record.phase = .active
+        record.phase = .arriving
+        record.incarnation = state.profile.registration.incarnation
         record.createdAt = seconds
         // Keys that came from a last-resort package are refreshed at once: its own stay longer.
         record.traffic.epochBegan = mailbox.record.kind == .lastResort ? 0 : seconds
@@ -29,13 +30,30 @@ extension Turn {
         consultation.group = group
         try record.store(replacing: nil, to: transaction, in: consultation.scope)
         state.consultations[number] = consultation
-        try modify(number) { consultation, turn in
-            try turn.meet(&consultation)
+        // What it is for, the first message tells (`Turn+Continuing`).
+        if state.role == .doctor {
+            try modify(number) { consultation, turn in
+                try turn.meet(&consultation)
+            }
+            announce(number)
+        } else {
+            try meetAgain(number)
         }
-        announce(number)
     }
 
-    private mutating func takeOffShelf(_ mailbox: MailboxState) throws {
+    /// A patient is asked by nobody: only the doctor of a consultation may go on with it.
+    private mutating func meetAgain(_ number: Vault.ConsultationNumber) throws {
+        guard let group = state.consultations[number]?.group else { return }
+        let others = group.members.filter { $0.index != group.ownLeafIndex }
+        let known = state.consultations.values.first { known in
+            known.isShown && others.count == 1
+                && others.first?.signatureKey == [UInt8](known.record.other.identityKey)
+        }
+        guard let other = known?.record.other else { return try turnAway(number) }
+        try modify(number) { consultation, _ in consultation.record.other = other }
+    }
+
+    mutating func takeOffShelf(_ mailbox: MailboxState) throws {
         try transaction.removeAll(of: .bundle, in: mailbox.scope)
         try transaction.removeAll(of: .shelfPackage, in: mailbox.scope)
         try modifyMailbox(mailbox.id) { mailbox in
@@ -64,6 +82,7 @@ extension Turn {
         let isNew =
             !state.consultations.values.contains { $0.groupID == group.groupID }
             && !state.isClosing(id) && receipt == nil
+            && !state.mailboxes.values.contains { $0.closings[group.groupID] != nil }
         guard group.groupID.count == GroupID.byteCount, group.groupID == delivery.groupID?.bytes,
             group.suite == bundle.keyPackage.cipherSuite, isNew
         else { return nil }
@@ -90,6 +109,7 @@ extension Turn {
             consultation.record.other = patient
             try noteIdentity(of: &consultation)
         } else {
+            consultation.record.phase = .active
             consultation.record.standing.fault = .patientNotVouched
             consultation.record.standing.declined = true
             consultation.record.standing.ending = true

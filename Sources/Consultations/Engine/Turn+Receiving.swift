@@ -4,6 +4,7 @@ import FoundationEssentials
 import MLS
 import RelayProtocol
 import SwiftProtobuf
+import TLSSyntax
 import Vault
 
 /// What the relay delivers. Whatever it is, it is dealt with, remembered and acknowledged in one
@@ -61,18 +62,33 @@ extension Turn {
             try modify(number) { try $1.mergeOwn(commit, in: &$0) }
             return
         }
-        let lock = try modify(number) { try $1.process(delivery, in: &$0) }
-        if let lock { try self.lock(number, lock) }
+        switch try modify(number, { try $1.process(delivery, in: &$0) }) {
+        case .nothing: break
+        case .broken(let reason, let lock): try reopen(number, because: reason, otherwise: lock)
+        case .arrived(let arrival): try resolve(arrival, of: number)
+        case .unasked: return try turnAway(number)
+        }
         announce(number)
         if state.consultations[number]?.record.standing.closed == true { try finish(number) }
+    }
+
+    /// What a delivery leads to besides what it changed.
+    private enum Consequence {
+        case nothing
+        /// The group can't go on.
+        case broken(StoredReopenReason, otherwise: StoredLock)
+        /// Its first message asks to go on with a consultation.
+        case arrived(Arrival)
+        /// Nobody here is to be shown this group.
+        case unasked
     }
 
     /// Opens a message. The group is taken over only with what came out of it, and a message that
     /// can't be opened leaves it as it was.
     private mutating func process(
         _ delivery: Delivery, in consultation: inout ConsultationState
-    ) throws -> StoredLock? {
-        guard var group = consultation.group else { return nil }
+    ) throws -> Consequence {
+        guard var group = consultation.group else { return .nothing }
         let received: ReceivedMessage
         do {
             received = try group.process(
@@ -80,16 +96,35 @@ extension Turn {
         } catch .corruptState {
             throw VaultError.damaged(.record)
         } catch {
-            if delivery.kind == .commit { return .undecryptableCommit }
+            // An attempt that was given up before it said what it was for.
+            if delivery.kind == .closing, consultation.record.phase == .arriving { return .unasked }
+            let epoch = try? PrivateMessageHeader(message: delivery.content).epoch
+            // A restored relay gives again what was dealt with long ago. If that was something
+            // else after all, the sender's counters tell.
+            if let epoch, epoch < group.epoch, delivery.kind == .commit { return .nothing }
+            switch error {
+            case .keyUnavailable: return .nothing
+            case .wrongEpoch(let past) where past < group.epoch: return .nothing
+            default: break
+            }
+            if delivery.kind == .commit {
+                return .broken(.keyChange, otherwise: .undecryptableCommit)
+            }
             try noteUndecryptable(in: &consultation)
-            return nil
+            guard consultation.record.traffic.unreadable >= Self.unreadableLimit else {
+                return .nothing
+            }
+            return .broken(.unreadable, otherwise: .none)
         }
+        consultation.record.traffic.unreadable = 0
         switch received {
         case .application(let message):
             consultation.group = group
-            try receive(message, kind: delivery.kind, in: &consultation)
+            return try receive(message, kind: delivery.kind, in: &consultation)
         case .commit(let staged):
-            return try merge(staged, into: group, of: &consultation)
+            let lock = try merge(staged, into: group, of: &consultation)
+            if let lock { return .broken(.keyChange, otherwise: lock) }
+            consultation.record.commitHash = Data(Hash.sha256(delivery.content))
         case .proposal:
             // Nobody proposes yet: the group stays without it, so that no commit takes it up.
             break
@@ -98,8 +133,11 @@ extension Turn {
                 consultation.record.standing.closed = true
             }
         }
-        return nil
+        return .nothing
     }
+
+    /// Undecryptable messages in a row after which the group counts as broken.
+    private static let unreadableLimit: UInt32 = 3
 
     /// Whether it was a closing of one's own that used up this key. The relay alone says that a
     /// delivery is a closing, and could say so of any other words.
@@ -147,11 +185,32 @@ extension Turn {
     private mutating func receive(
         _ message: ApplicationMessage, kind: DeliveryKind,
         in consultation: inout ConsultationState
-    ) throws {
+    ) throws -> Consequence {
         guard let payload = Payload(decoding: message.plaintext) else {
-            return try noteUndecryptable(in: &consultation)
+            try noteUndecryptable(in: &consultation)
+            return .nothing
         }
         let sender = message.sender.signatureKey
+        if consultation.record.phase == .arriving {
+            if case .reopen(let id, let beganAt, let reason) = payload.body {
+                return .arrived(
+                    Arrival(
+                        consultation: ConsultationID(groupID: id), beganAt: beganAt,
+                        reason: StoredReopenReason(rawValue: Int(reason)) ?? .unspecified,
+                        seen: payload.seen))
+            }
+            guard state.role == .doctor else { return .unasked }
+            consultation.record.phase = .active
+        }
+        try take(payload, of: message, kind: kind, from: sender, in: &consultation)
+        return .nothing
+    }
+
+    private mutating func take(
+        _ payload: Payload, of message: ApplicationMessage, kind: DeliveryKind,
+        from sender: [UInt8], in consultation: inout ConsultationState
+    ) throws {
+        try confirm(payload.seen, of: sender, in: &consultation)
         try noteProgress(payload.seen, of: sender, in: &consultation)
         if message.epoch == consultation.group?.epoch,
             payload.epochTag
@@ -160,18 +219,22 @@ extension Turn {
             try append(notice: .epochMismatch, in: &consultation)
         }
         var ledger = consultation.ledgers[sender] ?? Ledger()
-        if payload.body == .marks {
+        if payload.isUncounted {
             let missing = ledger.noteSent(upTo: payload.counter)
             consultation.ledgers[sender] = ledger
             return try noteMissing(missing, from: sender, in: &consultation)
         }
         let known = try transaction.value(
             for: payload.id, of: .messageNumbers, in: consultation.scope)
-        guard known == nil else { return }
         let finding = ledger.note(payload.counter)
         consultation.ledgers[sender] = ledger
         if case .gap(let missing) = finding {
             try noteMissing(missing, from: sender, in: &consultation)
+        }
+        // It was sent again, by a sender that couldn't know.
+        guard known == nil else {
+            consultation.record.traffic.marksDue = true
+            return
         }
         if finding == .filled { try fillGap(payload.counter, from: sender, in: &consultation) }
         try store(payload, message: message, in: &consultation)
@@ -221,7 +284,7 @@ extension Turn {
         let isDoctor = consultation.record.other.role == UInt32(PersonRole.doctor.rawValue)
         let isOther = sender == [UInt8](consultation.record.other.identityKey)
         switch payload.body {
-        case .request(let time, let minutes, let reason, let deadline):
+        case .request(let time, let minutes, let reason, let deadline, let reach):
             guard !consultation.record.mine, isOther, !consultation.record.appointment.known else {
                 return
             }
@@ -230,6 +293,11 @@ extension Turn {
             consultation.record.appointment.minutes = minutes
             consultation.record.appointment.reason = reason
             consultation.record.deadlineDay = deadline
+            if let reach, let suite = consultation.group?.suite {
+                consultation.record.shelf = Data(reach.shelf)
+                consultation.record.shelfKey = Data(reach.shelfKey)
+                consultation.record.suite = UInt32(suite.rawValue)
+            }
         case .accept where isDoctor && isOther:
             consultation.record.standing.accepted = true
         case .decline where isOther:
@@ -346,6 +414,7 @@ extension Turn {
         in consultation: inout ConsultationState
     ) throws {
         consultation.record.traffic.unattributed += 1
+        consultation.record.traffic.unreadable += 1
         var record = StoredMessage()
         record.id = Data(Random.bytes(MessageID.byteCount))
         record.sentAt = now
@@ -394,7 +463,7 @@ extension Turn {
         }
     }
 
-    private mutating func append(
+    mutating func append(
         notice: StoredNotice, subject: String = "", in consultation: inout ConsultationState
     ) throws {
         var record = StoredMessage()
@@ -407,12 +476,30 @@ extension Turn {
         try append(record, to: &consultation)
     }
 
+    /// Shows that the consultation goes on in a fresh group, and why.
+    ///
+    /// - Parameter sender: the identity key of the one who began it; empty: this device.
+    mutating func append(
+        reopened reason: StoredReopenReason, by sender: [UInt8],
+        to consultation: inout ConsultationState
+    ) throws {
+        var record = StoredMessage()
+        record.id = Data(Random.bytes(MessageID.byteCount))
+        record.sender = Data(sender)
+        record.sentAt = now
+        record.receivedAt = now
+        record.notice = .reopened
+        record.reason = reason
+        record.unread = true
+        try append(record, to: &consultation)
+    }
+
     // MARK: Locks
 
     /// Nothing more can be sent in this consultation; what was sent stays readable.
     mutating func lock(_ number: Vault.ConsultationNumber, _ lock: StoredLock) throws {
         try modify(number) { consultation, turn in
-            guard consultation.record.standing.lock == .none else { return }
+            guard consultation.record.standing.lock == .none, lock != .none else { return }
             consultation.record.standing.lock = lock
             try turn.dropCommit(of: &consultation)
         }

@@ -15,6 +15,8 @@ extension Turn {
             try openMailboxes()
         }
         for id in state.mailboxes.keys { try pump(id) }
+        // What was just reopened has a mailbox to open.
+        if !state.profile.copied { try openMailboxes() }
     }
 
     private mutating func pump(_ id: MailboxID) throws {
@@ -37,8 +39,12 @@ extension Turn {
         if mailbox.record.kind == .retiring {
             return try start(.retire, for: id)
         }
-        for (groupID, closing) in mailbox.closings where !closing.confirmed {
+        for (groupID, closing) in mailbox.closings
+        where !closing.confirmed && !state.isHeld(closing) {
             guard let group = GroupID(groupID) else { continue }
+            if closing.abandoned, !closing.closeSent {
+                return try close(abandoned: closing, of: id)
+            }
             return try start(.confirm(group), for: id)
         }
         let numbers = state.consultations.values.filter { $0.mailbox == id }.map(\.number)
@@ -92,6 +98,8 @@ extension Turn {
         case .stockShelf(let stock): try receiveShelf(reply.outcome, for: stock)
         case .retire: try retired(reply.mailbox)
         case .confirm(let group): try receiveConfirmation(reply.outcome, group, reply.mailbox)
+        case .close(let request) where pending.consultation == nil:
+            try receiveAbandonment(reply.outcome, of: request.groupID, reply.mailbox)
         default:
             guard let number = pending.consultation else { return }
             try receive(reply.outcome, to: pending, for: number)
@@ -114,6 +122,9 @@ extension Turn {
             let number = pending.consultation
         {
             try finishPending(of: id)
+            if state.consultations[number]?.record.phase == .reopening {
+                return tryLater(number, pause: UInt64(seconds) * 1_000)
+            }
             return try fail(number, .refused, refusal: refusal)
         }
         state.mailboxes[id]?.pausedUntil = time
@@ -131,6 +142,7 @@ extension Turn {
         case .claimKeyPackage: try receiveKeyPackage(outcome, for: number)
         case .createGroup: try receiveCreation(outcome, for: number)
         case .commit: try receiveCommitAnswer(outcome, for: number)
+        case .inspectGroup: try receiveInspection(outcome, for: number)
         case .send, .close: try receiveSendAnswer(outcome, to: pending, for: number)
         default: break
         }

@@ -14,21 +14,30 @@ extension Turn {
     mutating func pumpConsultation(_ number: Vault.ConsultationNumber) throws {
         guard let consultation = state.consultations[number] else { return }
         if consultation.record.phase == .claiming { return try claim(consultation) }
+        if consultation.record.phase == .reopening { return try claimAgain(consultation) }
+        if try inspectIfDue(number, urgently: true) { return }
         guard consultation.isLive, let group = consultation.group,
             group.epoch >= consultation.awaitedEpoch
         else { return }
         do {
-            if let next = consultation.outbox.first {
+            if consultation.record.reopening.due {
+                guard consultation.retryAt <= now else { return wake(at: consultation.retryAt) }
+                try modify(number) { try $1.encryptReopen(in: &$0) }
+            } else if isRefreshOverdue(consultation) {
+                try modify(number) { try $1.refreshKeys(of: &$0) }
+            } else if let next = consultation.outbox.first {
                 try modify(number) { try $1.encrypt(message: next, in: &$0) }
             } else if consultation.record.traffic.marksDue {
-                try modify(number) { try $1.encryptMarks(in: &$0) }
+                try modify(number) { try $1.encryptUncounted(.marks, in: &$0) }
             } else if isRefreshDue(consultation) {
                 try modify(number) { try $1.refreshKeys(of: &$0) }
+            } else {
+                _ = try inspectIfDue(number, urgently: false)
             }
         } catch let error as MLSError where error != .corruptState && error != .machine {
             // A member can make a group in which nothing more can be said, by its last epoch for
             // instance. That must not stop the device's other consultations.
-            try lock(number, .undecryptableCommit)
+            try reopen(number, because: .keyChange)
         }
     }
 
@@ -95,10 +104,13 @@ extension Turn {
         }
     }
 
-    private mutating func encryptMarks(in consultation: inout ConsultationState) throws {
+    /// Sends what takes no counter and isn't kept.
+    mutating func encryptUncounted(
+        _ body: Payload.Body, in consultation: inout ConsultationState
+    ) throws {
         let payload = Payload(
             id: Random.bytes(MessageID.byteCount), sentAt: now,
-            counter: consultation.record.traffic.counter, body: .marks)
+            counter: consultation.record.traffic.counter, body: body)
         let ciphertext = try seal(payload, in: &consultation)
         guard let groupID = GroupID(consultation.groupID) else { return }
         let request = MessageRequest(
@@ -143,7 +155,10 @@ extension Turn {
                 if case .close = pending.request.operation {
                     consultation.record.standing.closeSent = true
                 }
-                guard let message = pending.message else { return }
+                guard let message = pending.message else {
+                    consultation.record.reopening.due = false
+                    return
+                }
                 try turn.relayed(message, in: &consultation)
             }
             announce(number)
@@ -155,13 +170,17 @@ extension Turn {
             }
             // A relay that has forgotten commits it announced: its history isn't this device's.
             // (The answer may be an old one, so it is held against what was asked.)
-            if epoch < pending.request.operation.epoch { try lock(number, .undecryptableCommit) }
+            if epoch < pending.request.operation.epoch { try reopen(number, because: .history) }
         case .refused(.groupClosed, _):
             // The other closed it first; the closing is on its way.
-            try modify(number) { consultation, _ in consultation.record.standing.ending = true }
+            try modify(number) { consultation, _ in
+                consultation.record.standing.relayClosed = true
+            }
+            announce(number)
         case .refused(.notAllowed, _):
-            try lock(number, .removed)
+            try reopen(number, because: .lost, otherwise: .removed)
         case .refused(let refusal, _):
+            if pending.message == nil { tryLater(number) }
             try modify(number) { consultation, turn in
                 consultation.outbox.removeAll { $0 == pending.message }
                 turn.emit(.trouble(consultation.id, .refused(refusal)))
@@ -200,6 +219,13 @@ extension Turn {
             || Duration.seconds(Int64(clamping: age)) >= options.refreshAfter
     }
 
+    /// A member that never stops writing must not keep its keys for ever.
+    private func isRefreshOverdue(_ consultation: ConsultationState) -> Bool {
+        let (limit, isTooLarge) = options.refreshAfterMessages.multipliedReportingOverflow(by: 2)
+        return !isTooLarge && Int(consultation.record.traffic.sentInEpoch) >= limit
+            && isRefreshDue(consultation)
+    }
+
     private mutating func refreshKeys(of consultation: inout ConsultationState) throws {
         guard var group = consultation.group, let groupID = GroupID(consultation.groupID) else {
             return
@@ -222,6 +248,7 @@ extension Turn {
     mutating func receiveCommitAnswer(
         _ outcome: Outcome, for number: Vault.ConsultationNumber
     ) throws {
+        let asked = state.consultations[number]?.commit?.epoch ?? 0
         try modify(number) { consultation, turn in
             switch outcome {
             case .committed(_, let hash), .staleEpoch(_, let hash):
@@ -232,11 +259,17 @@ extension Turn {
                 }
                 if case .staleEpoch(let epoch, _) = outcome { consultation.awaitedEpoch = epoch }
             case .refused(.groupClosed, _):
-                consultation.record.standing.ending = true
+                consultation.record.standing.relayClosed = true
                 try turn.dropCommit(of: &consultation)
             default:
                 try turn.dropCommit(of: &consultation)
             }
+        }
+        switch outcome {
+        case .staleEpoch(let epoch, _) where epoch < asked:
+            try reopen(number, because: .history)
+        case .refused(.notAllowed, _): try reopen(number, because: .lost, otherwise: .removed)
+        default: break
         }
     }
 
@@ -247,6 +280,7 @@ extension Turn {
         guard var group = consultation.group else { return }
         try group.merge(commit, at: seconds)
         consultation.group = group
+        consultation.record.commitHash = Data(commit.commitHash)
         try dropCommit(of: &consultation)
         beginEpoch(of: &consultation)
         // The echo, if it is still to come, is known already.

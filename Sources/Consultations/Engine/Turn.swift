@@ -121,7 +121,7 @@ struct Turn {
 
     /// Tells the person that something about a consultation changed.
     mutating func announce(_ number: Vault.ConsultationNumber) {
-        guard let consultation = state.consultations[number] else { return }
+        guard let consultation = state.consultations[number], consultation.isShown else { return }
         emit(.consultation(state.describe(consultation)))
     }
 }

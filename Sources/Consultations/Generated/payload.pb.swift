@@ -106,6 +106,14 @@ nonisolated struct WirePayload: Sendable {
     set {body = .close(newValue)}
   }
 
+  var reopen: WireReopen {
+    get {
+      if case .reopen(let v)? = body {return v}
+      return WireReopen()
+    }
+    set {body = .reopen(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -116,6 +124,7 @@ nonisolated struct WirePayload: Sendable {
     case marks(WireMarks)
     case prescription(WirePrescription)
     case close(WireClose)
+    case reopen(WireReopen)
 
   }
 
@@ -171,6 +180,12 @@ nonisolated struct WireRequest: Sendable {
 
   /// days since 1970-01-01: the erasure deadline that the relay was told
   var deadlineDay: UInt32 = 0
+
+  /// the patient's home mailbox: its KeyPackages serve a reopening only
+  var shelf: Data = Data()
+
+  /// what they are sealed under
+  var shelfKey: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -235,13 +250,104 @@ nonisolated struct WireClose: Sendable {
   init() {}
 }
 
+/// The first message of a fresh group that goes on with a consultation.
+nonisolated struct WireReopen: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 16 octets: the consultation that goes on
+  var consultation: Data = Data()
+
+  /// Unix milliseconds by the sender's clock; of two attempts the later one holds
+  var beganAt: UInt64 = 0
+
+  var reason: WireReopen.Reason = .unspecified
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  nonisolated enum Reason: SwiftProtobuf.Enum, Swift.CaseIterable {
+    typealias RawValue = Int
+    case unspecified // = 0
+
+    /// a change of keys could not be processed
+    case keyChange // = 1
+
+    /// the relay's epoch or commit isn't the sender's
+    case history // = 2
+
+    /// the relay doesn't know the group or mailbox any more
+    case lost // = 3
+
+    /// the relay's list of members isn't the tree's
+    case members // = 4
+
+    /// the sender goes on from a copy or an old backup
+    case olderVault // = 5
+
+    /// several messages in a row could not be decrypted
+    case unreadable // = 6
+
+    /// the person asked for it
+    case byHand // = 7
+    case UNRECOGNIZED(Int)
+
+    init() {
+      self = .unspecified
+    }
+
+    init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .keyChange
+      case 2: self = .history
+      case 3: self = .lost
+      case 4: self = .members
+      case 5: self = .olderVault
+      case 6: self = .unreadable
+      case 7: self = .byHand
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    var rawValue: Int {
+      switch self {
+      case .unspecified: return 0
+      case .keyChange: return 1
+      case .history: return 2
+      case .lost: return 3
+      case .members: return 4
+      case .olderVault: return 5
+      case .unreadable: return 6
+      case .byHand: return 7
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    static let allCases: [WireReopen.Reason] = [
+      .unspecified,
+      .keyChange,
+      .history,
+      .lost,
+      .members,
+      .olderVault,
+      .unreadable,
+      .byHand,
+    ]
+
+  }
+
+  init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "curtain.payload.v1"
 
 nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Payload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{2}\u{5}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{2}\u{5}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0\u{1}reopen\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -345,6 +451,19 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .close(v)
         }
       }()
+      case 17: try {
+        var v: WireReopen?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .reopen(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .reopen(v)
+        }
+      }()
       default: break
       }
     }
@@ -398,6 +517,10 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .close?: try {
       guard case .close(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .reopen?: try {
+      guard case .reopen(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -493,7 +616,7 @@ nonisolated extension WireText: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
 
 nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Request"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}time\0\u{1}minutes\0\u{1}reason\0\u{3}deadline_day\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}time\0\u{1}minutes\0\u{1}reason\0\u{3}deadline_day\0\u{1}shelf\0\u{3}shelf_key\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -505,6 +628,8 @@ nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.minutes) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.deadlineDay) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.shelf) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.shelfKey) }()
       default: break
       }
     }
@@ -523,6 +648,12 @@ nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.deadlineDay != 0 {
       try visitor.visitSingularUInt32Field(value: self.deadlineDay, fieldNumber: 4)
     }
+    if !self.shelf.isEmpty {
+      try visitor.visitSingularBytesField(value: self.shelf, fieldNumber: 5)
+    }
+    if !self.shelfKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.shelfKey, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -531,6 +662,8 @@ nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.minutes != rhs.minutes {return false}
     if lhs.reason != rhs.reason {return false}
     if lhs.deadlineDay != rhs.deadlineDay {return false}
+    if lhs.shelf != rhs.shelf {return false}
+    if lhs.shelfKey != rhs.shelfKey {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -662,4 +795,48 @@ nonisolated extension WireClose: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
+}
+
+nonisolated extension WireReopen: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Reopen"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}consultation\0\u{3}began_at\0\u{1}reason\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.consultation) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.beganAt) }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.consultation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.consultation, fieldNumber: 1)
+    }
+    if self.beganAt != 0 {
+      try visitor.visitSingularUInt64Field(value: self.beganAt, fieldNumber: 2)
+    }
+    if self.reason != .unspecified {
+      try visitor.visitSingularEnumField(value: self.reason, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireReopen, rhs: WireReopen) -> Bool {
+    if lhs.consultation != rhs.consultation {return false}
+    if lhs.beganAt != rhs.beganAt {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireReopen.Reason: SwiftProtobuf._ProtoNameProviding {
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0UNSPECIFIED\0\u{1}KEY_CHANGE\0\u{1}HISTORY\0\u{1}LOST\0\u{1}MEMBERS\0\u{1}OLDER_VAULT\0\u{1}UNREADABLE\0\u{1}BY_HAND\0")
 }

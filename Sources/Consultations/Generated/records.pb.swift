@@ -80,6 +80,64 @@ nonisolated enum StoredMailboxKind: SwiftProtobuf.Enum, Swift.CaseIterable {
 
 }
 
+nonisolated enum StoredReopenReason: SwiftProtobuf.Enum, Swift.CaseIterable {
+  typealias RawValue = Int
+  case unspecified // = 0
+  case keyChange // = 1
+  case history // = 2
+  case lost // = 3
+  case members // = 4
+  case olderVault // = 5
+  case unreadable // = 6
+  case byHand // = 7
+  case UNRECOGNIZED(Int)
+
+  init() {
+    self = .unspecified
+  }
+
+  init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .keyChange
+    case 2: self = .history
+    case 3: self = .lost
+    case 4: self = .members
+    case 5: self = .olderVault
+    case 6: self = .unreadable
+    case 7: self = .byHand
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .keyChange: return 1
+    case .history: return 2
+    case .lost: return 3
+    case .members: return 4
+    case .olderVault: return 5
+    case .unreadable: return 6
+    case .byHand: return 7
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  static let allCases: [StoredReopenReason] = [
+    .unspecified,
+    .keyChange,
+    .history,
+    .lost,
+    .members,
+    .olderVault,
+    .unreadable,
+    .byHand,
+  ]
+
+}
+
 nonisolated enum StoredPhase: SwiftProtobuf.Enum, Swift.CaseIterable {
   typealias RawValue = Int
   case unspecified // = 0
@@ -87,6 +145,12 @@ nonisolated enum StoredPhase: SwiftProtobuf.Enum, Swift.CaseIterable {
   case creating // = 2
   case active // = 3
   case failed // = 4
+
+  /// the fresh group isn't at the relay yet
+  case reopening // = 5
+
+  /// a Welcome came; what it is for, the first message tells
+  case arriving // = 6
   case UNRECOGNIZED(Int)
 
   init() {
@@ -100,6 +164,8 @@ nonisolated enum StoredPhase: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 2: self = .creating
     case 3: self = .active
     case 4: self = .failed
+    case 5: self = .reopening
+    case 6: self = .arriving
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -111,6 +177,8 @@ nonisolated enum StoredPhase: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .creating: return 2
     case .active: return 3
     case .failed: return 4
+    case .reopening: return 5
+    case .arriving: return 6
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -122,6 +190,8 @@ nonisolated enum StoredPhase: SwiftProtobuf.Enum, Swift.CaseIterable {
     .creating,
     .active,
     .failed,
+    .reopening,
+    .arriving,
   ]
 
 }
@@ -133,6 +203,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
   case copiedVault // = 2
   case undecryptableCommit // = 3
   case removed // = 4
+  case reopenedTooOften // = 5
+  case otherKey // = 6
   case UNRECOGNIZED(Int)
 
   init() {
@@ -146,6 +218,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 2: self = .copiedVault
     case 3: self = .undecryptableCommit
     case 4: self = .removed
+    case 5: self = .reopenedTooOften
+    case 6: self = .otherKey
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -157,6 +231,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .copiedVault: return 2
     case .undecryptableCommit: return 3
     case .removed: return 4
+    case .reopenedTooOften: return 5
+    case .otherKey: return 6
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -168,6 +244,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     .copiedVault,
     .undecryptableCommit,
     .removed,
+    .reopenedTooOften,
+    .otherKey,
   ]
 
 }
@@ -312,6 +390,8 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
   case memberAdded // = 1
   case memberRemoved // = 2
   case epochMismatch // = 3
+  case reopened // = 4
+  case otherKey // = 5
   case UNRECOGNIZED(Int)
 
   init() {
@@ -324,6 +404,8 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 1: self = .memberAdded
     case 2: self = .memberRemoved
     case 3: self = .epochMismatch
+    case 4: self = .reopened
+    case 5: self = .otherKey
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -334,6 +416,8 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .memberAdded: return 1
     case .memberRemoved: return 2
     case .epochMismatch: return 3
+    case .reopened: return 4
+    case .otherKey: return 5
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -344,6 +428,8 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     .memberAdded,
     .memberRemoved,
     .epochMismatch,
+    .reopened,
+    .otherKey,
   ]
 
 }
@@ -388,6 +474,23 @@ nonisolated struct StoredProfile: Sendable {
 
   /// after `copied`: the shelf has been emptied
   var withdrawn: Bool = false
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Beside the profile.
+nonisolated struct StoredRegistration: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// of the relay, as last told
+  var incarnation: Data = Data()
+
+  /// the person went on from this copy: the shelf is emptied before it is stocked
+  var restock: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -546,6 +649,15 @@ nonisolated struct StoredClosing: Sendable {
 
   var createdAt: UInt64 = 0
 
+  /// a group that a reopening replaced, or that nobody was shown: no receipt is kept
+  var abandoned: Bool = false
+
+  /// abandoned only: the relay has closed it
+  var closeSent: Bool = false
+
+  /// abandoned only: the one in which it is to be closed
+  var epoch: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -593,12 +705,29 @@ nonisolated struct StoredConsultation: Sendable {
   /// KeyPackages tried
   var attempts: UInt32 = 0
 
+  /// its id among its members; empty: the beginning of group_id
+  var consultation: Data = Data()
+
+  /// the other's home mailbox, whose KeyPackages serve a reopening
+  var shelf: Data = Data()
+
+  var shelfKey: Data = Data()
+
+  /// of the first group: a reopening takes no other
+  var suite: UInt32 = 0
+
+  /// SHA-256 of the commit that began the epoch; empty: it came with a Welcome
+  var commitHash: Data = Data()
+
+  /// of the relay when the group was last compared with it
+  var incarnation: Data = Data()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 }
 
-/// Beside it, each a record of its own: the Person on the other side, Appointment, Standing and Traffic.
+/// Beside it, each a record of its own: the Person on the other side, Appointment, Standing, Traffic and Reopening.
 nonisolated struct StoredAppointment: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -645,6 +774,12 @@ nonisolated struct StoredStanding: Sendable {
   /// came without a Close
   var receipt: Data = Data()
 
+  /// the relay says that the group is closed; the closing hasn't come
+  var relayClosed: Bool = false
+
+  /// a group that nobody is shown: it only says goodbye
+  var quiet: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -672,6 +807,39 @@ nonisolated struct StoredTraffic: Sendable {
 
   /// undecryptable messages that no counter accounts for yet
   var unattributed: UInt32 = 0
+
+  /// undecryptable messages since the last one that could be read
+  var unreadable: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct StoredReopening: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// of the group in use, Unix milliseconds; 0: the first one
+  var beganAt: UInt64 = 0
+
+  /// of the last group in which the other said something
+  var base: UInt64 = 0
+
+  /// the other has said nothing yet in the group that this device made
+  var unconfirmed: Bool = false
+
+  /// the relay doesn't have the Reopen message yet
+  var due: Bool = false
+
+  var reason: StoredReopenReason = .unspecified
+
+  /// Unix seconds of those of the last hour
+  var times: [UInt64] = []
+
+  /// this vault may have forgotten messages that it sent
+  var fellBack: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -747,6 +915,8 @@ nonisolated struct StoredMessage: Sendable {
   /// whom a notice is about
   var subject: String = String()
 
+  var reason: StoredReopenReason = .unspecified
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -794,12 +964,16 @@ nonisolated extension StoredMailboxKind: SwiftProtobuf._ProtoNameProviding {
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0MAILBOX_KIND_UNSPECIFIED\0\u{1}MAILBOX_KIND_HOME\0\u{1}MAILBOX_KIND_CONSULTATION\0\u{1}MAILBOX_KIND_SHELF\0\u{1}MAILBOX_KIND_LAST_RESORT\0\u{1}MAILBOX_KIND_RETIRING\0")
 }
 
+nonisolated extension StoredReopenReason: SwiftProtobuf._ProtoNameProviding {
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REOPEN_REASON_UNSPECIFIED\0\u{1}REOPEN_REASON_KEY_CHANGE\0\u{1}REOPEN_REASON_HISTORY\0\u{1}REOPEN_REASON_LOST\0\u{1}REOPEN_REASON_MEMBERS\0\u{1}REOPEN_REASON_OLDER_VAULT\0\u{1}REOPEN_REASON_UNREADABLE\0\u{1}REOPEN_REASON_BY_HAND\0")
+}
+
 nonisolated extension StoredPhase: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PHASE_UNSPECIFIED\0\u{1}PHASE_CLAIMING\0\u{1}PHASE_CREATING\0\u{1}PHASE_ACTIVE\0\u{1}PHASE_FAILED\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PHASE_UNSPECIFIED\0\u{1}PHASE_CLAIMING\0\u{1}PHASE_CREATING\0\u{1}PHASE_ACTIVE\0\u{1}PHASE_FAILED\0\u{1}PHASE_REOPENING\0\u{1}PHASE_ARRIVING\0")
 }
 
 nonisolated extension StoredLock: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LOCK_NONE\0\u{1}LOCK_RECEIPT_WITHOUT_CLOSE\0\u{1}LOCK_COPIED_VAULT\0\u{1}LOCK_UNDECRYPTABLE_COMMIT\0\u{1}LOCK_REMOVED\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LOCK_NONE\0\u{1}LOCK_RECEIPT_WITHOUT_CLOSE\0\u{1}LOCK_COPIED_VAULT\0\u{1}LOCK_UNDECRYPTABLE_COMMIT\0\u{1}LOCK_REMOVED\0\u{1}LOCK_REOPENED_TOO_OFTEN\0\u{1}LOCK_OTHER_KEY\0")
 }
 
 nonisolated extension StoredFault: SwiftProtobuf._ProtoNameProviding {
@@ -815,7 +989,7 @@ nonisolated extension StoredGap: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension StoredNotice: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NOTICE_NONE\0\u{1}NOTICE_MEMBER_ADDED\0\u{1}NOTICE_MEMBER_REMOVED\0\u{1}NOTICE_EPOCH_MISMATCH\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NOTICE_NONE\0\u{1}NOTICE_MEMBER_ADDED\0\u{1}NOTICE_MEMBER_REMOVED\0\u{1}NOTICE_EPOCH_MISMATCH\0\u{1}NOTICE_REOPENED\0\u{1}NOTICE_OTHER_KEY\0")
 }
 
 nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -913,6 +1087,41 @@ nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.registered != rhs.registered {return false}
     if lhs.copied != rhs.copied {return false}
     if lhs.withdrawn != rhs.withdrawn {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Registration"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}restock\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.restock) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.incarnation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.incarnation, fieldNumber: 1)
+    }
+    if self.restock != false {
+      try visitor.visitSingularBoolField(value: self.restock, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredRegistration, rhs: StoredRegistration) -> Bool {
+    if lhs.incarnation != rhs.incarnation {return false}
+    if lhs.restock != rhs.restock {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1230,7 +1439,7 @@ nonisolated extension StoredShelfPackage: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension StoredClosing: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Closing"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}consultation\0\u{3}group_id\0\u{3}until_day\0\u{1}confirmed\0\u{1}declined\0\u{3}created_at\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}consultation\0\u{3}group_id\0\u{3}until_day\0\u{1}confirmed\0\u{1}declined\0\u{3}created_at\0\u{1}abandoned\0\u{3}close_sent\0\u{1}epoch\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1244,6 +1453,9 @@ nonisolated extension StoredClosing: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 4: try { try decoder.decodeSingularBoolField(value: &self.confirmed) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.declined) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.createdAt) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.abandoned) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.closeSent) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       default: break
       }
     }
@@ -1268,6 +1480,15 @@ nonisolated extension StoredClosing: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.createdAt != 0 {
       try visitor.visitSingularUInt64Field(value: self.createdAt, fieldNumber: 6)
     }
+    if self.abandoned != false {
+      try visitor.visitSingularBoolField(value: self.abandoned, fieldNumber: 7)
+    }
+    if self.closeSent != false {
+      try visitor.visitSingularBoolField(value: self.closeSent, fieldNumber: 8)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1278,6 +1499,9 @@ nonisolated extension StoredClosing: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.confirmed != rhs.confirmed {return false}
     if lhs.declined != rhs.declined {return false}
     if lhs.createdAt != rhs.createdAt {return false}
+    if lhs.abandoned != rhs.abandoned {return false}
+    if lhs.closeSent != rhs.closeSent {return false}
+    if lhs.epoch != rhs.epoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1325,7 +1549,7 @@ nonisolated extension StoredPendingRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension StoredConsultation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Consultation"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{3}mailbox_scope\0\u{1}phase\0\u{1}mine\0\u{3}created_at\0\u{3}deadline_day\0\u{1}card\0\u{1}attempts\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{3}mailbox_scope\0\u{1}phase\0\u{1}mine\0\u{3}created_at\0\u{3}deadline_day\0\u{1}card\0\u{1}attempts\0\u{1}consultation\0\u{1}shelf\0\u{3}shelf_key\0\u{1}suite\0\u{3}commit_hash\0\u{1}incarnation\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1341,6 +1565,12 @@ nonisolated extension StoredConsultation: SwiftProtobuf.Message, SwiftProtobuf._
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.deadlineDay) }()
       case 7: try { try decoder.decodeSingularBytesField(value: &self.card) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.attempts) }()
+      case 9: try { try decoder.decodeSingularBytesField(value: &self.consultation) }()
+      case 10: try { try decoder.decodeSingularBytesField(value: &self.shelf) }()
+      case 11: try { try decoder.decodeSingularBytesField(value: &self.shelfKey) }()
+      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.suite) }()
+      case 13: try { try decoder.decodeSingularBytesField(value: &self.commitHash) }()
+      case 14: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
       default: break
       }
     }
@@ -1371,6 +1601,24 @@ nonisolated extension StoredConsultation: SwiftProtobuf.Message, SwiftProtobuf._
     if self.attempts != 0 {
       try visitor.visitSingularUInt32Field(value: self.attempts, fieldNumber: 8)
     }
+    if !self.consultation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.consultation, fieldNumber: 9)
+    }
+    if !self.shelf.isEmpty {
+      try visitor.visitSingularBytesField(value: self.shelf, fieldNumber: 10)
+    }
+    if !self.shelfKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.shelfKey, fieldNumber: 11)
+    }
+    if self.suite != 0 {
+      try visitor.visitSingularUInt32Field(value: self.suite, fieldNumber: 12)
+    }
+    if !self.commitHash.isEmpty {
+      try visitor.visitSingularBytesField(value: self.commitHash, fieldNumber: 13)
+    }
+    if !self.incarnation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.incarnation, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1383,6 +1631,12 @@ nonisolated extension StoredConsultation: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.deadlineDay != rhs.deadlineDay {return false}
     if lhs.card != rhs.card {return false}
     if lhs.attempts != rhs.attempts {return false}
+    if lhs.consultation != rhs.consultation {return false}
+    if lhs.shelf != rhs.shelf {return false}
+    if lhs.shelfKey != rhs.shelfKey {return false}
+    if lhs.suite != rhs.suite {return false}
+    if lhs.commitHash != rhs.commitHash {return false}
+    if lhs.incarnation != rhs.incarnation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1435,7 +1689,7 @@ nonisolated extension StoredAppointment: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Standing"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}declined\0\u{1}ending\0\u{3}close_sent\0\u{1}closed\0\u{1}lock\0\u{1}fault\0\u{1}refusal\0\u{1}receipt\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}declined\0\u{1}ending\0\u{3}close_sent\0\u{1}closed\0\u{1}lock\0\u{1}fault\0\u{1}refusal\0\u{1}receipt\0\u{3}relay_closed\0\u{1}quiet\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1452,6 +1706,8 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 7: try { try decoder.decodeSingularEnumField(value: &self.fault) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.refusal) }()
       case 9: try { try decoder.decodeSingularBytesField(value: &self.receipt) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.relayClosed) }()
+      case 11: try { try decoder.decodeSingularBoolField(value: &self.quiet) }()
       default: break
       }
     }
@@ -1485,6 +1741,12 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.receipt.isEmpty {
       try visitor.visitSingularBytesField(value: self.receipt, fieldNumber: 9)
     }
+    if self.relayClosed != false {
+      try visitor.visitSingularBoolField(value: self.relayClosed, fieldNumber: 10)
+    }
+    if self.quiet != false {
+      try visitor.visitSingularBoolField(value: self.quiet, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1498,6 +1760,8 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.fault != rhs.fault {return false}
     if lhs.refusal != rhs.refusal {return false}
     if lhs.receipt != rhs.receipt {return false}
+    if lhs.relayClosed != rhs.relayClosed {return false}
+    if lhs.quiet != rhs.quiet {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1505,7 +1769,7 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension StoredTraffic: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Traffic"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counter\0\u{1}ledgers\0\u{3}marks_due\0\u{3}epoch_began\0\u{3}sent_in_epoch\0\u{1}unread\0\u{3}last_message_at\0\u{1}unattributed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counter\0\u{1}ledgers\0\u{3}marks_due\0\u{3}epoch_began\0\u{3}sent_in_epoch\0\u{1}unread\0\u{3}last_message_at\0\u{1}unattributed\0\u{1}unreadable\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1521,6 +1785,7 @@ nonisolated extension StoredTraffic: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.unread) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.lastMessageAt) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.unattributed) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.unreadable) }()
       default: break
       }
     }
@@ -1551,6 +1816,9 @@ nonisolated extension StoredTraffic: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.unattributed != 0 {
       try visitor.visitSingularUInt32Field(value: self.unattributed, fieldNumber: 8)
     }
+    if self.unreadable != 0 {
+      try visitor.visitSingularUInt32Field(value: self.unreadable, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1563,6 +1831,67 @@ nonisolated extension StoredTraffic: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.unread != rhs.unread {return false}
     if lhs.lastMessageAt != rhs.lastMessageAt {return false}
     if lhs.unattributed != rhs.unattributed {return false}
+    if lhs.unreadable != rhs.unreadable {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredReopening: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Reopening"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}began_at\0\u{1}base\0\u{1}unconfirmed\0\u{1}due\0\u{1}reason\0\u{1}times\0\u{3}fell_back\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.beganAt) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.base) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.unconfirmed) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.due) }()
+      case 5: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
+      case 6: try { try decoder.decodeRepeatedUInt64Field(value: &self.times) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.fellBack) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.beganAt != 0 {
+      try visitor.visitSingularUInt64Field(value: self.beganAt, fieldNumber: 1)
+    }
+    if self.base != 0 {
+      try visitor.visitSingularUInt64Field(value: self.base, fieldNumber: 2)
+    }
+    if self.unconfirmed != false {
+      try visitor.visitSingularBoolField(value: self.unconfirmed, fieldNumber: 3)
+    }
+    if self.due != false {
+      try visitor.visitSingularBoolField(value: self.due, fieldNumber: 4)
+    }
+    if self.reason != .unspecified {
+      try visitor.visitSingularEnumField(value: self.reason, fieldNumber: 5)
+    }
+    if !self.times.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.times, fieldNumber: 6)
+    }
+    if self.fellBack != false {
+      try visitor.visitSingularBoolField(value: self.fellBack, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredReopening, rhs: StoredReopening) -> Bool {
+    if lhs.beganAt != rhs.beganAt {return false}
+    if lhs.base != rhs.base {return false}
+    if lhs.unconfirmed != rhs.unconfirmed {return false}
+    if lhs.due != rhs.due {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.times != rhs.times {return false}
+    if lhs.fellBack != rhs.fellBack {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1630,7 +1959,7 @@ nonisolated extension StoredLedger: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Message"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}mine\0\u{1}sender\0\u{3}sent_at\0\u{3}received_at\0\u{1}counter\0\u{1}payload\0\u{1}state\0\u{1}unread\0\u{1}origin\0\u{1}gap\0\u{1}notice\0\u{1}subject\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}mine\0\u{1}sender\0\u{3}sent_at\0\u{3}received_at\0\u{1}counter\0\u{1}payload\0\u{1}state\0\u{1}unread\0\u{1}origin\0\u{1}gap\0\u{1}notice\0\u{1}subject\0\u{1}reason\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1651,6 +1980,7 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 11: try { try decoder.decodeSingularEnumField(value: &self.gap) }()
       case 12: try { try decoder.decodeSingularEnumField(value: &self.notice) }()
       case 13: try { try decoder.decodeSingularStringField(value: &self.subject) }()
+      case 14: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
       default: break
       }
     }
@@ -1700,6 +2030,9 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if !self.subject.isEmpty {
       try visitor.visitSingularStringField(value: self.subject, fieldNumber: 13)
     }
+    if self.reason != .unspecified {
+      try visitor.visitSingularEnumField(value: self.reason, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1717,6 +2050,7 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.gap != rhs.gap {return false}
     if lhs.notice != rhs.notice {return false}
     if lhs.subject != rhs.subject {return false}
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -43,8 +43,12 @@ public struct Consultation: Sendable, Identifiable, Hashable {
         case copiedVault
         /// A commit could not be processed.
         case undecryptableCommit
-        /// This device was removed.
+        /// This device was removed, or the relay doesn't know it any more.
         case removed
+        /// It was reopened too often in a short time.
+        case reopenedTooOften
+        /// The relay gave keys of somebody else to go on with.
+        case otherKey
     }
 
     /// Its name among its members.
@@ -77,6 +81,9 @@ public struct Consultation: Sendable, Identifiable, Hashable {
     public let lastMessageAt: Date?
     /// Whether it ended because the doctor declined.
     public let declined: Bool
+    /// Why it goes on in a fresh group in which the other hasn't said anything yet; `nil` if it
+    /// does not.
+    public let reopening: ReopenReason?
 }
 
 /// What went wrong with one consultation.

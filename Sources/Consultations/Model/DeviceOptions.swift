@@ -14,6 +14,8 @@ public struct DeviceOptions: Sendable {
     public var refreshAfterMessages: Int
     /// Age of an epoch at which the keys are refreshed.
     public var refreshAfter: Duration
+    /// Reopenings of one consultation within an hour; after that it is locked.
+    public var reopeningsPerHour: Int
     /// The shortest and the longest pause before connecting again.
     public var backoff: ClosedRange<Duration>
 
@@ -25,6 +27,7 @@ public struct DeviceOptions: Sendable {
         shelfTarget = 16
         refreshAfterMessages = 64
         refreshAfter = .seconds(86_400)
+        reopeningsPerHour = 4
         backoff = .milliseconds(250) ... .seconds(60)
     }
 }

@@ -78,6 +78,10 @@ public enum Notice: Hashable, Sendable {
     case memberRemoved(name: String)
     /// A member's keys come from another history of the group.
     case epochMismatch
+    /// It goes on in a fresh group; by whom it was begun, `Message.from` says.
+    case reopened(ReopenReason)
+    /// Somebody with another identity key tried to go on with it, and was turned away.
+    case otherKey
 }
 
 /// Something that should be here and isn't.

@@ -8,14 +8,23 @@ struct Payload: Equatable {
     /// What it says.
     enum Body: Equatable {
         case text(String)
-        case request(time: UInt64, minutes: UInt32, reason: String, deadlineDay: UInt32)
+        case request(
+            time: UInt64, minutes: UInt32, reason: String, deadlineDay: UInt32,
+            reach: Reach? = nil)
         case accept
         case decline(reason: String)
         case marks
         case prescription(jws: [UInt8])
         case close(reason: String)
+        case reopen(consultation: [UInt8], beganAt: UInt64, reason: UInt32)
         /// A body of a newer version.
         case unknown
+    }
+
+    /// Where the patient's KeyPackages for a reopening lie, and what they are sealed under.
+    struct Reach: Equatable {
+        var shelf: [UInt8]
+        var shelfKey: [UInt8]
     }
 
     /// What the sender has of one other member.
@@ -58,7 +67,9 @@ struct Payload: Equatable {
         }
         switch body {
         case .text(let text): wire.text.text = text
-        case .request(let time, let minutes, let reason, let day):
+        case .request(let time, let minutes, let reason, let day, let reach):
+            wire.request.shelf = Data(reach?.shelf ?? [])
+            wire.request.shelfKey = Data(reach?.shelfKey ?? [])
             wire.request.time = time
             wire.request.minutes = minutes
             wire.request.reason = reason
@@ -68,6 +79,10 @@ struct Payload: Equatable {
         case .marks: wire.marks = WireMarks()
         case .prescription(let jws): wire.prescription.jws = Data(jws)
         case .close(let reason): wire.close.reason = reason
+        case .reopen(let consultation, let beganAt, let reason):
+            wire.reopen.consultation = Data(consultation)
+            wire.reopen.beganAt = beganAt
+            wire.reopen.reason = WireReopen.Reason(rawValue: Int(reason)) ?? .unspecified
         case .unknown: break
         }
         do {
@@ -82,8 +97,11 @@ struct Payload: Equatable {
         guard let wire = try? WirePayload(serializedBytes: bytes),
             wire.id.count == MessageID.byteCount, wire.seen.count <= Self.seenLimit
         else { return nil }
-        // Only marks may come before the sender's first message.
-        if case .marks = wire.body {} else { guard wire.counter > 0 else { return nil } }
+        // Only what isn't counted may come before the sender's first message.
+        switch wire.body {
+        case .marks, .reopen: break
+        default: guard wire.counter > 0 else { return nil }
+        }
         id = [UInt8](wire.id)
         sentAt = wire.sentAt
         counter = wire.counter
@@ -98,13 +116,30 @@ struct Payload: Equatable {
         case .request(let request):
             body = .request(
                 time: request.time, minutes: request.minutes, reason: request.reason,
-                deadlineDay: request.deadlineDay)
+                deadlineDay: request.deadlineDay,
+                reach: request.shelf.count == MailboxID.byteCount
+                    && request.shelfKey.count == Sealing.keyByteCount
+                    ? Reach(shelf: [UInt8](request.shelf), shelfKey: [UInt8](request.shelfKey))
+                    : nil)
         case .accept: body = .accept
         case .decline(let decline): body = .decline(reason: decline.reason)
         case .marks: body = .marks
         case .prescription(let prescription): body = .prescription(jws: [UInt8](prescription.jws))
         case .close(let close): body = .close(reason: close.reason)
+        case .reopen(let reopen):
+            guard reopen.consultation.count == ConsultationID.byteCount else { return nil }
+            body = .reopen(
+                consultation: [UInt8](reopen.consultation), beganAt: reopen.beganAt,
+                reason: UInt32(clamping: reopen.reason.rawValue))
         case nil: body = .unknown
+        }
+    }
+
+    /// Whether it takes no counter of its own.
+    var isUncounted: Bool {
+        switch body {
+        case .marks, .reopen: true
+        default: false
         }
     }
 

@@ -14,6 +14,7 @@ extension Vault.Collection {
     static let prescriptions = Self(rawValue: 6)
     static let receipts = Self(rawValue: 7)
     static let voucherSerials = Self(rawValue: 8)
+    static let ended = Self(rawValue: 9)
     // A mailbox: the home one in the person's scope, every other in a scope of its own.
     static let mailbox = Self(rawValue: 20)
     static let mailboxKey = Self(rawValue: 21)

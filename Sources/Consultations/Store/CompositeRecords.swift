@@ -9,6 +9,7 @@ struct ConsultationRecord: Equatable {
     var appointment = StoredAppointment()
     var standing = StoredStanding()
     var traffic = StoredTraffic()
+    var reopening = StoredReopening()
 
     subscript<Value>(dynamicMember path: WritableKeyPath<StoredConsultation, Value>) -> Value {
         get { core[keyPath: path] }
@@ -31,6 +32,7 @@ struct ConsultationRecord: Equatable {
         appointment = try transaction.record(at: 2, of: .consultation, in: scope) ?? appointment
         standing = try transaction.record(at: 3, of: .consultation, in: scope) ?? standing
         traffic = try transaction.record(at: 4, of: .consultation, in: scope) ?? traffic
+        reopening = try transaction.record(at: 5, of: .consultation, in: scope) ?? reopening
     }
 
     /// Stores those that differ from `old`.
@@ -48,6 +50,9 @@ struct ConsultationRecord: Equatable {
         if traffic != old?.traffic {
             try transaction.put(traffic, at: 4, of: .consultation, in: scope)
         }
+        if reopening != (old?.reopening ?? StoredReopening()) {
+            try transaction.put(reopening, at: 5, of: .consultation, in: scope)
+        }
     }
 }
 
@@ -56,6 +61,7 @@ struct ConsultationRecord: Equatable {
 struct ProfileRecord: Equatable {
     var core = StoredProfile()
     var practice = StoredPractice()
+    var registration = StoredRegistration()
 
     subscript<Value>(dynamicMember path: WritableKeyPath<StoredProfile, Value>) -> Value {
         get { core[keyPath: path] }
@@ -71,11 +77,13 @@ struct ProfileRecord: Equatable {
         else { return nil }
         self.core = core
         practice = try transaction.record(at: 1, of: .profile, in: .person) ?? practice
+        registration = try transaction.record(at: 2, of: .profile, in: .person) ?? registration
     }
 
-    /// Stores both.
+    /// Stores them.
     func store(to transaction: WriteTransaction) throws {
         try transaction.put(core, at: 0, of: .profile, in: .person)
         try transaction.put(practice, at: 1, of: .profile, in: .person)
+        try transaction.put(registration, at: 2, of: .profile, in: .person)
     }
 }

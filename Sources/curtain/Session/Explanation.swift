@@ -85,7 +85,8 @@ enum Explanation {
         case "locked":
             Failure(
                 .badData, "this consultation is locked: nothing can be sent",
-                advice: "'curtain end' erases your side; then ask for a new one")
+                advice:
+                    "'curtain reopen' tries again with fresh keys, 'curtain end' erases your side")
         case "requested", "requesting":
             Failure(
                 .badData, "this consultation is only requested so far",
@@ -156,7 +157,7 @@ enum Explanation {
             Failure(
                 .notAllowed,
                 "this vault is a copy or an old backup, or a copy of it is in use; nothing is sent",
-                advice: "use the newest one; else ask the clinic for a new invitation")
+                advice: "use the newest one, or go on with this one: 'curtain recover'")
         case .rejected(let refusal): Self.refusal(refusal)
         case .protocolViolation: Failure(.unavailable, trouble.words, advice: "tell the operator")
         case .disk: Failure(.inputOutput, trouble.words, advice: "check the disk")

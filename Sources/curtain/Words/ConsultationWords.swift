@@ -21,6 +21,7 @@ struct ConsultationRow: Encodable {
     let waiting: Int
     let suite: String?
     let epoch: UInt64?
+    let reopening: String?
     let createdAt: Date
     let lastMessageAt: Date?
     let until: Date?
@@ -41,6 +42,7 @@ struct ConsultationRow: Encodable {
         waiting = consultation.waiting
         suite = consultation.suite?.name
         epoch = consultation.epoch
+        reopening = consultation.reopening?.rawValue
         createdAt = consultation.createdAt
         lastMessageAt = consultation.lastMessageAt
         if case .closing(let date) = consultation.state { until = date } else { until = nil }
@@ -61,7 +63,7 @@ extension Consultation {
         case .closing where declined: "declined"
         case .erased where declined: "declined, erased"
         case .closing(let date): "closing until \(TimeText.day(date))"
-        default: state.word
+        default: reopening == nil ? state.word : "\(state.word), reopening"
         }
     }
 
@@ -88,7 +90,13 @@ extension Consultation {
                 "'curtain receipts' shows the relay's receipt, 'curtain rx list' what was "
                     + "prescribed.",
             ]
-        case .locked(let lock): [lock.words, "'curtain end \(shortID)' erases your side."]
+        case .locked(.copiedVault):
+            [Consultation.Lock.copiedVault.words, "'curtain recover' goes on with this one."]
+        case .locked(let lock):
+            [
+                lock.words, "'curtain reopen \(shortID)' tries again with fresh keys,",
+                "'curtain end \(shortID)' erases your side.",
+            ]
         }
     }
 
@@ -124,7 +132,27 @@ extension Consultation.Lock {
             "The relay says that it erased this consultation, but nobody had closed it."
         case .copiedVault: "This vault is a copy or an old backup: nothing can be sent from it."
         case .undecryptableCommit: "A change of keys could not be processed."
-        case .removed: "This device was removed from the consultation."
+        case .removed: "This device was removed, or the relay has lost this consultation."
+        case .reopenedTooOften:
+            "It was reopened too often within an hour: relay or network are not to be trusted."
+        case .otherKey:
+            "The relay gave somebody else's keys to go on with; nothing was sent under them."
+        }
+    }
+}
+
+extension ReopenReason {
+    /// Why, in words that follow a colon.
+    var words: String {
+        switch self {
+        case .keyChange: "a change of keys could not be processed"
+        case .history: "the relay's history is another one"
+        case .lost: "the relay no longer knew it"
+        case .members: "the relay named a member whom nobody let in"
+        case .olderVault: "a vault was set back to an older one"
+        case .unreadable: "several messages could not be read"
+        case .byHand: "asked for"
+        case .unknown: "no reason given"
         }
     }
 }

@@ -177,6 +177,11 @@ struct MessageText {
         case .notice(.memberRemoved(let removed)): return "\(Sanitiser.line(removed)) was removed"
         case .notice(.epochMismatch):
             return "the other side's keys come from another history; verify the person by phone"
+        case .notice(.reopened(let reason)):
+            let who = name == "someone" ? "" : " by \(name)"
+            return "reopened\(who) with fresh keys: \(reason.words)"
+        case .notice(.otherKey):
+            return "somebody with another key tried to go on with this and was turned away"
         case .gap(.undecryptable): return "a message from \(name) could not be decrypted"
         case .gap(.missing(let counter)): return "message \(counter) from \(name) is missing"
         case .needsNewerVersion: return "a message from \(name) needs a newer Curtain"

@@ -5,7 +5,7 @@ import RelayProtocol
 /// The relay's store in memory: what a batch wrote is there after `commit`, and gone after
 /// `rollBack`, as with a disk.
 final class MemoryRelayStore: RelayStore {
-    private struct Contents {
+    fileprivate struct Contents {
         var mailboxes: [MailboxNumber: MailboxRecord] = [:]
         var mailboxNumbers: [MailboxID: MailboxNumber] = [:]
         var groups: [GroupNumber: GroupRecord] = [:]
@@ -30,6 +30,35 @@ final class MemoryRelayStore: RelayStore {
 
     func commit() { committed = contents }
     func rollBack() { contents = committed }
+
+    /// What a backup of now holds.
+    struct Backup { fileprivate let contents: Contents }
+    func backUp() -> Backup { Backup(contents: committed) }
+    /// An older state comes back, without a trail: nobody remembers which tickets were spent, so
+    /// the caller changes the ticket key, and shelves are emptied.
+    func restore(_ backup: Backup) {
+        committed = backup.contents
+        committed.shelves = [:]
+        committed.lastResorts = [:]
+        committed.lastMessage += 1_000
+        contents = committed
+    }
+    /// A relay that adds a mailbox of its own to every group's list.
+    func addSpy(_ mailbox: MailboxID) {
+        let number = addMailbox(MailboxRecord(id: mailbox, kind: .consultation, counter: 1))
+        for (group, var record) in contents.groups {
+            record.members.append(MemberRecord(mailbox: number, role: .guest))
+            contents.groups[group] = record
+        }
+        commit()
+    }
+    /// A relay that says that other commits began the epochs.
+    func forgeHistory() {
+        for group in contents.groups.keys {
+            contents.groups[group]?.commitHash = [UInt8](repeating: 7, count: 32)
+        }
+        commit()
+    }
 
     /// Every octet string that the relay keeps, for marker searches.
     var everything: [[UInt8]] {

@@ -1,0 +1,74 @@
+import Credentials
+import Cryptography
+import FoundationEssentials
+import RelayProtocol
+import Vault
+
+/// Copies and old backups of a vault (`protocol/vault.md`, "Copies"): the relay has seen a higher
+/// opening counter than this vault's.
+extension Turn {
+    /// No counter comes near in a device's life: a relay that names such a one lies.
+    private static let lastCounter: UInt64 = 1 << 62
+
+    /// This vault is a copy or an old backup: from now on nothing is sent, and a doctor's shelf is
+    /// emptied, so that nobody writes to keys that two devices may hold. The person decides which
+    /// of them goes on.
+    mutating func refusedCounter(_ id: MailboxID, last: UInt64) throws {
+        guard let mailbox = state.mailboxes[id], last < Self.lastCounter else {
+            return giveUp(.protocolViolation)
+        }
+        try transaction.raiseCounter(named: KeyName.opening, in: mailbox.scope, to: last)
+        guard id == state.home else {
+            // The home's counter was good, so no older vault explains it.
+            state.mailboxes[id]?.link = .closed
+            let numbers = state.consultations.values.filter { $0.mailbox == id }.map(\.number)
+            for number in numbers {
+                try reopen(number, because: .olderVault, otherwise: .copiedVault)
+            }
+            return
+        }
+        if !state.profile.copied {
+            state.profile.copied = true
+            try saveProfile()
+            emit(.copied)
+            for number in state.consultations.keys.sorted() { announce(number) }
+        }
+        if state.profile.withdrawn || state.role != .doctor { return giveUp(.copied) }
+        state.mailboxes[id]?.link = .closed
+        try open(id)
+    }
+
+    /// The person goes on with this vault: what another copy may have used is thrown away, and
+    /// every consultation is reopened.
+    mutating func recover() throws {
+        guard state.profile.copied else { return }
+        state.profile.copied = false
+        state.profile.withdrawn = false
+        state.profile.registration.restock = true
+        state.profile.practice.shelfPackages = 0
+        state.profile.practice.lastResortClaims = 0
+        try saveProfile()
+        try transaction.removeAll(of: .tickets, in: .person)
+        state.tickets = []
+        for (id, mailbox) in state.mailboxes where mailbox.isOnShelf {
+            if state.consultations.values.contains(where: { $0.mailbox == id }) {
+                // The last resort's, which serves consultations: without its keys nobody joins.
+                try takeOffShelf(mailbox)
+            } else if mailbox.closings.isEmpty {
+                try forget(id)
+            }
+        }
+        for number in state.consultations.keys.sorted() {
+            guard let consultation = state.consultations[number] else { continue }
+            switch consultation.record.phase {
+            case .arriving: try eraseContent(of: consultation)
+            case .active, .reopening:
+                try modify(number) { consultation, _ in
+                    consultation.record.reopening.fellBack = true
+                }
+                try reopen(number, because: .olderVault, otherwise: .copiedVault)
+            default: try lock(number, .copiedVault)
+            }
+        }
+    }
+}

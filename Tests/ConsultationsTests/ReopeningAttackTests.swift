@@ -1,0 +1,327 @@
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayProtocol
+import TLSSyntax
+import TestSupport
+import Testing
+import Vault
+
+@testable import Consultations
+
+/// What a hostile relay or member gains from reopening: nothing silent, nothing without end, and
+/// nobody else's consultation.
+struct ReopeningAttackTests {
+    @Test func `a relay that breaks every fresh group is stopped after a few, and shown`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === patient else { return frame }
+            frame.deliveries = frame.deliveries.map { delivery in
+                var delivery = delivery
+                if delivery.kind == .commit {
+                    delivery.content[delivery.content.count - 1] ^= 1
+                }
+                return delivery
+            }
+            return frame
+        }
+        try doctor.refresh()
+        try world.settle()
+        try #require(try patient.only().record.standing.lock == .reopenedTooOften)
+        #expect(patient.stateWords == ["locked"])
+        let limit = world.options.reopeningsPerHour
+        #expect(try patient.reopenings().count == limit)
+        // An hour later it doesn't begin by itself: the person decides.
+        for _ in 0..<3 { try world.pass(seconds: 3_600) }
+        #expect(patient.stateWords == ["locked"])
+        world.tamper = nil
+        try patient.reopen()
+        try world.settle()
+        try patient.say("und weiter")
+        try world.settle()
+        #expect(try doctor.texts() == ["und weiter"])
+        #expect(patient.stateWords == ["open"])
+    }
+
+    @Test func `another person can't go on with a consultation, and both sides stay as they were`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let id = try patient.only().id
+        let mallory = try await world.addPatient("Mallory Moss", reference: "P-666")
+        try world.connect(mallory)
+        try world.settle()
+        try mallory.request(try doctor.card())
+        try world.settle()
+        // Mallory's device names the patient's consultation as the one that it goes on with.
+        let number = try mallory.only().number
+        try mallory.perform { turn in
+            try turn.modify(number) { consultation, _ in
+                consultation.record.consultation = Data(id.bytes)
+            }
+            try turn.reopen(number, because: .byHand)
+        }
+        try world.settle()
+        let held = doctor.engine.state.consultations.values.first { $0.id == id }
+        let name = held?.record.other.name
+        #expect(name == "Paul Patient")
+        let told = doctor.events.contains {
+            if case .message(id, let message) = $0 {
+                message.body == .notice(.otherKey)
+            } else {
+                false
+            }
+        }
+        #expect(told)
+        try patient.say("nur für Sie")
+        try world.settle()
+        #expect(try patient.messages().last?.state == .delivered)
+    }
+
+    @Test func `an attempt that the relay kept back changes nothing when it comes late`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        var kept: [Delivery] = []
+        var isKeeping = true
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === doctor, isKeeping else { return frame }
+            kept += frame.deliveries.filter { $0.kind != .receipt }
+            frame.deliveries = []
+            return frame
+        }
+        try patient.reopen()
+        try world.settle()
+        isKeeping = false
+        try #require(kept.contains { $0.kind == .welcome })
+        try patient.reopen()
+        try world.settle()
+        let group = try doctor.only().groupID
+        let count = try doctor.messages().count
+        for delivery in kept { try doctor.receive(RelayFrame(deliveries: [delivery])) }
+        try world.settle()
+        #expect(try doctor.only().groupID == group)
+        #expect(try doctor.messages().count == count)
+        try doctor.say("noch da")
+        try world.settle()
+        #expect(try patient.texts() == ["noch da"])
+    }
+
+    @Test func `the keys of a fresh group are new, and the shelf's are replaced at once`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        func leaves(_ device: TestDevice) throws -> Set<[UInt8]> {
+            Set(try device.only().group?.members.map(\.leafNode.encryptionKey) ?? [])
+        }
+        let before = try leaves(patient)
+        let onShelf = Set(
+            try doctor.engine.state.mailboxes.values.compactMap { mailbox in
+                try mailbox.package.map {
+                    try KeyPackage(decoding: [UInt8]($0.keyPackage)).leafNode.encryptionKey
+                }
+            })
+        try patient.reopen()
+        try world.settle()
+        let after = try leaves(patient)
+        #expect(after.isDisjoint(with: before))
+        #expect(after.isDisjoint(with: onShelf))
+        #expect(try leaves(doctor) == after)
+        #expect(try patient.only().group?.suite == .consultations)
+    }
+
+    @Test func `keys of somebody else on the other's shelf lock the consultation`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let other = try await world.addDoctor("Dr. Eve Moss")
+        let sealed = try AttackTests.Swap.othersDoctor.package(of: doctor, other: other)
+        world.tamper = { frame, device in
+            var frame = frame
+            frame.replies = frame.replies.map { reply in
+                guard device === patient, case .keyPackage = reply.outcome else { return reply }
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id,
+                    outcome: .keyPackage(sealed: sealed, lastResort: false))
+            }
+            return frame
+        }
+        try patient.reopen()
+        try world.settle()
+        #expect(try patient.only().record.standing.lock == .otherKey)
+        #expect(try patient.only().group == nil)
+        world.tamper = nil
+    }
+
+    @Test func `receipts of groups that were left neither lock nor wipe`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try world.settle()
+        for device in [patient, doctor] { try device.reopen() }
+        try world.settle()
+        try patient.reopen()
+        try world.settle()
+        #expect(world.relay.store.groupCount == 1)
+        for device in [patient, doctor] {
+            #expect(device.stateWords == ["open"])
+            #expect(try device.texts() == ["eins"])
+            #expect(try device.receipts().isEmpty)
+            // Nothing of the old groups is kept: home, shelf, and one mailbox in use.
+            let used = device.engine.state.mailboxes.values.filter {
+                $0.record.kind == .consultation || !$0.closings.isEmpty
+            }
+            #expect(used.count == 1)
+        }
+    }
+
+    @Test func `what one side has ended isn't brought back by the other's reopening`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let id = try patient.only().id
+        world.disconnect(patient)
+        try patient.reopen()
+        try doctor.end()
+        try world.settle()
+        try world.connect(patient)
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        for device in [patient, doctor] {
+            #expect(device.engine.state.consultations.isEmpty)
+        }
+        #expect(try patient.receipts().map(\.id) == [id])
+        #expect(try doctor.receipts().map(\.id).contains(id))
+        #expect(world.relay.store.groupCount == 0)
+    }
+
+    // MARK: Copies and old backups
+
+    /// The doctor's or patient's home as it was, in another folder.
+    private func copy(_ device: TestDevice, in world: World) throws -> String {
+        let copy = device.home + " copy"
+        world.disconnect(device)
+        device.engine.vault.close()
+        try FileManager.default.copyItem(atPath: device.home, toPath: copy)
+        try device.crash()
+        return copy
+    }
+
+    @Test(arguments: [true, false])
+    func `an old backup goes on when the person says so, and gets what it had lost`(
+        _ isPatient: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try world.settle()
+        let (lost, other) = isPatient ? (patient, doctor) : (doctor, patient)
+        let home = try copy(lost, in: world)
+        try world.connect(lost)
+        try lost.say("zwei")
+        try other.say("drei")
+        try world.settle()
+        world.disconnect(lost)
+        try other.say("vier")
+        try world.settle()
+
+        let old = try world.addOpened("old", home: home)
+        world.watch(old)
+        try old.say("fünf")
+        try world.connect(old)
+        try world.settle()
+        #expect(old.troubles.last == .copied)
+        #expect(old.stateWords == ["locked"])
+        #expect(throws: DeviceError.copied) { try old.say("no") }
+
+        try old.perform { try $0.recover() }
+        try world.connect(old)
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(old.stateWords == ["open"])
+        #expect(try old.reopenings() == [.olderVault])
+        #expect(try other.reopenings() == [.olderVault])
+        // What the other said is all here again; what the lost one said the other still has.
+        #expect(try old.texts().sorted() == ["drei", "eins", "fünf", "vier"])
+        #expect(
+            try other.texts().sorted() == ["drei", "eins", "fünf", "vier", "zwei"])
+        for device in [old, other] {
+            #expect(try device.messages().filter(\.isMine).allSatisfy { $0.state >= .delivered })
+            #expect(
+                try !device.messages().contains { if case .gap = $0.body { true } else { false } })
+        }
+        // The other copy is now the one that sends nothing, and it has the same way out.
+        try world.connect(lost)
+        try world.settle()
+        #expect(lost.troubles.last == .copied)
+        #expect(world.repeatedKeys == 0)
+    }
+
+    @Test func `the true device, overtaken by its copy, goes on when the person says so`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let home = try copy(doctor, in: world)
+        try world.connect(doctor)
+        try world.settle()
+        world.disconnect(doctor)
+        let thief = try world.addOpened("copy", home: home)
+        // The copy is behind and empties the shelf; that raises the counter that the relay has.
+        try world.connect(thief)
+        try world.settle()
+        #expect(thief.engine.state.profile.copied)
+        try world.connect(doctor)
+        try world.settle()
+        #expect(doctor.engine.state.profile.copied)
+        try doctor.perform { try $0.recover() }
+        try world.connect(doctor)
+        try world.settle()
+        #expect(doctor.stateWords == ["open"])
+        #expect(doctor.engine.state.profile.practice.shelfPackages > 0)
+        try doctor.say("wieder da")
+        try world.settle()
+        #expect(try patient.texts() == ["wieder da"])
+        try world.connect(thief)
+        try world.settle()
+        #expect(thief.troubles.last == .copied)
+    }
+
+    @Test(arguments: [5, UInt64.max / 2, UInt64.max])
+    func `a relay that lies about the counter doesn't end a device for good`(
+        _ ahead: UInt64
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(patient)
+        let last = ahead == 5 ? 1 << 40 : ahead
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === patient else { return frame }
+            frame.replies = frame.replies.map { reply in
+                guard case .opened = reply.outcome else { return reply }
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id, outcome: .refusedCounter(last: last))
+            }
+            return frame
+        }
+        try world.connect(patient)
+        try world.settle()
+        world.tamper = nil
+        #expect(patient.engine.state.profile.copied == (ahead == 5))
+        try patient.perform { try $0.recover() }
+        try world.connect(patient)
+        try world.settle()
+        try patient.say("ich bin es")
+        try world.settle()
+        #expect(try doctor.texts() == ["ich bin es"])
+    }
+}

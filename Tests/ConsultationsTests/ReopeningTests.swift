@@ -1,0 +1,354 @@
+import Cryptography
+import FoundationEssentials
+import MLS
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+import Vault
+
+@testable import Consultations
+
+/// A consultation whose group can't go on gets a fresh one: nothing is lost, nothing shown twice,
+/// and both people see that it happened and why (`protocol/payloads.md`, "Reopening").
+struct ReopeningTests {
+    /// Both go on with each other: same id, same words in order, no gap, no wait.
+    private func expectWhole(
+        _ world: World, _ devices: [TestDevice], texts: [String], reopened count: Int? = 1,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        for device in devices {
+            #expect(device.stateWords == ["open"], sourceLocation: sourceLocation)
+            let messages = try device.messages()
+            let shown = try device.texts()
+            #expect(shown.sorted() == texts.sorted(), sourceLocation: sourceLocation)
+            let gaps = messages.filter { if case .gap = $0.body { true } else { false } }
+            #expect(gaps.isEmpty, sourceLocation: sourceLocation)
+            let mine = messages.filter(\.isMine).map(\.state)
+            #expect(mine.allSatisfy { $0 >= .delivered }, sourceLocation: sourceLocation)
+            if let count {
+                #expect(try device.reopenings().count == count, sourceLocation: sourceLocation)
+            }
+            #expect(try !device.only().record.reopening.unconfirmed, sourceLocation: sourceLocation)
+        }
+        let ids = Set(try devices.map { try $0.only().id })
+        #expect(ids.count == 1, sourceLocation: sourceLocation)
+        let secrets = Set(try devices.map { try $0.only().group?.epochAuthenticator ?? [] })
+        #expect(secrets.count == 1, sourceLocation: sourceLocation)
+        #expect(world.repeatedKeys == 0, sourceLocation: sourceLocation)
+        #expect(world.relay.store.messageCount == 0, sourceLocation: sourceLocation)
+        #expect(world.relay.store.groupCount == 1, sourceLocation: sourceLocation)
+    }
+
+    @Test(arguments: [true, false])
+    func `a commit that can't be processed leads to a fresh group`(
+        _ byPatient: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try doctor.say("zwei")
+        try world.settle()
+        let id = try patient.only().id
+        let old = try patient.only().groupID
+        let (struck, other) = byPatient ? (patient, doctor) : (doctor, patient)
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === struck else { return frame }
+            frame.deliveries = frame.deliveries.map { delivery in
+                var delivery = delivery
+                if delivery.kind == .commit, delivery.groupID?.bytes == old {
+                    delivery.content[delivery.content.count - 1] ^= 1
+                }
+                return delivery
+            }
+            return frame
+        }
+        try other.refresh()
+        try other.say("drei")
+        try world.settle()
+        world.tamper = nil
+        try struck.say("vier")
+        try world.settle()
+        try expectWhole(
+            world, [patient, doctor], texts: ["eins", "zwei", "drei", "vier"])
+        #expect(try struck.reopenings() == [.keyChange])
+        #expect(try patient.only().id == id)
+        #expect(try patient.only().groupID != old)
+        #expect(try patient.only().record.deadlineDay == doctor.only().record.deadlineDay)
+        // It ends as ever, with a receipt under its own id.
+        try doctor.end()
+        try world.settle()
+        for device in [patient, doctor] {
+            #expect(device.engine.state.consultations.isEmpty)
+            #expect(try device.receipts().map(\.id) == [id])
+        }
+        #expect(world.relay.store.groupCount == 0)
+    }
+
+    @Test func `a relay restored to before the last commits and messages loses nothing`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try world.settle()
+        let backup = world.relay.store.backUp()
+        try doctor.refresh()
+        try doctor.say("zwei")
+        try world.settle()
+        try patient.say("drei")
+        try world.settle()
+        world.disconnect(doctor)
+        try patient.say("vier")
+        try world.settle()
+        try world.restoreRelay(backup)
+        try patient.say("fünf")
+        for device in [patient, doctor] { try world.connect(device) }
+        try world.settle()
+        for _ in 0..<10 { try world.pass(seconds: 2) }
+        try expectWhole(
+            world, [patient, doctor], texts: ["eins", "zwei", "drei", "vier", "fünf"],
+            reopened: nil)
+        #expect(try patient.reopenings().contains(.history))
+        #expect(doctor.engine.state.profile.practice.shelfPackages > 0)
+    }
+
+    @Test func `a relay restored in the same epoch gets what it lost again, in the same group`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let backup = world.relay.store.backUp()
+        world.disconnect(doctor)
+        try patient.say("eins")
+        try patient.say("zwei")
+        try world.settle()
+        #expect(try patient.messages().suffix(2).map(\.state) == [.relayed, .relayed])
+        try world.restoreRelay(backup)
+        for device in [patient, doctor] { try world.connect(device) }
+        try world.settle()
+        try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: 0)
+    }
+
+    @Test func `a relay restored to before the consultation gets it anew`() async throws {
+        let world = try World()
+        let doctor = try await world.addDoctor()
+        let patient = try await world.addPatient()
+        for device in [doctor, patient] { try world.connect(device) }
+        try world.settle()
+        let backup = world.relay.store.backUp()
+        try patient.request(try doctor.card())
+        try world.settle()
+        try doctor.accept()
+        try doctor.say("eins")
+        try world.settle()
+        try world.restoreRelay(backup)
+        try patient.say("zwei")
+        for device in [patient, doctor] { try world.connect(device) }
+        try world.settle()
+        for _ in 0..<70 { try world.pass(seconds: 30) }
+        try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: nil)
+        #expect(try patient.reopenings().contains(.lost))
+    }
+
+    @Test func `a request that a restored relay lost reaches the doctor under its id`()
+        async throws
+    {
+        let world = try World()
+        let doctor = try await world.addDoctor()
+        let patient = try await world.addPatient()
+        for device in [doctor, patient] { try world.connect(device) }
+        try world.settle()
+        let backup = world.relay.store.backUp()
+        world.disconnect(doctor)
+        try patient.request(try doctor.card(), reason: "Rücken")
+        try patient.say("seit Montag")
+        try world.settle()
+        try world.restoreRelay(backup)
+        for device in [doctor, patient] { try world.connect(device) }
+        try world.settle()
+        for _ in 0..<5 { try world.pass(seconds: 61) }
+        #expect(doctor.stateWords == ["requested"])
+        #expect(try doctor.only().id == patient.only().id)
+        #expect(try doctor.only().record.appointment.reason == "Rücken")
+        #expect(try doctor.texts() == ["seit Montag"])
+        try doctor.accept()
+        try world.settle()
+        try expectWhole(world, [patient, doctor], texts: ["seit Montag"])
+    }
+
+    @Test func `a mailbox in the relay's list that the tree doesn't know leads to a fresh group`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(doctor)
+        world.disconnect(patient)
+        world.relay.store.addSpy(try #require(MailboxID(SigningKey().publicKey.bytes)))
+        try world.relay.restart()
+        try world.connect(patient)
+        try world.settle()
+        for _ in 0..<6 { try world.pass(seconds: 2) }
+        #expect(try patient.reopenings() == [.members])
+        try world.connect(doctor)
+        try patient.say("unter uns")
+        try world.settle()
+        for _ in 0..<6 { try world.pass(seconds: 2) }
+        #expect(try doctor.texts() == ["unter uns"])
+        #expect(try patient.only().group?.members.count == 2)
+        #expect(patient.stateWords == ["open"])
+    }
+
+    @Test func `a relay with another history leads to a fresh group`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.refresh()
+        try world.settle()
+        world.disconnect(doctor)
+        world.disconnect(patient)
+        world.relay.store.forgeHistory()
+        try world.relay.restart()
+        for device in [patient, doctor] { try world.connect(device) }
+        try patient.say("eins")
+        try world.settle()
+        for _ in 0..<10 { try world.pass(seconds: 2) }
+        try doctor.say("zwei")
+        try world.settle()
+        try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: nil)
+        #expect(try patient.reopenings().contains(.history))
+    }
+
+    @Test func `messages that can't be read, three in a row, lead to a fresh group`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let old = try patient.only().groupID
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === patient else { return frame }
+            frame.deliveries = frame.deliveries.map { delivery in
+                var delivery = delivery
+                if delivery.kind == .message, delivery.groupID?.bytes == old {
+                    delivery.content[delivery.content.count - 1] ^= 1
+                }
+                return delivery
+            }
+            return frame
+        }
+        for number in 1...3 {
+            try doctor.say("\(number)")
+            try world.settle()
+        }
+        world.tamper = nil
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(try patient.texts() == ["1", "2", "3"])
+        #expect(try patient.reopenings() == [.unreadable])
+        #expect(try doctor.reopenings() == [.unreadable])
+    }
+
+    // MARK: Two at once
+
+    @Test(arguments: 1...8)
+    func `when both reopen at once, one attempt holds and nothing is lost`(
+        _ seed: UInt64
+    ) async throws {
+        let world = try World(seed: seed)
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try doctor.say("zwei")
+        if seed.isMultiple(of: 2) { try world.settle() }
+        try patient.reopen()
+        for _ in 0..<Int.random(in: 0...12, using: &world.random) { _ = try world.step() }
+        try doctor.reopen()
+        try patient.say("drei")
+        try doctor.say("vier")
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        try expectWhole(
+            world, [patient, doctor], texts: ["eins", "zwei", "drei", "vier"], reopened: nil)
+    }
+
+    @Test(arguments: 1...10)
+    func `reopening survives a stop before and after every commit`(_ seed: UInt64) async throws {
+        let world = try World(seed: seed)
+        world.options.refreshAfterMessages = 3
+        world.options.reopeningsPerHour = 1_000
+        let (patient, doctor) = try await world.open()
+        var said: [String: [String]] = [patient.name: [], doctor.name: []]
+        var backup: MemoryRelayStore.Backup?
+        for step in 0..<150 {
+            let device = Bool.random(using: &world.random) ? patient : doctor
+            do {
+                switch UInt32.random(in: 0..<100, using: &world.random) {
+                case 0..<14:
+                    try device.say("\(device.name) \(step)")
+                    said[device.name]?.append("\(device.name) \(step)")
+                case 14..<20: world.disconnect(device)
+                case 20..<30: try world.connect(device)
+                case 30..<33: try device.crash()
+                case 33..<40: device.crashAtNextCommit(.beforeCommit)
+                case 40..<47: device.crashAtNextCommit(.afterCommit)
+                case 47..<49: try world.restartRelay()
+                case 49..<52: try device.reopen()
+                case 52..<53: backup = backup ?? world.relay.store.backUp()
+                case 53..<55:
+                    if let found = backup {
+                        try world.restoreRelay(found)
+                        backup = nil
+                    }
+                case 55..<58: try world.pass(seconds: 61)
+                default:
+                    for _ in 0..<3 { _ = try world.step() }
+                }
+            } catch is TestDevice.Killed {
+                let mine = try device.messages().filter(\.isMine).compactMap {
+                    if case .text(let text) = $0.body { text } else { nil }
+                }
+                #expect(mine.starts(with: said[device.name] ?? []), "what was said is gone")
+                said[device.name] = mine
+            }
+        }
+        try world.calm()
+        for _ in 0..<20 { try world.pass(seconds: 61) }
+        for _ in 0..<4 { try world.pass(seconds: 3_600) }
+        for device in [patient, doctor] {
+            let messages = try device.messages()
+            #expect(!messages.contains { if case .gap = $0.body { true } else { false } })
+            #expect(messages.filter(\.isMine).allSatisfy { $0.state >= .delivered })
+            for (name, texts) in said {
+                #expect(try device.texts().filter { $0.hasPrefix(name) }.sorted() == texts.sorted())
+            }
+            #expect(device.stateWords == ["open"])
+        }
+        #expect(world.repeatedKeys == 0)
+        #expect(
+            try patient.only().group?.epochAuthenticator
+                == doctor.only().group?.epochAuthenticator)
+    }
+}
+
+extension TestDevice {
+    /// The reasons of the reopenings that are shown, oldest first.
+    func reopenings() throws -> [ReopenReason] {
+        try messages().compactMap {
+            if case .notice(.reopened(let reason)) = $0.body { reason } else { nil }
+        }
+    }
+
+    /// The person asks for a fresh group.
+    func reopen() throws {
+        let number = try only().number
+        try perform { try $0.reopen(number, because: .byHand) }
+    }
+
+    /// The keys are old: the next chance refreshes them.
+    func refresh() throws {
+        let number = try only().number
+        try perform { turn in
+            try turn.modify(number) { consultation, _ in
+                consultation.record.traffic.epochBegan = 0
+            }
+        }
+    }
+
+}
