@@ -53,6 +53,11 @@ struct ServeCommand: ParsableCommand {
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()
         let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
+        guard manager.sockets.count <= 1 else {
+            throw Failure(
+                .usage, "the service manager hands over \(manager.sockets.count) sockets",
+                advice: "leave one ListenStream in curtain-relay.socket")
+        }
         configuration.listeningSocket = manager.sockets.first
         configuration.signals = [.terminate, .interrupt, .hangUp]
         let running = Running(Reloader(source: source, current: settings, log: log, output: output))
@@ -65,7 +70,7 @@ struct ServeCommand: ParsableCommand {
             }
         }
         let server = try RelayServer(configuration, log: log) { error in
-            Diagnostic.warn(error.failure.happened)
+            log.error("\(error.failure.happened); the relay ends, what was accepted is safe")
             _exit(ExitStatus.inputOutput.rawValue)
         }
         running.begin(server)

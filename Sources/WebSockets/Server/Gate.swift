@@ -5,7 +5,7 @@ public struct AdmissionLimits: Equatable, Sendable {
     /// Connections, open or not yet, of one IPv4 address or one IPv6 network of 64 bits.
     public var connectionsPerAddress = 1_000
     /// New connections per second in all, on average; ten seconds' worth may come at once.
-    public var handshakesPerSecond = 2_000.0
+    public var handshakesPerSecond = 1_000.0
     /// The same for one address.
     public var handshakesPerSecondPerAddress = 50.0
     /// Time for TLS, request and upgrade together, however slowly they trickle in.
