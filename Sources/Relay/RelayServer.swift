@@ -103,6 +103,8 @@ public final class RelayServer: Sendable {
             thread.name = "relay writer"
             thread.stackSize = 8 << 20
             thread.start()
+            // Ready means that whoever connects is answered.
+            writer.hasBegun.wait()
         } catch {
             folderLock.release()
             throw error

@@ -1,4 +1,5 @@
 import Cryptography
+import Dispatch
 private import Foundation
 private import GRDB
 import Logging
@@ -40,6 +41,8 @@ final class RelayWriter: Sendable {
     private let health: Lock<RelayHealth>
     private let release: @Sendable (RelayRelease) -> Void
     let events = WorkQueue<RelayEvent>()
+    /// Signalled once the store is taken up and events are dealt with.
+    let hasBegun = DispatchSemaphore(value: 0)
 
     /// Octets that must stay free on the disk, or a sixteenth of a small one; below, what would grow
     /// is refused.
@@ -89,6 +92,7 @@ final class RelayWriter: Sendable {
         let engine = try makeEngine(store, at: start)
         var schedule = Schedule(from: start)
         report(engine, store, figures, start)
+        hasBegun.signal()
         while true {
             let (waiting, since) = events.takeAll(
                 waitingAtMost: schedule.isCatchingUp ? 0 : Self.tickMilliseconds)

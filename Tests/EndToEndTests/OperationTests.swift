@@ -126,7 +126,8 @@ import WebSockets
             try relay.metric("curtain_relay_handshakes") == 100
         }
         #expect(try relay.connect().head.contains(" 101 "))
-        #expect(try relay.get("/readyz", port: relay.metricsPort).hasSuffix("\r\n\r\nready\n"))
+        let ready = try relay.get("/readyz", port: relay.metricsPort)
+        #expect(ready.hasSuffix("\r\n\r\nready\n"), "\(ready)")
         for peer in slow { peer.write("a") }
         try await eventually("all are cut off", within: .seconds(10)) {
             try relay.metric(#"curtain_relay_connections_refused_total{reason="slow"}"#) == 100
