@@ -52,6 +52,13 @@ struct ServeCommand: ParsableCommand {
 
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()
+        if let possible = FileLimit.raise(for: settings.admission.connections) {
+            log.warning(
+                """
+                open files suffice for \(possible) connections, not for limit-connections; raise \
+                LimitNOFILE or ulimit -n
+                """)
+        }
         let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
         guard manager.sockets.count <= 1 else {
             throw Failure(

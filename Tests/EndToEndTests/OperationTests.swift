@@ -102,6 +102,18 @@ import WebSockets
         return text.split(separator: "\n").first { $0.hasPrefix("subject=") }.map(String.init) ?? ""
     }
 
+    @Test func `raises the limit of open files, or says that it is too low`() async throws {
+        let relay = try await OperatedRelay()
+        try relay.configure("limit-connections: 5000\n")
+        try await relay.start(shell: "ulimit -Sn 64; exec \"$0\" \"$@\"")
+        #expect(try relay.metric("process_max_fds") == 5_256)
+        #expect(!relay.errors.contains("open files"))
+        #expect(try await relay.stop() == .exited(0))
+        try await relay.start(shell: "ulimit -n 1256; exec \"$0\" \"$@\"")
+        #expect(relay.errors.contains("open files suffice for 1000 connections"))
+        #expect(try await relay.stop() == .exited(0))
+    }
+
     @Test func `keeps an address to its number of connections`() async throws {
         let relay = try await OperatedRelay()
         try relay.configure("limit-exempt-addresses: []\nlimit-connections-per-address: 2\n")
