@@ -40,7 +40,8 @@ struct shim_service {
 
 static inline struct lws_context *shim_context_create(
     struct shim_service *service, uv_loop_t *loop, void *user, lws_callback_function *callback,
-    const char *subprotocol, size_t receive_size, size_t send_size, const char *certificate,
+    const char *subprotocol, size_t read_size, size_t receive_size, size_t send_size,
+    const char *certificate,
     const char *private_key, SSL_CTX *client_tls) {
     struct lws_context_creation_info info;
     memset(&info, 0, sizeof(info));
@@ -62,7 +63,7 @@ static inline struct lws_context *shim_context_create(
     info.retry_and_idle_policy = &service->retry;
     info.foreign_loops = service->loops;
     info.user = user;
-    info.pt_serv_buf_size = (unsigned int)receive_size;
+    info.pt_serv_buf_size = (unsigned int)read_size;
     info.alpn = "http/1.1";
     info.http_proxy_address = "";  // the environment's http_proxy must not redirect connections
     info.timeout_secs = 30;

@@ -272,6 +272,8 @@ struct UpgradeRequest {
             unsafe owner?.received([UInt8](octets), on: self)
             return
         }
+        // Room in proportion to what has come, not to what was announced.
+        incoming.reserveCapacity(sofar + min(missing, 8 * octets.count))
         unsafe incoming.append(contentsOf: octets)
         guard isLast else { return }
         let message = incoming

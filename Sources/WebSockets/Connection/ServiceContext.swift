@@ -16,9 +16,11 @@ internal import CWebSockets
     /// The handle of the context's own event descriptor.
     private var pipe: UnsafeMutablePointer<uv_handle_t>?
 
-    /// Octets that one read takes at most; an idle connection's buffer of this size is not touched,
-    /// so that it costs address space only.
-    static let receiveByteCount = 16 << 10
+    /// Octets that one read takes at most, into a buffer that all connections share.
+    static let readByteCount = 16 << 10
+    /// Octets of a message that are handed on at a time, from a buffer of the connection's own: most
+    /// of what an idle connection costs.
+    static let receiveByteCount = 2 << 10
     /// Octets that one write passes to the system at most.
     static let sendByteCount = 256 << 10
 
@@ -34,7 +36,8 @@ internal import CWebSockets
                 unsafe withOptionalCString(identity?.privateKeyPath) { key in
                     unsafe shim_context_create(
                         service, core.uvLoop, user, webSocketCallback, subprotocol,
-                        ServiceContext.receiveByteCount, ServiceContext.sendByteCount,
+                        ServiceContext.readByteCount, ServiceContext.receiveByteCount,
+                        ServiceContext.sendByteCount,
                         certificate, key, trust?.settings)
                 }
             }

@@ -13,8 +13,9 @@ struct RelayBenchmarks {
     private var syncs: [Double] = []
     private var rows: [(inserted: Double, deleted: Double)] = []
 
-    /// `CURTAIN_BENCH_RUNS` says how often each workload is run, three times by default;
-    /// `CURTAIN_BENCH_PAIRS=50x16` runs M alone, for a profiler to look at.
+    /// `CURTAIN_BENCH_RUNS` says how often each workload is run, three times by default, and
+    /// `CURTAIN_BENCH_WORKLOADS` which, all (`MOI`) by default; `CURTAIN_BENCH_PAIRS=50x16` runs M
+    /// alone in one size, for a profiler to look at.
     static func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let runs = environment["CURTAIN_BENCH_RUNS"].flatMap { Int($0) }
@@ -23,12 +24,12 @@ struct RelayBenchmarks {
         if let size, size.count == 2 {
             return try await benchmarks.runPairs(size[0], window: size[1])
         }
-        try await benchmarks.runAll()
+        try await benchmarks.runAll(environment["CURTAIN_BENCH_WORKLOADS"] ?? "MOI")
     }
 
     private init(runs: Int) { self.runs = runs }
 
-    private mutating func runAll() async throws {
+    private mutating func runAll(_ workloads: String) async throws {
         // Before the first relay is started, which inherits it.
         try RelayProcess.allowDescriptors(12_000)
         echo = try await Floors.echoMilliseconds()
@@ -37,9 +38,9 @@ struct RelayBenchmarks {
             Relay: 1 KiB messages on loopback without TLS, median of \(runs) runs; recipients \
             acknowledge from memory (don't sync)
             """)
-        try await pairs(&table)
-        try await offline(&table)
-        try await idle(&table)
+        if workloads.contains("M") { try await pairs(&table) }
+        if workloads.contains("O") { try await offline(&table) }
+        if workloads.contains("I") { try await idle(&table) }
         floors()
         if table.missed > 0 { print("  \(table.missed) of the goals are missed in this run") }
     }
@@ -162,9 +163,12 @@ struct RelayBenchmarks {
 
     private func floors() {
         let report = Report("What this machine does at best", "in the same run")
-        report.line(
-            "append of 1 KiB with fdatasync", Figure(value: median(syncs) * 1000, unit: "µs"))
+        if !syncs.isEmpty {
+            report.line(
+                "append of 1 KiB with fdatasync", Figure(value: median(syncs) * 1000, unit: "µs"))
+        }
         report.line("bare WebSocket echo of 1 KiB", Figure(value: echo * 1000, unit: "µs"))
+        guard !rows.isEmpty else { return }
         report.line(
             "SQLite rows of 1 KiB inserted, 256 a transaction",
             Figure(value: median(rows.map(\.inserted)), unit: "/s"))

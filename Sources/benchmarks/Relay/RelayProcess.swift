@@ -32,7 +32,7 @@ final class RelayProcess: Sendable {
                 "127.0.0.1:0", "--limit-requests-per-second", "1000000",
                 "--limit-request-burst", "2000000",
                 "--limit-connection-requests-per-second", "1000000",
-                "--limit-connection-request-burst", "2000000",
+                "--limit-connection-request-burst", "2000000", "--log-level", "warning",
             ] + options
         let output = Pipe()
         process.standardOutput = output
