@@ -8,6 +8,16 @@ public struct DataFolder: Sendable {
 
     /// The relay's database.
     public var databasePath: String { path + "/relay.sqlite" }
+    /// The audit trail.
+    public var trailPath: String { path + "/trail" }
+    /// The socket over which commands reach a running relay.
+    var controlPath: String { path + "/control" }
+    /// A backup on its way.
+    var copyPath: String { path + "/relay.sqlite.copy" }
+    /// A restored database in the making.
+    var stagingPath: String { path + "/relay.sqlite.new" }
+    /// A restored database that is whole, and only has to take the other's place.
+    var restoredPath: String { path + "/relay.sqlite.restored" }
     private var keysPath: String { path + "/keys" }
     private var lockPath: String { path + "/lock" }
 
@@ -24,6 +34,18 @@ public struct DataFolder: Sendable {
         } catch {
             throw RelayError.dataFolder("the data folder can't be made or is another user's")
         }
+    }
+
+    /// Takes a folder that a relay has made.
+    ///
+    /// - Throws: `.notFound` if there is none.
+    init(existing path: String) throws(RelayError) {
+        guard
+            ["/relay.sqlite", "/relay.sqlite.restored"].contains(where: {
+                FileManager.default.fileExists(atPath: path + $0)
+            })
+        else { throw .notFound("there is no relay's data in this folder") }
+        self.path = path
     }
 
     /// The relay's long-lived secrets.
@@ -78,23 +100,52 @@ public struct DataFolder: Sendable {
 
     private static let magic: [UInt8] = Array("CRK1".utf8)
 
+    /// The keys as they are; `nil` if there are none, or they are damaged.
+    func intactKeys() -> Keys? { try? readKeys() }
+
+    /// Puts a backup's keys in place.
+    func install(_ keys: Keys) throws(RelayError) {
+        try writeDurably(
+            Self.magic + keys.identity.seed.exposedCopy() + keys.ticketKey.exposedCopy(),
+            to: keysPath)
+    }
+
+    /// Gives a restored database its place, also if a crash came in between: from the moment that
+    /// it has its name, it counts, and the one before is gone.
+    func finishRestore() throws(RelayError) {
+        guard FileManager.default.fileExists(atPath: restoredPath) else { return }
+        // A log left beside another database would be taken for the new one's.
+        for suffix in ["-wal", "-shm"] { unsafe unlink(databasePath + suffix) }
+        try syncFolder()
+        guard unsafe rename(restoredPath, databasePath) == 0 else {
+            throw .dataFolder("the restored database can't be put in its place")
+        }
+        try syncFolder()
+    }
+
+    /// Makes what was renamed or removed in the folder durable.
+    func syncFolder() throws(RelayError) {
+        let folder = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { throw .dataFolder("the folder can't be read") }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else { throw .dataFolder("the folder can't be written") }
+    }
+
     /// Writes a file as a whole, for the owner only, and returns once it is on the disk.
-    private func writeDurably(_ content: [UInt8], to path: String) throws(RelayError) {
+    func writeDurably(_ content: [UInt8], to path: String) throws(RelayError) {
         let temporary = path + ".new"
         let file = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .dataFolder("a file can't be made") }
         let written = unsafe content.withUnsafeBytes {
             unsafe write(file, $0.baseAddress, $0.count)
         }
+        hand(temporary)
         let isDurable = written == content.count && fsync(file) == 0
         close(file)
         guard isDurable, unsafe rename(temporary, path) == 0 else {
             throw .dataFolder("a file can't be written")
         }
-        let folder = unsafe open(self.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { throw .dataFolder("the folder can't be read") }
-        defer { close(folder) }
-        guard fsync(folder) == 0 else { throw .dataFolder("the folder can't be written") }
+        try syncFolder()
     }
 
     /// Keeps other relays away from the folder until the lock is released or the process ends.
@@ -106,6 +157,12 @@ public struct DataFolder: Sendable {
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
             throw .inUse(processID: holder)
+        }
+        do throws(RelayError) {
+            try finishRestore()
+        } catch {
+            close(file)
+            throw error
         }
         let text = Array("\(getpid())\n".utf8)
         ftruncate(file, 0)
@@ -121,6 +178,20 @@ public struct DataFolder: Sendable {
         guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
         guard let content = FileManager.default.contents(atPath: lockPath) else { return nil }
         return Int32(String(decoding: content, as: UTF8.self).prefix { $0.isNumber })
+    }
+
+    /// Whose folder it is.
+    var owner: UInt32 {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        return (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value ?? getuid()
+    }
+
+    /// Gives a file to the folder's owner, if root made it: the relay must be able to write it.
+    func hand(_ path: String) {
+        guard geteuid() == 0, owner != 0 else { return }
+        let attributes = try? FileManager.default.attributesOfItem(atPath: self.path)
+        let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
+        unsafe chown(path, owner, group)
     }
 
     /// Octets free on the folder's file system.

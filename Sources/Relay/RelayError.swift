@@ -20,6 +20,14 @@ public enum RelayError: Error, Equatable, Sendable {
     case listen(String)
     /// Plain WebSocket is for loopback only. Fault: the operator.
     case needsTLS
+    /// The audit trail can't be used or isn't what it should be, in words.
+    case trail(String)
+    /// A backup's file can't be made, in words. Fault: the operator or the disk.
+    case backupFile(String)
+    /// A backup can't be used, in words. Fault: the operator or the disk.
+    case backup(String)
+    /// A running relay refused, or doesn't answer, in words.
+    case control(String)
     /// The machine gave no memory, thread or randomness.
     case resources(String)
 }

@@ -37,6 +37,8 @@ public final class RelayServer: Sendable {
     private let writer: RelayWriter
     private let writerEnd: DispatchSemaphore
     private let folderLock: FolderLock
+    private let control: ControlSocket
+    private let limits: Lock<[String]>
     private let health: Lock<RelayHealth>
     private let server: WebSocketServer
     private let observatory: Observatory
@@ -61,6 +63,7 @@ public final class RelayServer: Sendable {
             let keys = try folder.keys(holding: folderLock)
             let database = try RelayDatabase(path: folder.databasePath)
             let identity = try Self.identity(keys, database, configuration.clinicRoot)
+            let trail = try Self.trail(folder, database, keys.identity, configuration, log)
             let health = Lock(RelayHealth())
             let switchboard = Switchboard(log: log)
             let observatory = Observatory(
@@ -68,20 +71,35 @@ public final class RelayServer: Sendable {
             let stopper = Stopper(observatory)
             let loop = try Self.makeLoop(configuration, stopper)
             let writer = RelayWriter(
-                database: database, identity: identity, configuration: configuration,
-                folder: folder, log: log, health: health
+                database: database, trail: trail, identity: identity,
+                configuration: configuration, folder: folder, log: log, health: health
             ) { release in
                 loop.execute { switchboard.release(release) }
             }
             switchboard.writer = writer
             stopper.writer.withLock { $0 = writer }
             let server = try Self.listen(configuration, loop, switchboard, observatory)
+            let limits = Lock(configuration.limitFields.map { "\($0)=\($1)" })
+            let handler = ControlHandler(
+                writer: writer, configuration: configuration, address: "\(server.boundAddress)",
+                copyPath: folder.copyPath, limits: limits)
+            let control: ControlSocket
+            do throws(RelayError) {
+                control = try ControlSocket(
+                    folder: folder, owners: [getuid(), folder.owner]
+                ) { handler.answer($0, from: $1) }
+                metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
+            } catch {
+                server.closeAll(code: .goingAway) { loop.shutdown() }
+                throw error
+            }
             loop.execute {
                 observatory.start(server, configuration)
                 switchboard.start(server, loop)
             }
-            metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
 
+            self.control = control
+            self.limits = limits
             self.folderLock = folderLock
             self.loop = loop
             self.writer = writer
@@ -149,6 +167,9 @@ public final class RelayServer: Sendable {
         }
         if case .failure(let error) = result { throw .listen("\(error)") }
         writer.events.add(.limits(settings.limits))
+        let fields = settings.limitFields
+        limits.withLock { $0 = fields.map { "\($0)=\($1)" } }
+        writer.events.add(.task { $0.trail.note(TrailEvent(.configured, fields)) })
     }
 
     /// Counts a reload.
@@ -170,11 +191,39 @@ public final class RelayServer: Sendable {
     /// Waits until the relay has stopped. Blocks.
     public func wait() {
         writerEnd.wait()
+        control.close()
         loop.wait()
         folderLock.release()
     }
 
-    private static func identity(
+    private static func trail(
+        _ folder: DataFolder, _ database: RelayDatabase, _ identity: SigningKey,
+        _ configuration: RelayConfiguration, _ log: Logger
+    ) throws(RelayError) -> TrailKeeper {
+        let files = try TrailLog(path: folder.trailPath, mirrorPath: configuration.trailMirror)
+        let trail: TrailKeeper
+        do {
+            trail = try database.queue.writeWithoutTransaction { database in
+                try TrailKeeper(log: files, store: SQLiteStore(database), identity: identity)
+            }
+        } catch let error as RelayError {
+            throw error
+        } catch {
+            throw .store(StoreError(error))
+        }
+        for warning in trail.warnings + trail.troubles { log.warning("\(warning)") }
+        trail.note(
+            TrailEvent(
+                .started,
+                [
+                    ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
+                    ("acceptClock", "\(configuration.acceptsClock)"),
+                    ("tls", "\(configuration.tls != nil)"),
+                ] + configuration.limitFields))
+        return trail
+    }
+
+    static func identity(
         _ keys: DataFolder.Keys, _ database: RelayDatabase, _ clinicRoot: VerifyingKey
     ) throws(RelayError) -> RelayIdentity {
         do {
@@ -194,10 +243,12 @@ public final class RelayServer: Sendable {
                     try store.set(SQLiteStore.Setting.deliveryKey, to: deliveryKey)
                 }
                 try store.commit()
+                let floor = try store.setting(SQLiteStore.Setting.tokenFloor)
                 return RelayIdentity(
                     identity: keys.identity, ticketKey: keys.ticketKey,
                     deliveryKey: SecretBytes(deliveryKey), incarnation: incarnation,
-                    clinicRoot: clinicRoot)
+                    clinicRoot: clinicRoot,
+                    tokenFloor: floor.map(UInt64.init(bigEndianOctets:)) ?? 0)
             }
         } catch {
             throw .store(StoreError(error))

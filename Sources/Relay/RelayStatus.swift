@@ -4,6 +4,8 @@ private import Foundation
 public struct RelayStatus: Equatable, Sendable {
     /// The relay's process; `nil` if none runs.
     public let processID: Int32?
+    /// What the running relay says of itself; `nil` if none runs, or it doesn't answer.
+    public let live: LiveStatus?
     /// Mailboxes kept.
     public let mailboxes: Int
     /// Groups kept.
@@ -12,6 +14,8 @@ public struct RelayStatus: Equatable, Sendable {
     public let messages: Int
     /// Their octets.
     public let messageByteCount: Int
+    /// The day, since 1970-01-01 UTC, on which the oldest of them came.
+    public let oldestMessageDay: UInt32?
     /// Octets free on the disk.
     public let freeByteCount: UInt64?
 
@@ -19,16 +23,23 @@ public struct RelayStatus: Equatable, Sendable {
     ///
     /// - Throws: `.notFound` if there is no relay's folder, `.store` if it can't be read.
     public init(folder path: String) throws(RelayError) {
-        guard FileManager.default.fileExists(atPath: path + "/relay.sqlite") else {
-            throw .notFound("there is no relay's data in this folder")
-        }
-        let folder = try DataFolder(path: path)
+        let folder = try DataFolder(existing: path)
         let figures = try RelayDatabase.figures(path: folder.databasePath)
         processID = folder.holder
+        live = processID == nil ? nil : try? Self.ask(folder)
         mailboxes = figures.mailboxes
         groups = figures.groups
         messages = figures.messages
         messageByteCount = figures.messageByteCount
+        oldestMessageDay = figures.oldestDay
         freeByteCount = folder.freeByteCount
+    }
+
+    static func ask(_ folder: DataFolder) throws(RelayError) -> LiveStatus {
+        var relay = try ControlClient(folder: folder)
+        guard let live = try relay.ask(.status).live else {
+            throw .control("the relay doesn't say how it is")
+        }
+        return live
     }
 }

@@ -13,6 +13,7 @@ enum RelayEvent: Sendable {
     case garbage(RelayCore.ConnectionID, byteCount: Int)
     case closed(RelayCore.ConnectionID)
     case limits(RelayLimits)
+    case task(WriterTask)
     case stop
 }
 
@@ -32,6 +33,7 @@ struct RelayRelease: Sendable {
 /// only then lets answers and deliveries go.
 final class RelayWriter: Sendable {
     private let database: RelayDatabase
+    private let trail: TrailKeeper
     private let identity: RelayIdentity
     private let limits: Lock<RelayLimits>
     private let clock: SystemClock
@@ -50,11 +52,13 @@ final class RelayWriter: Sendable {
     private static let tickMilliseconds = 1_000
 
     init(
-        database: RelayDatabase, identity: RelayIdentity, configuration: RelayConfiguration,
+        database: RelayDatabase, trail: TrailKeeper, identity: RelayIdentity,
+        configuration: RelayConfiguration,
         folder: DataFolder, log: Logger, health: Lock<RelayHealth>,
         release: @escaping @Sendable (RelayRelease) -> Void
     ) {
         self.database = database
+        self.trail = trail
         self.identity = identity
         limits = Lock(configuration.limits)
         clock = SystemClock(secondsAhead: UInt64(configuration.clockAheadDays) * 86_400)
@@ -90,19 +94,21 @@ final class RelayWriter: Sendable {
         _ = try store.forgetLog()
         let start = clock.now
         let engine = try makeEngine(store, at: start)
+        let desk = WriterDesk(store: store, trail: trail, engine: engine)
+        defer { desk.end() }
         var schedule = Schedule(from: start)
         report(engine, store, figures, start)
         hasBegun.signal()
         while true {
             let (waiting, since) = events.takeAll(
-                waitingAtMost: schedule.isCatchingUp ? 0 : Self.tickMilliseconds)
+                waitingAtMost: schedule.isCatchingUp || desk.backup != nil
+                    ? 0 : Self.tickMilliseconds)
             let now = clock.now
             if schedule.isTimeForDisk(at: now) { watchDisk(engine, &isFull) }
             var batch = RelayRelease()
             let deliveryCount: Int
             do {
-                deliveryCount = try write(
-                    waiting, store, engine, &schedule, &batch, &figures, at: now)
+                deliveryCount = try write(waiting, desk, &schedule, &batch, &figures, at: now)
             } catch {
                 guard error == .full else { throw error }
                 store.rollback()
@@ -119,6 +125,7 @@ final class RelayWriter: Sendable {
             report(engine, store, figures, now)
             if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
             if batch.isLast { return false }
+            desk.stepBackup()
         }
     }
 
@@ -126,7 +133,7 @@ final class RelayWriter: Sendable {
         _ store: SQLiteStore, at start: RelayTime
     ) throws(StoreError) -> RelayEngine {
         let guarding = ClockGuard(
-            at: start, lastHour: try store.clockMark(), isConfirmed: acceptsClock)
+            at: start, lastHour: try lastHour(store), isConfirmed: acceptsClock)
         if guarding.doubt != nil {
             log.warning(
                 """
@@ -142,19 +149,30 @@ final class RelayWriter: Sendable {
         }
     }
 
+    /// The last hour at which the relay is known to have run: the trail's, else the store's.
+    private func lastHour(_ store: SQLiteStore) throws(StoreError) -> UInt64? {
+        if let hour = trail.lastTrustedHour { return UInt64(hour) }
+        return try store.clockMark()
+    }
+
     /// Writes one batch; what it lets go is in `batch` once this returns, with how many deliveries.
     private func write(
-        _ events: [RelayEvent], _ store: SQLiteStore, _ engine: RelayEngine,
-        _ schedule: inout Schedule, _ batch: inout RelayRelease, _ figures: inout BatchFigures,
-        at now: RelayTime
+        _ events: [RelayEvent], _ desk: WriterDesk, _ schedule: inout Schedule,
+        _ batch: inout RelayRelease, _ figures: inout BatchFigures, at now: RelayTime
     ) throws(StoreError) -> Int {
+        let (store, engine) = (desk.store, desk.engine)
         try store.begin()
         engine.begin(at: now)
-        try carry(events, into: engine, &batch)
+        try carry(events, into: desk, &batch)
         try schedule.sweep(engine, at: now)
         let output = try engine.finish()
+        if batch.isLast { trail.note(TrailEvent(.stopped, [])) }
+        try trail.prepare(
+            store, counters: engine.counters, isClockDoubted: engine.clockDoubt != nil, at: now)
         let start = SystemClock.nanoseconds
         try store.commit()
+        try trail.publish()
+        desk.batchIsDurable()
         if !events.isEmpty {
             figures.sizes.add(Double(events.count))
             figures.commitSeconds.add(SystemClock.seconds(since: start))
@@ -171,8 +189,9 @@ final class RelayWriter: Sendable {
     }
 
     private func carry(
-        _ events: [RelayEvent], into engine: RelayEngine, _ batch: inout RelayRelease
+        _ events: [RelayEvent], into desk: WriterDesk, _ batch: inout RelayRelease
     ) throws(StoreError) {
+        let engine = desk.engine
         for event in events {
             switch event {
             case .opened(let id): engine.connected(id)
@@ -186,6 +205,7 @@ final class RelayWriter: Sendable {
             case .limits(let new):
                 limits.withLock { $0 = new }
                 engine.limits = new
+            case .task(let task): try task(desk)
             case .stop:
                 engine.sayGoodbye()
                 batch.isLast = true

@@ -29,6 +29,10 @@ extension RelayError {
             Failure(
                 .usage, "plain ws is for loopback addresses only",
                 advice: "give --tls-cert and --tls-key")
+        case .trail(let words): Failure(.badData, "the audit trail: \(words)")
+        case .backupFile(let words): Failure(.cannotCreate, "the backup: \(words)")
+        case .backup(let words): Failure(.badData, "the backup: \(words)")
+        case .control(let words): Failure(.unavailable, words)
         case .resources(let words): Failure(.inputOutput, words)
         }
     }

@@ -15,7 +15,10 @@ struct RelayCommand: ParsableCommand {
         commandName: "curtain-relay",
         abstract: "Runs the relay of Curtain: it carries consultations and can read none.",
         version: "curtain-relay \(RelayVersion.current)",
-        subcommands: [ServeCommand.self, IdentityCommand.self, StatusCommand.self])
+        subcommands: [
+            ServeCommand.self, IdentityCommand.self, StatusCommand.self, CheckCommand.self,
+            BackupCommand.self, RestoreCommand.self, AuditCommand.self,
+        ])
 }
 
 struct DataOptions: ParsableArguments {

@@ -9,6 +9,7 @@ struct SettingOptions: ParsableArguments {
     @Option(help: .setting("tls-cert"), completion: .file()) var tlsCert: String?
     @Option(help: .setting("tls-key"), completion: .file()) var tlsKey: String?
     @Option(help: .setting("metrics-listen")) var metricsListen: String?
+    @Option(help: .setting("trail-mirror"), completion: .directory) var trailMirror: String?
     @Option(help: .setting("clock-ahead")) var clockAhead: String?
     @Option(help: .setting("log-format"), completion: .list(["text", "json"])) var logFormat:
         String?

@@ -27,6 +27,8 @@ public struct RelayConfiguration: Sendable {
     public var connection = ConnectionLimits()
     /// The operator has compared the wall clock with another one.
     public var acceptsClock = false
+    /// A folder on another disk in which the audit trail is kept as well.
+    public var trailMirror: String?
     /// Days added to the wall clock; for tests of deadlines.
     public var clockAheadDays: UInt32 = 0
     /// Signals that the relay takes instead of ending the process: all but `hangUp` stop it.
@@ -54,7 +56,16 @@ public struct RelayConfiguration: Sendable {
         admission = settings.admission
         connection = settings.connection
         acceptsClock = settings.acceptsClock
+        trailMirror = settings.trailMirror.isEmpty ? nil : settings.trailMirror
         clockAheadDays = settings.clockAheadDays
+    }
+
+    /// The limits at the start, by the settings' names.
+    var limitFields: [(String, String)] {
+        var settings = RelaySettings()
+        (settings.limits, settings.admission) = (limits, admission)
+        settings.connection = connection
+        return settings.limitFields
     }
 
     /// The limits of one connection's sockets, which follow from several settings.

@@ -26,6 +26,8 @@ public struct RelaySettings: Equatable, Sendable {
     public var connection = ConnectionLimits()
     /// The operator has compared the wall clock with another one.
     public var acceptsClock = false
+    /// A folder on another disk in which the audit trail is kept as well; empty without.
+    public var trailMirror = ""
     /// Days added to the wall clock; for tests of deadlines.
     public var clockAheadDays: UInt32 = 0
 

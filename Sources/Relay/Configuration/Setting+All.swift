@@ -23,6 +23,10 @@ extension Setting {
             "metrics-listen", \.metrics,
             "Where /metrics, /healthz and /readyz are; auto is 127.0.0.1 and the port after that of listen."
         ),
+        path(
+            "trail-mirror", \.trailMirror,
+            "A folder on another disk in which the audit trail is kept as well.",
+            takes: "folder"),
         truth(
             "accept-clock", \.acceptsClock,
             "Erase what is due although the clock is far ahead of the last run: you have compared the clock with another one."

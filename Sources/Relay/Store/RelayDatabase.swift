@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import RelayCore
+import RelayProtocol
 
 /// The database file: opened, locked down, brought to this version's schema.
 struct RelayDatabase: Sendable {
@@ -46,6 +47,15 @@ struct RelayDatabase: Sendable {
         var groups: Int
         var messages: Int
         var messageByteCount: Int
+        /// The day on which the oldest message came.
+        var oldestDay: UInt32?
+        /// Hours of the last backup and the last rehearsed restore.
+        var lastBackup: UInt64?
+        var lastRehearsal: UInt64?
+        /// The last hour at which the relay ran, as the store knows it.
+        var clockMark: UInt64?
+        /// The schema's last migration.
+        var migration: String?
     }
 
     /// Counts, in a short read that doesn't hold up the relay.
@@ -59,11 +69,31 @@ struct RelayDatabase: Sendable {
                 func number(_ sql: String) throws -> Int {
                     try Int.fetchOne(database, sql: sql) ?? 0
                 }
+                func setting(_ name: String) throws -> [UInt8]? {
+                    try Data.fetchOne(
+                        database, sql: "SELECT value FROM setting WHERE name = ?",
+                        arguments: [name]
+                    ).map { [UInt8]($0) }
+                }
+                func hour(_ name: String) throws -> UInt64? {
+                    try setting(name).flatMap {
+                        $0.count == 8 ? UInt64(bigEndianOctets: $0) : nil
+                    }
+                }
+                let oldest = try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
+                let days = MessageDays(try setting(TrailKeeper.Setting.days) ?? [])
                 return Figures(
                     mailboxes: try number("SELECT count(*) FROM mailbox_name"),
                     groups: try number("SELECT count(*) FROM group_name"),
                     messages: try number("SELECT count(*) FROM message"),
-                    messageByteCount: try number("SELECT coalesce(sum(size), 0) FROM message"))
+                    messageByteCount: try number("SELECT coalesce(sum(size), 0) FROM message"),
+                    oldestDay: oldest.flatMap {
+                        days.day(of: UInt64(bitPattern: $0))?.rawValue
+                    },
+                    lastBackup: try hour(TrailKeeper.Setting.lastBackup),
+                    lastRehearsal: try hour(TrailKeeper.Setting.lastRehearsal),
+                    clockMark: try hour(SQLiteStore.Setting.clockMark),
+                    migration: try Schema.migrator.completedMigrations(database).last)
             }
         } catch {
             throw .store(StoreError(error))

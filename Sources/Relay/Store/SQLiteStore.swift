@@ -7,7 +7,7 @@ import RelayProtocol
 /// The relay's memory in one SQLite database. Everything happens on the thread that has the
 /// database, between `begin` and `commit`.
 final class SQLiteStore: RelayStore {
-    private let database: Database
+    let database: Database
     private let mailboxes: SlotTable
     private let groups: SlotTable
     private let nameHash: ShortHash
@@ -16,6 +16,10 @@ final class SQLiteStore: RelayStore {
     private let beginning: SQLStatement
     private let committing: SQLStatement
     private let rollingBack: SQLStatement
+    /// What this batch did that the trail has to tell.
+    private(set) var effects = TrailEffects()
+    /// Above every message that ever was; for telling which day a message came on.
+    private(set) var nextMessageNumber: UInt64 = 1
 
     /// Takes up a database whose schema is there.
     init(_ database: Database) throws {
@@ -41,6 +45,8 @@ final class SQLiteStore: RelayStore {
         guard key.count == 48 else { throw StoreError.corrupt("the key of names is damaged") }
         nameHash = try ShortHash(key: key.slice(0..<16))
         receiptKey = key.slice(16..<48)
+        let highest = try Int64.fetchOne(database, sql: "SELECT max(number) FROM message")
+        nextMessageNumber = UInt64(bitPattern: highest ?? 0) &+ 1
     }
 
     /// Names of rows in `setting`.
@@ -50,11 +56,13 @@ final class SQLiteStore: RelayStore {
         static let clockMark = "clock mark"
         static let incarnation = "incarnation"
         static let deliveryKey = "delivery key"
+        static let tokenFloor = "token floor"
     }
 
     // MARK: Transactions
 
     func begin() throws(StoreError) {
+        effects.removeAll()
         try beginning.run()
     }
 
@@ -111,7 +119,11 @@ final class SQLiteStore: RelayStore {
     }
 
     func addMailbox(_ record: MailboxRecord) throws(StoreError) -> MailboxNumber {
-        MailboxNumber(
+        switch record.kind {
+        case .home: effects.homes += 1
+        case .consultation: effects.mailboxes += 1
+        }
+        return MailboxNumber(
             rawValue: try mailboxes.add(MailboxSlot.encode(record), named: hash(record.id)))
     }
 
@@ -120,9 +132,28 @@ final class SQLiteStore: RelayStore {
     }
 
     func eraseMailbox(_ number: MailboxNumber, _ id: MailboxID) throws(StoreError) {
+        effects.note(.mailboxErased(hash: try receiptHash(id)))
         try mailboxes.erase(number.rawValue, named: hash(id))
         try sql.removeAnswers.run([number.rawValue, Int64.max])
         try sql.clearShelf.run([number.rawValue])
+    }
+
+    /// The places of at most `limit` mailboxes after `number`, and where to go on.
+    func mailboxes(
+        after number: MailboxNumber?, limit: Int
+    ) throws(StoreError) -> (found: [(MailboxNumber, MailboxRecord)], next: MailboxNumber?) {
+        var found: [(MailboxNumber, MailboxRecord)] = []
+        var seen = 0
+        var last: Int64 = 0
+        try mailboxes.scan(after: number?.rawValue ?? 0, limit: limit) {
+            slot, content throws(StoreError) in
+            seen += 1
+            last = slot
+            if let record = try MailboxSlot.decode(content) {
+                found.append((MailboxNumber(rawValue: slot), record))
+            }
+        }
+        return (found, seen < limit ? nil : MailboxNumber(rawValue: last))
     }
 
     // MARK: Answers
@@ -160,7 +191,12 @@ final class SQLiteStore: RelayStore {
     func addToShelf(
         _ mailbox: MailboxNumber, _ package: [UInt8], isLastResort: Bool
     ) throws(StoreError) {
-        if isLastResort { try sql.clearLastResort.run([mailbox.rawValue]) }
+        if isLastResort {
+            if try shelved(mailbox, isLastResort: true) != nil {
+                effects.note(.lastResortReplaced(mailbox: try receiptHash(mailbox)))
+            }
+            try sql.clearLastResort.run([mailbox.rawValue])
+        }
         let sealed = try seal(package, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
         try sql.addToShelf.run([mailbox.rawValue, isLastResort ? 1 : 0, sealed])
     }
@@ -168,7 +204,9 @@ final class SQLiteStore: RelayStore {
     func takeFromShelf(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
         guard let (number, sealed) = try shelved(mailbox, isLastResort: false) else { return nil }
         try sql.removeFromShelf.run([number])
-        return try open(sealed, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
+        let package = try open(sealed, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
+        effects.note(.packageTaken(hash: TrailEffect.hash(ofPackage: package)))
+        return package
     }
 
     func lastResort(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
@@ -177,7 +215,27 @@ final class SQLiteStore: RelayStore {
     }
 
     func clearShelf(_ mailbox: MailboxNumber) throws(StoreError) {
+        effects.note(.shelfCleared(mailbox: try receiptHash(mailbox)))
         try sql.clearShelf.run([mailbox.rawValue])
+    }
+
+    /// Every package on a shelf.
+    func packages(
+        of mailbox: MailboxNumber
+    ) throws(StoreError) -> [(number: Int64, isLastResort: Bool, content: [UInt8])] {
+        var rows: [(Int64, Bool, [UInt8])] = []
+        let statement = try SQLStatement(
+            database, "SELECT number, last_resort, content FROM shelf WHERE slot = ?")
+        try statement.each([mailbox.rawValue]) { row in
+            rows.append((row.integer(0), row.integer(1) != 0, row.octets(2)))
+            return true
+        }
+        let key = try mailboxes.key(of: mailbox.rawValue)
+        var packages: [(number: Int64, isLastResort: Bool, content: [UInt8])] = []
+        for (number, isLastResort, sealed) in rows {
+            packages.append((number, isLastResort, try open(sealed, key, Self.shelfContext)))
+        }
+        return packages
     }
 
     private func shelved(
@@ -196,6 +254,7 @@ final class SQLiteStore: RelayStore {
     func spend(_ hash: [UInt8], until day: Day) throws(StoreError) -> Bool {
         guard try sql.readSpent.first([hash], { _ in true }) == nil else { return false }
         try sql.addSpent.run([hash, Int64(day.rawValue)])
+        effects.note(.spent(hash: hash, until: day))
         return true
     }
 
@@ -256,6 +315,7 @@ final class SQLiteStore: RelayStore {
     }
 
     func addMessage(_ message: StoredMessage, in group: GroupNumber) throws(StoreError) {
+        nextMessageNumber = max(nextMessageNumber, message.number.rawValue &+ 1)
         let sealed = try seal(
             message.content, groups.key(of: group.rawValue), message.number.rawValue)
         try sql.addMessage.run(
@@ -322,6 +382,16 @@ final class SQLiteStore: RelayStore {
         try sql.removeServedMessages.run([group.rawValue])
     }
 
+    /// The lowest number of a message that waits.
+    func oldestMessage() throws(StoreError) -> UInt64? {
+        do {
+            return try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
+                .map { UInt64(bitPattern: $0) }
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
     func backlog(
         in group: GroupNumber, of member: MemberSet
     ) throws(StoreError) -> (count: Int, byteCount: Int) {
@@ -335,9 +405,9 @@ final class SQLiteStore: RelayStore {
     func addReceipt(
         _ content: [UInt8], for mailbox: MailboxID, until day: Day
     ) throws(StoreError) -> UInt64 {
-        try sql.addReceipt.run([
-            try receiptHash(mailbox), Int64(day.rawValue), content,
-        ])
+        let hash = try receiptHash(mailbox)
+        effects.note(.receipt(mailbox: hash, content: content, until: day))
+        try sql.addReceipt.run([hash, Int64(day.rawValue), content])
         return UInt64(bitPattern: database.lastInsertedRowID)
     }
 
@@ -357,7 +427,15 @@ final class SQLiteStore: RelayStore {
         ])
     }
 
-    private func receiptHash(_ mailbox: MailboxID) throws(StoreError) -> [UInt8] {
+    private func receiptHash(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8] {
+        guard let record = try self.mailbox(mailbox) else {
+            throw .corrupt("a shelf without a mailbox")
+        }
+        return try receiptHash(record.id)
+    }
+
+    /// The name of a mailbox beside its receipts, and in the trail.
+    func receiptHash(_ mailbox: MailboxID) throws(StoreError) -> [UInt8] {
         do {
             return try KeyedHash.compute(
                 key: receiptKey, label: "receipt of mailbox", mailbox.bytes)

@@ -102,6 +102,7 @@ extension RelayEngine {
         } catch {
             return .token
         }
+        guard token.expires > relay.tokenFloor else { return .token }
         let hash = Hash.sha256(label: "spent token", token.serial)
         let day = Day(unixSeconds: token.expires).adding(days: Self.spentDays)
         return try store.spend(hash, until: day) ? nil : .token

@@ -13,17 +13,21 @@ public struct RelayIdentity: Sendable {
     public var incarnation: [UInt8]
     /// Whose admission tokens are taken.
     public var clinicRoot: VerifyingKey
+    /// Admission tokens that end at this time or before are refused: after a restore without a
+    /// trail nobody knows which were spent. Seconds since 1970-01-01 UTC.
+    public var tokenFloor: UInt64
 
     /// Puts an identity together.
     public init(
         identity: SigningKey, ticketKey: SecretBytes, deliveryKey: SecretBytes,
-        incarnation: [UInt8], clinicRoot: VerifyingKey
+        incarnation: [UInt8], clinicRoot: VerifyingKey, tokenFloor: UInt64 = 0
     ) {
         self.identity = identity
         self.ticketKey = ticketKey
         self.deliveryKey = deliveryKey
         self.incarnation = incarnation
         self.clinicRoot = clinicRoot
+        self.tokenFloor = tokenFloor
     }
 }
 
@@ -87,6 +91,9 @@ public final class RelayEngine {
 
     /// Why erasure by deadline is paused; `nil` if it isn't.
     public var clockDoubt: ClockGuard.Doubt? { clock.doubt }
+
+    /// When the batch at hand began.
+    public var time: RelayTime { now }
 
     /// How many connections there are.
     public var connectionCount: Int { connections.count }

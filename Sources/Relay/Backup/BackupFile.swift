@@ -1,0 +1,173 @@
+public import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+
+/// A backup: one SQLite file with everything that is in a relay's database, compacted so that no
+/// gap or free page holds remains of what was erased, and one more table that says what it is and
+/// holds the relay's keys. Whoever has it can be the relay; it is readable by its owner only.
+public struct BackupFile: Sendable {
+    /// Where it is.
+    public let path: String
+    /// The relay's identity key.
+    public let relayKey: VerifyingKey
+    /// When it was made: hours since 1970-01-01 UTC.
+    public let hour: UInt64
+    /// Its size.
+    public let byteCount: Int
+    let keys: DataFolder.Keys
+    /// Where the trail ended when it was made.
+    let trailEnd: TrailEnd
+
+    private static let format: [UInt8] = [1]
+
+    /// Compacts a database into a backup at `path`, verifies it, and only then gives it that name.
+    ///
+    /// - Parameter replaces: whether a file of that name may be replaced.
+    /// - Throws: `.backup`, with nothing left behind.
+    static func make(
+        from database: String, keys: DataFolder.Keys, hour: UInt64, to path: String,
+        replaces: Bool
+    ) throws(RelayError) -> BackupFile {
+        guard unsafe replaces || access(path, F_OK) != 0 else {
+            throw .backupFile("there is a file of that name")
+        }
+        let temporary = path + ".new"
+        unsafe unlink(temporary)
+        let file = unsafe Glibc.open(
+            temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .backupFile("it can't be made there") }
+        defer { close(file) }
+        do {
+            try compact(database, into: temporary)
+            try describe(temporary, keys, hour)
+            _ = try BackupFile(temporary, isDeep: true)
+            guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
+            guard unsafe rename(temporary, path) == 0 else {
+                throw RelayError.backup("the file can't be named")
+            }
+            try syncFolder(of: path)
+            return try BackupFile(path, isDeep: false)
+        } catch {
+            unsafe unlink(temporary)
+            for suffix in ["-wal", "-shm", "-journal"] { unsafe unlink(temporary + suffix) }
+            if let error = error as? RelayError { throw error }
+            throw StoreError(error) == .full
+                ? .backupFile("there is no room for it") : .backup(words(error))
+        }
+    }
+
+    /// Opens a backup.
+    ///
+    /// - Parameter isDeep: reads and opens everything in it.
+    /// - Throws: `.backup` if it isn't one, or is damaged.
+    init(_ path: String, isDeep: Bool) throws(RelayError) {
+        guard unsafe access(path, R_OK) == 0 else { throw .notFound("the backup can't be read") }
+        var configuration = Configuration()
+        configuration.readonly = true
+        do {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            (relayKey, keys, hour, trailEnd) = try queue.read { database in
+                func value(_ name: String) throws -> [UInt8] {
+                    let data = try Data.fetchOne(
+                        database, sql: "SELECT value FROM backup WHERE name = ?",
+                        arguments: [name])
+                    return data.map { [UInt8]($0) } ?? []
+                }
+                guard try database.tableExists("backup"), try value("format") == Self.format
+                else { throw RelayError.backup("the file is no backup of this version") }
+                guard try !Schema.migrator.hasBeenSuperseded(database) else {
+                    throw RelayError.newerDatabase
+                }
+                let hour = try value("hour")
+                let identity = try SigningKey(seed: SecretBytes(try value("identity")))
+                guard hour.count == 8, try value("relay key") == identity.publicKey.bytes else {
+                    throw RelayError.backup("the backup's keys are damaged")
+                }
+                let end = try Data.fetchOne(
+                    database, sql: "SELECT value FROM setting WHERE name = ?",
+                    arguments: [TrailKeeper.Setting.end])
+                let keys = DataFolder.Keys(
+                    identity: identity, ticketKey: SecretBytes(try value("ticket key")))
+                return (
+                    identity.publicKey, keys, UInt64(bigEndianOctets: hour),
+                    end.flatMap { TrailEnd([UInt8]($0)) }
+                        ?? TrailEnd(relayKey: identity.publicKey)
+                )
+            }
+            if isDeep { try Self.inspect(queue) }
+        } catch let error as RelayError {
+            throw error
+        } catch {
+            throw .backup(Self.words(error))
+        }
+        self.path = path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        byteCount = (attributes?[.size] as? NSNumber)?.intValue ?? 0
+    }
+
+    static func inspect(_ queue: DatabaseQueue) throws {
+        try queue.read { database in
+            guard try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") == "ok" else {
+                throw RelayError.backup("SQLite finds the file damaged")
+            }
+            let problems = try SQLiteStore(database).inspect()
+            if let problem = problems.first { throw RelayError.backup("damaged: \(problem)") }
+        }
+    }
+
+    /// Copies what is alive, and nothing else, into an empty file.
+    static func compact(_ source: String, into target: String) throws {
+        let queue = try DatabaseQueue(path: source)
+        defer { try? queue.close() }
+        try queue.inDatabase { database in
+            try database.execute(sql: "VACUUM INTO ?", arguments: [target])
+        }
+    }
+
+    private static func describe(
+        _ path: String, _ keys: DataFolder.Keys, _ hour: UInt64
+    ) throws {
+        let queue = try DatabaseQueue(path: path)
+        try queue.writeWithoutTransaction { database in
+            try database.execute(sql: "PRAGMA synchronous = FULL")
+            try database.inTransaction {
+                try database.execute(
+                    sql: """
+                        CREATE TABLE backup (
+                            name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL
+                        ) WITHOUT ROWID
+                        """)
+                for (name, value) in [
+                    ("format", format), ("relay key", keys.identity.publicKey.bytes),
+                    ("identity", keys.identity.seed.exposedCopy()),
+                    ("ticket key", keys.ticketKey.exposedCopy()),
+                    ("hour", hour.bigEndianOctets),
+                    ("version", Array(RelayVersion.current.utf8)),
+                ] {
+                    try database.execute(
+                        sql: "INSERT INTO backup VALUES (?, ?)", arguments: [name, Data(value)])
+                }
+                return .commit
+            }
+        }
+        try queue.close()
+    }
+
+    static func syncFolder(of path: String) throws(RelayError) {
+        let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        let folder = unsafe Glibc.open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { throw .backup("the folder can't be synced") }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else { throw .backup("the folder can't be synced") }
+    }
+
+    private static func words(_ error: any Error) -> String {
+        switch StoreError(error) {
+        case .full: "there is no room for it"
+        case .failed(let words), .corrupt(let words): words
+        }
+    }
+}

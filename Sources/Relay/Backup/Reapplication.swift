@@ -1,0 +1,215 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+
+/// Does again, in a restored database, what the trail says was done since the backup: what was
+/// erased, spent or used once must not come back.
+struct Reapplication {
+    /// What came back with the backup and is gone again.
+    struct Report: Codable, Equatable, Sendable {
+        /// Groups erased once more.
+        var groups = 0
+        /// Mailboxes erased once more.
+        var mailboxes = 0
+        /// Packages taken off shelves.
+        var packages = 0
+        /// Tokens and tickets marked as spent.
+        var spent = 0
+        /// Receipts stored for those who come back late.
+        var receipts = 0
+    }
+
+    private var groups: Set<[UInt8]> = []
+    private var mailboxes: Set<[UInt8]> = []
+    private var packages: Set<[UInt8]> = []
+    private var emptied: Set<[UInt8]> = []
+    private var withoutLastResort: Set<[UInt8]> = []
+    private var spent: [[UInt8]: Day] = [:]
+    private var receipts: [(mailbox: [UInt8], content: [UInt8], until: Day)] = []
+
+    /// Takes what one entry of the trail did.
+    mutating func take(_ effects: [TrailEffect], of entry: TrailEntry) {
+        if entry.kind == .erasure, let receipt = try? ErasureReceipt(decoding: entry.content) {
+            groups.insert(receipt.groupHash)
+        }
+        for effect in effects {
+            switch effect {
+            case .spent(let hash, let until): spent[hash] = until
+            case .mailboxErased(let hash): mailboxes.insert(hash)
+            case .packageTaken(let hash): packages.insert(hash)
+            case .shelfCleared(let mailbox): emptied.insert(mailbox)
+            case .lastResortReplaced(let mailbox): withoutLastResort.insert(mailbox)
+            case .receipt(let mailbox, let content, let until):
+                receipts.append((mailbox, content, until))
+            }
+        }
+    }
+
+    /// Changes the store, inside a transaction.
+    func apply(to store: SQLiteStore) throws(StoreError) -> Report {
+        var report = Report()
+        try eraseGroups(in: store, &report)
+        try eraseMailboxes(in: store, &report)
+        for (hash, until) in spent where try store.spend(hash, until: until) { report.spent += 1 }
+        for receipt in receipts {
+            let isNew = try store.addReceipt(
+                receipt.content, forHash: receipt.mailbox, until: receipt.until)
+            if isNew { report.receipts += 1 }
+        }
+        return report
+    }
+
+    private func eraseGroups(
+        in store: SQLiteStore, _ report: inout Report
+    ) throws(StoreError) {
+        guard !groups.isEmpty else { return }
+        for (number, record) in try store.allGroups()
+        where groups.contains(ErasureReceipt.groupHash(of: record.id)) {
+            for case let member? in record.members {
+                guard var mailbox = try store.mailbox(member.mailbox) else { continue }
+                mailbox.memberships.removeAll { $0 == number }
+                try store.updateMailbox(member.mailbox, mailbox)
+            }
+            _ = try store.eraseGroup(number, record.id)
+            report.groups += 1
+        }
+    }
+
+    private func eraseMailboxes(
+        in store: SQLiteStore, _ report: inout Report
+    ) throws(StoreError) {
+        var cursor: MailboxNumber?
+        repeat {
+            let (found, next) = try store.mailboxes(after: cursor, limit: 500)
+            for (number, record) in found {
+                let hash = try store.receiptHash(record.id)
+                if mailboxes.contains(hash) {
+                    try remove(number, record, from: store)
+                    report.mailboxes += 1
+                } else if record.kind == .home {
+                    report.packages += try store.removePackages(number) { package, isLastResort in
+                        emptied.contains(hash)
+                            || (isLastResort && withoutLastResort.contains(hash))
+                            || packages.contains(TrailEffect.hash(ofPackage: package))
+                    }
+                }
+            }
+            cursor = next
+        } while cursor != nil
+    }
+
+    /// A mailbox that left its group before it was erased is still a member in the backup.
+    private func remove(
+        _ number: MailboxNumber, _ record: MailboxRecord, from store: SQLiteStore
+    ) throws(StoreError) {
+        for groupNumber in record.memberships {
+            guard var group = try store.group(groupNumber) else { continue }
+            for (position, member) in group.members.enumerated()
+            where member?.mailbox == number {
+                try store.clearWaiting(MemberSet(1) << MemberSet(position), in: groupNumber)
+                group.members[position] = nil
+            }
+            try store.updateGroup(groupNumber, group)
+        }
+        try store.eraseMailbox(number, record.id)
+    }
+}
+
+extension SQLiteStore {
+    /// Every group with its place.
+    func allGroups() throws(StoreError) -> [(GroupNumber, GroupRecord)] {
+        var all: [(GroupNumber, GroupRecord)] = []
+        var cursor: GroupNumber?
+        repeat {
+            let (found, next) = try groups(after: cursor, limit: 500)
+            all += found
+            cursor = next
+        } while cursor != nil
+        return all
+    }
+
+    /// Takes every package off every shelf.
+    func emptyShelves() throws(StoreError) -> Int {
+        do {
+            try database.execute(sql: "DELETE FROM shelf")
+            return database.changesCount
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    /// Keeps a receipt under the hash of a mailbox, unless it is there; true if it wasn't.
+    func addReceipt(
+        _ content: [UInt8], forHash mailbox: [UInt8], until day: Day
+    ) throws(StoreError) -> Bool {
+        do {
+            try database.execute(
+                sql: """
+                    INSERT INTO receipt (mailbox, until, content) SELECT ?1, ?2, ?3
+                    WHERE NOT EXISTS (SELECT 1 FROM receipt WHERE mailbox = ?1 AND content = ?3)
+                    """,
+                arguments: [Data(mailbox), Int64(day.rawValue), Data(content)])
+            return database.changesCount > 0
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    /// Takes those packages off a shelf that `isGone` names; how many there were.
+    func removePackages(
+        _ mailbox: MailboxNumber, where isGone: ([UInt8], Bool) -> Bool
+    ) throws(StoreError) -> Int {
+        var removed = 0
+        for item in try packages(of: mailbox) where isGone(item.content, item.isLastResort) {
+            do {
+                try database.execute(
+                    sql: "DELETE FROM shelf WHERE number = ?", arguments: [item.number])
+            } catch {
+                throw StoreError(error)
+            }
+            removed += 1
+        }
+        return removed
+    }
+
+    /// Reads and opens everything that is kept, and says what doesn't hold; nothing is changed.
+    /// `pause` is called between pieces, so that another connection can go on.
+    func inspect(pause: () throws(StoreError) -> Void = {}) throws(StoreError) -> [String] {
+        var problems: [String] = []
+        var cursor: MailboxNumber?
+        repeat {
+            let (found, next) = try mailboxes(after: cursor, limit: 200)
+            for (number, record) in found {
+                if try mailbox(record.id)?.0 != number {
+                    problems.append("a mailbox isn't found by its name")
+                }
+                for group in record.memberships where try self.group(group) == nil {
+                    problems.append("a mailbox names a group that isn't there")
+                }
+                if record.kind == .home { _ = try packages(of: number) }
+            }
+            cursor = next
+            try pause()
+        } while cursor != nil
+        for (number, record) in try allGroups() {
+            if try group(record.id)?.0 != number {
+                problems.append("a group isn't found by its name")
+            }
+            for case let member? in record.members where try mailbox(member.mailbox) == nil {
+                problems.append("a group names a mailbox that isn't there")
+            }
+            var last = MessageNumber(rawValue: 0)
+            var isComplete = false
+            while !isComplete {
+                let part = try messages(
+                    in: number, waitingFor: .max, after: last, limit: 200, byteCount: 4 << 20)
+                isComplete = part.isComplete
+                if let message = part.found.last { last = message.number }
+                try pause()
+            }
+        }
+        return problems
+    }
+}

@@ -1,0 +1,110 @@
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+
+/// Backups of a data folder, whether a relay runs on it or not.
+public enum RelayBackup {
+    /// Makes a backup, verifies it, and notes it in the trail.
+    ///
+    /// - Parameter replaces: whether a file of that name may be replaced.
+    /// - Throws: `.backup`, `.control`, `.notFound`; no file is left behind.
+    public static func make(
+        folder path: String, to target: String, replaces: Bool = false
+    ) throws(RelayError) -> BackupFile {
+        let folder = try DataFolder(existing: path)
+        guard unsafe replaces || access(target, F_OK) != 0 else {
+            throw .backupFile("there is a file of that name")
+        }
+        guard let keys = folder.intactKeys() else { throw .damagedKeys }
+        if folder.holder != nil { return try makeOnline(folder, keys, target, replaces) }
+        let offline = try OfflineRelay(folder)
+        let backup = try BackupFile.make(
+            from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
+            replaces: replaces)
+        try offline.note(
+            TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
+            hourIn: TrailKeeper.Setting.lastBackup)
+        return backup
+    }
+
+    /// The running relay copies, this process compacts, verifies and names.
+    private static func makeOnline(
+        _ folder: DataFolder, _ keys: DataFolder.Keys, _ target: String, _ replaces: Bool
+    ) throws(RelayError) -> BackupFile {
+        var relay = try ControlClient(folder: folder)
+        let reply = try relay.ask(.backup, timeoutSeconds: 4 * 3_600)
+        guard reply.copy == folder.copyPath else {
+            throw .control("the relay has made no copy")
+        }
+        defer {
+            for suffix in ["", "-wal", "-shm"] { unsafe unlink(folder.copyPath + suffix) }
+        }
+        let backup = try BackupFile.make(
+            from: folder.copyPath, keys: keys, hour: SystemClock().now.hour, to: target,
+            replaces: replaces)
+        // Verifying can take longer than the relay keeps a connection that says nothing.
+        relay = try ControlClient(folder: folder)
+        _ = try relay.ask(.backedUp)
+        return backup
+    }
+
+    /// Notes in the trail that a restore was rehearsed, and how that went.
+    public static func noteRehearsal(folder path: String, passed: Bool) throws(RelayError) {
+        let folder = try DataFolder(existing: path)
+        if folder.holder != nil {
+            var relay = try ControlClient(folder: folder)
+            _ = try relay.ask(.rehearsed(passed: passed))
+            return
+        }
+        try OfflineRelay(folder).note(
+            TrailEvent(
+                .rehearsal,
+                [
+                    ("user", Peer.name(of: getuid())),
+                    ("result", passed ? "passed" : "failed"),
+                ]), hourIn: passed ? TrailKeeper.Setting.lastRehearsal : nil)
+    }
+}
+
+/// A data folder that no relay runs on, held by this process.
+final class OfflineRelay {
+    let folder: DataFolder
+    private let lock: FolderLock
+    private let keys: DataFolder.Keys
+
+    init(_ folder: DataFolder) throws(RelayError) {
+        self.folder = folder
+        guard let keys = folder.intactKeys() else { throw .damagedKeys }
+        self.keys = keys
+        lock = try folder.lock()
+    }
+
+    deinit { lock.release() }
+
+    /// Adds an event to the trail, and its hour to the store.
+    func note(_ event: TrailEvent, hourIn setting: String?) throws(RelayError) {
+        let log = try TrailLog(path: folder.trailPath, mirrorPath: nil)
+        let database = try RelayDatabase(path: folder.databasePath)
+        do {
+            try database.queue.writeWithoutTransaction { database in
+                let store = try SQLiteStore(database)
+                let trail = try TrailKeeper(log: log, store: store, identity: keys.identity)
+                let now = SystemClock().now
+                try store.begin()
+                if let setting { try store.set(setting, to: now.hour.bigEndianOctets) }
+                trail.note(event)
+                // A command doesn't vouch for the clock; only a running relay does.
+                try trail.prepare(
+                    store, counters: RelayCounters(), isClockDoubted: true, at: now)
+                try store.commit()
+                try trail.publish()
+            }
+            try database.queue.close()
+        } catch let error as RelayError {
+            throw error
+        } catch {
+            throw .store(StoreError(error))
+        }
+    }
+}

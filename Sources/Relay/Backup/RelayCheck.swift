@@ -1,0 +1,251 @@
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+import SwiftASN1
+import X509
+
+/// What an auditor, or a monitor, asks of a relay: is everything as it should be?
+public struct RelayCheck: Sendable {
+    /// How a point stands.
+    public enum Standing: String, Codable, Comparable, Sendable {
+        /// As it should be.
+        case good
+        /// Somebody should look after it.
+        case attention
+        /// Something is damaged or missing.
+        case bad
+
+        /// From good to bad.
+        public static func < (left: Self, right: Self) -> Bool { left.rank < right.rank }
+        private var rank: Int { [.good: 0, .attention: 1, .bad: 2][self] ?? 2 }
+    }
+
+    /// One line of the answer.
+    public struct Point: Equatable, Sendable {
+        /// What was looked at.
+        public let name: String
+        /// How it stands.
+        public let standing: Standing
+        /// In words.
+        public let words: String
+    }
+
+    /// After how long something needs attention.
+    public struct Expectations: Sendable {
+        /// Hours since the last backup.
+        public var backupHours: UInt64 = 26
+        /// Days since the last rehearsed restore.
+        public var rehearsalDays: UInt64 = 92
+        /// Days until the certificate ends.
+        public var certificateDays = 14
+        /// A mirror of the trail to be compared.
+        public var mirrorPath: String?
+        /// A certificate to be looked at, if no relay runs that names its own.
+        public var certificatePath: String?
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// What was looked at.
+    public let points: [Point]
+    /// The limits in force, if a relay runs.
+    public let limits: [String]
+    /// The worst of all points.
+    public var standing: Standing { points.map(\.standing).max() ?? .good }
+
+    /// Looks at a data folder, and asks the relay that runs on it.
+    ///
+    /// - Throws: `.notFound` if there is no relay's folder.
+    public init(folder path: String, _ expected: Expectations = .init()) throws(RelayError) {
+        let folder = try DataFolder(existing: path)
+        var list = PointList()
+        let now = SystemClock().now
+        let isRunning = folder.holder != nil
+        var live: LiveStatus?
+        if isRunning {
+            do throws(RelayError) {
+                live = try RelayStatus.ask(folder)
+                list.add("relay", .good, "runs, version \(live?.version ?? "unknown")")
+            } catch {
+                list.add("relay", .bad, "runs, but doesn't answer")
+            }
+        } else {
+            list.add("relay", .attention, "doesn't run")
+        }
+        list.addVersion(live)
+        list.addStore(folder, isRunning: isRunning)
+        let mark = list.addTrail(folder, expected.mirrorPath ?? live?.trailMirror, live)
+        do throws(RelayError) {
+            let figures = try RelayDatabase.figures(path: folder.databasePath)
+            list.addAges(figures, expected, now)
+            list.addClock(mark ?? figures.clockMark, live, now)
+        } catch {
+            list.add("backup", .bad, "the store can't be read")
+        }
+        list.addCertificate(live?.certificatePath ?? expected.certificatePath, live, expected)
+        list.addDisk(folder, live)
+        points = list.points
+        limits = live?.limits ?? []
+    }
+}
+
+/// Points in the making.
+private struct PointList {
+    var points: [RelayCheck.Point] = []
+
+    mutating func add(_ name: String, _ standing: RelayCheck.Standing, _ words: String) {
+        points.append(RelayCheck.Point(name: name, standing: standing, words: words))
+    }
+
+    mutating func addVersion(_ live: LiveStatus?) {
+        guard let live, live.version != RelayVersion.current else {
+            return add("version", .good, RelayVersion.current)
+        }
+        add(
+            "version", .attention,
+            "the relay runs \(live.version), this program is \(RelayVersion.current)")
+    }
+
+    /// On a running relay in small pieces, so that no erasure has to wait for this reader.
+    mutating func addStore(_ folder: DataFolder, isRunning: Bool) {
+        do {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.busyMode = .timeout(5)
+            let queue = try DatabaseQueue(
+                path: folder.databasePath, configuration: configuration)
+            defer { try? queue.close() }
+            let problems = try queue.inDatabase { database in
+                guard try !Schema.migrator.hasBeenSuperseded(database) else {
+                    throw RelayError.newerDatabase
+                }
+                if !isRunning,
+                    try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") != "ok"
+                {
+                    return ["SQLite finds it damaged"]
+                }
+                return try SQLiteStore(database).inspect { usleep(1_000) }
+            }
+            // While a relay runs, records can change between two looks at them.
+            let isDamaged = !problems.isEmpty && !isRunning
+            add(
+                "store", isDamaged ? .bad : .good,
+                isDamaged
+                    ? problems[0]
+                    : isRunning ? "every record and message reads well" : "whole and readable")
+        } catch RelayError.newerDatabase {
+            add("store", .bad, "written by a newer version of curtain-relay")
+        } catch {
+            switch StoreError(error) {
+            case .full: add("store", .bad, "there is no room to look at it")
+            case .failed(let words), .corrupt(let words): add("store", .bad, words)
+            }
+        }
+    }
+
+    /// The last hour of which the trail is sure.
+    mutating func addTrail(
+        _ folder: DataFolder, _ mirror: String?, _ live: LiveStatus?
+    ) -> UInt64? {
+        for trouble in live?.troubles ?? [] { add("trail", .attention, trouble) }
+        do throws(RelayError) {
+            let audit = try TrailAudit(folder: folder.path, mirrorPath: mirror, last: 2_000)
+            if let fault = audit.verifier.faults.first {
+                let more = audit.verifier.faults.count - 1
+                add("trail", .bad, fault.words + (more > 0 ? ", and \(more) more" : ""))
+            } else {
+                add(
+                    "trail", .good,
+                    "\(audit.verifier.count) entries, whole"
+                        + (mirror == nil ? "; no mirror" : ", as its mirror is"))
+            }
+            return audit.entries.last { !$0.isClockDoubted }.map { UInt64($0.hour) }
+        } catch {
+            switch error {
+            case .trail(let words), .notFound(let words): add("trail", .bad, words)
+            default: add("trail", .bad, "it can't be read")
+            }
+            return nil
+        }
+    }
+
+    mutating func addAges(
+        _ figures: RelayDatabase.Figures, _ expected: RelayCheck.Expectations, _ now: RelayTime
+    ) {
+        func age(_ hour: UInt64) -> UInt64 { now.hour > hour ? now.hour - hour : 0 }
+        if let hour = figures.lastBackup {
+            let hours = age(hour)
+            add(
+                "backup", hours > expected.backupHours ? .attention : .good,
+                "the last one is \(hours) h old")
+        } else {
+            add("backup", .attention, "none was ever made")
+        }
+        if let hour = figures.lastRehearsal {
+            let days = age(hour) / 24
+            add(
+                "rehearsal", days > expected.rehearsalDays ? .attention : .good,
+                "a restore was last rehearsed \(days) days ago")
+        } else {
+            add("rehearsal", .attention, "no restore was ever rehearsed")
+        }
+    }
+
+    mutating func addClock(_ mark: UInt64?, _ live: LiveStatus?, _ now: RelayTime) {
+        if live?.isClockDoubted == true {
+            return add(
+                "clock", .attention,
+                "erasure by deadline is paused; start with --accept-clock when it is right")
+        }
+        guard let mark else { return add("clock", .good, "nothing to compare it with yet") }
+        if now.hour + 1 < mark {
+            add("clock", .attention, "\(mark - now.hour) h behind the trail's last entry")
+        } else if now.hour > mark + 24 {
+            add(
+                "clock", live == nil ? .attention : .good,
+                "\(now.hour - mark) h past the trail's last sure entry")
+        } else {
+            add("clock", .good, "goes with the trail")
+        }
+    }
+
+    mutating func addCertificate(
+        _ path: String?, _ live: LiveStatus?, _ expected: RelayCheck.Expectations
+    ) {
+        guard let path else {
+            return add(
+                "certificate", .good,
+                live == nil ? "not looked at: no relay runs that names one" : "none; plain ws")
+        }
+        guard let content = FileManager.default.contents(atPath: path),
+            let first = try? PEMDocument.parseMultiple(
+                pemString: String(decoding: content, as: UTF8.self)
+            ).first(where: { $0.discriminator == "CERTIFICATE" }),
+            let certificate = try? Certificate(derEncoded: first.derBytes)
+        else { return add("certificate", .bad, "it can't be read") }
+        let seconds = certificate.notValidAfter.timeIntervalSinceNow
+        let days = Int(seconds / 86_400)
+        if seconds <= 0 {
+            add("certificate", .bad, "it has expired")
+        } else {
+            add(
+                "certificate", days < expected.certificateDays ? .attention : .good,
+                "good for \(days) more days")
+        }
+    }
+
+    mutating func addDisk(_ folder: DataFolder, _ live: LiveStatus?) {
+        guard let (free, total) = folder.space else {
+            return add("disk", .attention, "the free space can't be read")
+        }
+        let low = min(UInt64(1) << 30, total / 10)
+        let words = "\(free >> 20) MiB free of \(total >> 20)"
+        if live?.isFull == true {
+            add("disk", .bad, words + "; what would grow is refused")
+        } else {
+            add("disk", free < low ? .attention : .good, words)
+        }
+    }
+}

@@ -1,0 +1,104 @@
+private import Foundation
+
+/// What the operator's commands ask a running relay: one line of at most 64 octets.
+enum ControlRequest: Equatable, Sendable {
+    /// How the relay is.
+    case status
+    /// Copy the database into the data folder, online.
+    case backup
+    /// The copy was verified and put where the operator wanted it.
+    case backedUp
+    /// A restore was rehearsed.
+    case rehearsed(passed: Bool)
+    /// Sign the trail's head now.
+    case signHead
+    /// Finish what has come, tell the devices, and end.
+    case drain
+
+    static let lineLimit = 64
+
+    /// Reads a line without its end; `nil` for anything else.
+    init?(_ line: some Collection<UInt8>) {
+        switch String(decoding: line.prefix(Self.lineLimit + 1), as: UTF8.self) {
+        case "status": self = .status
+        case "backup": self = .backup
+        case "backed-up": self = .backedUp
+        case "rehearsed passed": self = .rehearsed(passed: true)
+        case "rehearsed failed": self = .rehearsed(passed: false)
+        case "sign-head": self = .signHead
+        case "drain": self = .drain
+        default: return nil
+        }
+    }
+
+    /// The line.
+    var text: String {
+        switch self {
+        case .status: "status"
+        case .backup: "backup"
+        case .backedUp: "backed-up"
+        case .rehearsed(let passed): "rehearsed \(passed ? "passed" : "failed")"
+        case .signHead: "sign-head"
+        case .drain: "drain"
+        }
+    }
+}
+
+/// The relay's answer: one line of JSON.
+struct ControlReply: Codable, Equatable, Sendable {
+    /// Why it couldn't be done, in words; `nil` if it was.
+    var problem: String?
+    /// For `status`.
+    var live: LiveStatus?
+    /// For `backup`: the copy, in the data folder.
+    var copy: String?
+
+    static let done = ControlReply()
+    static func refused(_ problem: String) -> ControlReply { ControlReply(problem: problem) }
+
+    /// One line, its end included.
+    func encoded() -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let octets = (try? encoder.encode(self)) ?? Data(#"{"problem":"no memory"}"#.utf8)
+        return [UInt8](octets) + [10]
+    }
+
+    init(problem: String? = nil, live: LiveStatus? = nil, copy: String? = nil) {
+        self.problem = problem
+        self.live = live
+        self.copy = copy
+    }
+
+    /// Reads a line.
+    init?(_ line: [UInt8]) {
+        guard let reply = try? JSONDecoder().decode(ControlReply.self, from: Data(line)) else {
+            return nil
+        }
+        self = reply
+    }
+}
+
+/// What only a running relay knows of itself.
+public struct LiveStatus: Codable, Equatable, Sendable {
+    /// The program's version.
+    public var version: String
+    /// Where it listens.
+    public var address: String
+    /// Connections open now.
+    public var connections: Int
+    /// Days since 1970-01-01 UTC of the oldest message that waits.
+    public var oldestMessageDay: UInt32?
+    /// Whether erasure by deadline is paused because the clock isn't trusted.
+    public var isClockDoubted: Bool
+    /// Whether the disk is nearly full, and what would grow refused.
+    public var isFull: Bool
+    /// What is wrong with the trail or its mirror, in words.
+    public var troubles: [String]
+    /// The certificate that it serves, if it speaks TLS itself.
+    public var certificatePath: String?
+    /// The mirror of the trail.
+    public var trailMirror: String?
+    /// The limits in force, as `name=value`.
+    public var limits: [String]
+}

@@ -1,0 +1,246 @@
+import Cryptography
+import RelayCore
+import RelayProtocol
+
+/// Keeps the trail in step with the store, on the writer's thread.
+///
+/// What a batch did is written into the store as the trail's next entries, in the batch's own
+/// transaction (`prepare`); after the commit, and before any answer leaves, they are appended to
+/// the trail and synced (`publish`). A crash in between loses nothing: the next start finds them
+/// in the store and appends them. So the trail is never ahead of the store, and behind it by one
+/// batch at most; a batch without effects costs neither a write nor a sync.
+///
+/// Unchecked: made at the start, then used by the writer's thread alone.
+final class TrailKeeper: @unchecked Sendable {
+    private let log: TrailLog
+    private let identity: SigningKey
+    private let seal: TrailSeal
+
+    /// Operator's events that aren't in a committed batch yet.
+    private var events: [TrailEvent] = []
+    /// Entries of the batch at hand.
+    private var staged: [TrailEntry] = []
+    /// Committed entries that had no room in the files.
+    private var unwritten: [TrailEntry] = []
+    /// The chain's end as committed.
+    private(set) var end: TrailEnd
+    private var signedHour: UInt32?
+    private var unsignedCount = 0
+    private var reported = RelayCounters()
+    private var days = MessageDays()
+    private var areDaysChanged = false
+
+    private static let unsignedLimit = 1_000
+    /// Octets of waiting entries that the store takes while the trail's disk is full.
+    private static let unwrittenLimit = 100_000
+
+    /// The hour of the last entry written while the clock was trusted.
+    var lastTrustedHour: UInt32? { log.lastTrustedHour }
+    /// What `check` and the log tell of the trail, in words.
+    var troubles: [String] {
+        var words: [String] = []
+        if !unwritten.isEmpty { words.append("the trail waits for room on its disk") }
+        if let trouble = log.mirrorTrouble { words.append(trouble) }
+        return words
+    }
+    /// What was found at the start, in words.
+    private(set) var warnings: [String] = []
+
+    /// Takes up trail and store, outside of a transaction; what a crash kept out of the trail is
+    /// appended first.
+    ///
+    /// - Throws: `.trail` if the store is older than the trail: somebody put an old database back
+    ///   without a restore, and what was erased since would return.
+    init(log: TrailLog, store: SQLiteStore, identity: SigningKey) throws(RelayError) {
+        self.log = log
+        self.identity = identity
+        do {
+            seal = try TrailSeal(identity: identity)
+        } catch {
+            throw .resources("no key could be made")
+        }
+        let pending: [TrailEntry]
+        do throws(StoreError) {
+            end =
+                try store.setting(Setting.end).flatMap { TrailEnd($0) }
+                ?? TrailEnd(relayKey: identity.publicKey)
+            days = MessageDays(try store.setting(Setting.days) ?? [])
+            pending =
+                TrailFolder.parse(
+                    TrailFolder.magic + (try store.setting(Setting.pending) ?? [])
+                ).entries
+        } catch {
+            throw .store(error)
+        }
+        let next = log.end?.next ?? 0
+        guard next <= end.next else {
+            throw .trail(
+                """
+                the database is older than the trail: it was put back by other means than \
+                curtain-relay restore
+                """)
+        }
+        let missing = pending.filter { $0.sequence >= next }
+        if log.tornByteCount > 0 {
+            warnings.append("the trail's torn end was cut off (\(log.tornByteCount) octets)")
+        }
+        if end.next - next > UInt64(missing.count) {
+            warnings.append("entries of the trail are missing; audit --verify names them")
+        }
+        do throws(StoreError) {
+            try log.append(missing)
+        } catch {
+            guard error == .full else { throw .store(error) }
+            unwritten = missing
+        }
+    }
+
+    /// Rows in `setting`.
+    enum Setting {
+        static let end = "trail end"
+        static let pending = "trail pending"
+        static let days = "message days"
+        static let lastBackup = "last backup"
+        static let lastRehearsal = "last rehearsal"
+    }
+
+    /// Adds an event with the next batch.
+    func note(_ event: TrailEvent) { events.append(event) }
+
+    /// Makes entries of what the batch did, inside its transaction, at its end.
+    func prepare(
+        _ store: SQLiteStore, counters: RelayCounters, isClockDoubted: Bool, at now: RelayTime
+    ) throws(StoreError) {
+        staged = []
+        if days.note(day: now.day, nextMessage: store.nextMessageNumber) { areDaysChanged = true }
+        if areDaysChanged { try store.set(Setting.days, to: days.encoded) }
+        let hour = UInt32(clamping: now.hour)
+        let isTime = signedHour != hour || unsignedCount >= Self.unsignedLimit
+        guard isTime || !events.isEmpty || !store.effects.isEmpty else { return }
+
+        var draft = Draft(end: end, hour: hour, isClockDoubted: isClockDoubted)
+        do {
+            try add(store.effects, to: &draft)
+            for event in events { draft.add(event.kind, event.content) }
+            if isTime {
+                if let summary = Self.summary(counters, since: reported) {
+                    draft.add(summary.kind, summary.content)
+                }
+            }
+            if isTime || !events.isEmpty {
+                draft.append(
+                    try TrailHead.entry(
+                        after: draft.end, hour: hour, isClockDoubted: isClockDoubted,
+                        identity: identity))
+            }
+        } catch {
+            throw .failed("the trail's entries can't be sealed")
+        }
+        staged = draft.entries
+        let waiting = unwritten + staged
+        guard waiting.count <= Self.unwrittenLimit else { throw .full }
+        try store.set(Setting.pending, to: waiting.flatMap(\.frame))
+        try store.set(Setting.end, to: draft.end.encoded)
+        if isTime { reported = counters }
+    }
+
+    /// Appends what the committed batch did, before anybody is told of it.
+    func publish() throws(StoreError) {
+        areDaysChanged = false
+        guard let last = staged.last else { return }
+        let all = unwritten + staged
+        events = []
+        end = last.end
+        for entry in staged {
+            if entry.kind == .head {
+                signedHour = entry.hour
+                unsignedCount = 0
+            } else {
+                unsignedCount += 1
+            }
+        }
+        staged = []
+        do {
+            try log.append(all)
+            unwritten = []
+        } catch {
+            // The store has them durably; they are appended once there is room.
+            guard error == .full else { throw error }
+            unwritten = all
+        }
+    }
+
+    /// The day of the oldest message that waits.
+    func day(ofMessage number: UInt64) -> Day? { days.day(of: number) }
+
+    private func add(
+        _ effects: TrailEffects, to draft: inout Draft
+    ) throws(CryptographyError) {
+        guard !effects.isEmpty else { return }
+        for receipt in effects.receipts {
+            // A receipt names its group by hash and its hour; whom it is for is sealed.
+            let own = effects.effects.filter { effect in
+                if case .receipt(_, receipt, _) = effect { return true }
+                return false
+            }
+            draft.add(.erasure, receipt, sealed: try seal.seal(own, at: draft.end.next))
+        }
+        let rest = effects.effects.filter { effect in
+            if case .receipt = effect { return false }
+            return true
+        }
+        let event = TrailEvent(.activity, effects.figures.map { ($0.0, "\($0.1)") })
+        guard !rest.isEmpty || !event.fields.isEmpty else { return }
+        // Not finer than a day: an hour could tell who came when.
+        draft.add(
+            .activity, event.content,
+            sealed: rest.isEmpty ? [] : try seal.seal(rest, at: draft.end.next),
+            hour: draft.hour / 24 * 24)
+    }
+
+    private static func summary(
+        _ counters: RelayCounters, since last: RelayCounters
+    ) -> TrailEvent? {
+        // A new engine counts from nothing.
+        let last = counters.accepted < last.accepted ? RelayCounters() : last
+        var fields: [(String, String)] = []
+        func add(_ name: String, _ now: UInt64, _ before: UInt64) {
+            if now > before { fields.append((name, "\(now - before)")) }
+        }
+        add("accepted", counters.accepted, last.accepted)
+        add("delivered", counters.delivered, last.delivered)
+        add("erased", counters.erased, last.erased)
+        for (code, count) in counters.refusals.sorted(by: { $0.key < $1.key }) {
+            add("refused.\(code)", count, last.refusals[code] ?? 0)
+        }
+        return fields.isEmpty ? nil : TrailEvent(.summary, fields)
+    }
+}
+
+/// Entries in the making, each behind the one before.
+private struct Draft {
+    var entries: [TrailEntry] = []
+    var end: TrailEnd
+    let hour: UInt32
+    let isClockDoubted: Bool
+
+    init(end: TrailEnd, hour: UInt32, isClockDoubted: Bool) {
+        self.end = end
+        self.hour = hour
+        self.isClockDoubted = isClockDoubted
+    }
+
+    mutating func add(
+        _ kind: TrailEntry.Kind, _ content: [UInt8], sealed: [UInt8] = [], hour: UInt32? = nil
+    ) {
+        append(
+            TrailEntry(
+                after: end, hour: hour ?? self.hour, isClockDoubted: isClockDoubted, kind: kind,
+                content: content, sealed: sealed))
+    }
+
+    mutating func append(_ entry: TrailEntry) {
+        entries.append(entry)
+        end = entry.end
+    }
+}

@@ -1,0 +1,221 @@
+import Cryptography
+import Foundation
+import RelayCore
+
+/// The trail's end, open for appending: one thread writes, and a mirror on another disk follows.
+///
+/// An entry is confirmed only after `append` returned; a crash may tear what was being written, and
+/// the next start cuts that off.
+final class TrailLog {
+    private let folder: TrailFolder
+    private let mirror: TrailFolder?
+    private var file: Int32 = -1
+    private var segment: TrailFolder.Segment?
+    private var byteCount = 0
+    /// The mirror's copy of the same segment, and how much of it is there; -1 if it isn't open.
+    private var mirrorFile: Int32 = -1
+    private var mirrorByteCount = 0
+
+    /// Where the chain in the files ends; `nil` if there is none.
+    private(set) var end: TrailEnd?
+    /// The hour of the last entry that was written while the clock was trusted.
+    private(set) var lastTrustedHour: UInt32?
+    /// Octets that a crash had torn, or that were damaged, and that were cut off at the start.
+    private(set) var tornByteCount = 0
+    /// Why the mirror doesn't follow, in words; `nil` while it does or there is none.
+    private(set) var mirrorTrouble: String?
+
+    /// Takes up the trail in a folder, and makes the folder if it isn't there.
+    init(path: String, mirrorPath: String?) throws(RelayError) {
+        folder = TrailFolder(path: path)
+        mirror = mirrorPath.map { TrailFolder(path: $0) }
+        try Self.make(path)
+        if let last = try folder.segments().last { try takeUp(last) }
+        if mirror != nil { catchUp() }
+    }
+
+    deinit {
+        if file >= 0 { close(file) }
+        if mirrorFile >= 0 { close(mirrorFile) }
+    }
+
+    private static func make(_ path: String) throws(RelayError) {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw RelayError.trail("the trail's folder can't be made")
+        }
+    }
+
+    /// Start-up reads one segment, however long the trail is; the one before it too, if the last
+    /// holds no whole entry.
+    private func takeUp(_ last: TrailFolder.Segment) throws(RelayError) {
+        let content = try folder.read(last)
+        file = unsafe open(last.path, O_RDWR | O_CLOEXEC)
+        guard file >= 0 else { throw .trail("the trail can't be opened for writing") }
+        if content.restByteCount > 0 {
+            tornByteCount = content.restByteCount
+            guard ftruncate(file, off_t(content.wholeByteCount)) == 0, fsync(file) == 0 else {
+                throw .trail("the trail's torn end can't be cut off")
+            }
+        }
+        segment = last
+        byteCount = content.wholeByteCount
+        var recent = content.entries
+        if recent.isEmpty || recent.allSatisfy(\.isClockDoubted) {
+            let earlier = try folder.segments().last { $0.first < last.first }
+            if let earlier { recent = try folder.read(earlier).entries + recent }
+        }
+        end = recent.last?.end
+        lastTrustedHour = recent.last { !$0.isClockDoubted }?.hour
+    }
+
+    /// Writes entries and returns once they are on the disk, and on the mirror's while that works.
+    ///
+    /// - Throws: `.full` if there is no room, and then nothing of it is written; `.failed` when the
+    ///   disk can't be trusted any more.
+    func append(_ entries: [TrailEntry]) throws(StoreError) {
+        guard let last = entries.last else { return }
+        if file < 0 || byteCount >= TrailFolder.segmentByteCount {
+            try begin(folder.segment(first: entries[0].sequence))
+        }
+        let before = byteCount
+        let octets = (before == 0 ? TrailFolder.magic : []) + entries.flatMap(\.frame)
+        guard Self.write(octets, to: file, at: before) else {
+            let reason = errno
+            // Whatever was written of it must not be taken for a torn end of something confirmed.
+            guard ftruncate(file, off_t(before)) == 0 else {
+                throw .failed("the trail can't be written")
+            }
+            throw reason == ENOSPC || reason == EDQUOT
+                ? .full : .failed("the trail can't be written")
+        }
+        guard fdatasync(file) == 0 else { throw .failed("the trail can't be synced") }
+        byteCount += octets.count
+        end = last.end
+        if let hour = entries.last(where: { !$0.isClockDoubted })?.hour { lastTrustedHour = hour }
+        if mirror != nil, !follow(octets, at: before) { catchUp() }
+    }
+
+    private func begin(_ next: TrailFolder.Segment) throws(StoreError) {
+        let made = unsafe open(next.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard made >= 0 else {
+            throw errno == ENOSPC || errno == EDQUOT
+                ? .full : .failed("a segment of the trail can't be made")
+        }
+        guard ftruncate(made, 0) == 0, Self.syncFolder(folder.path) else {
+            close(made)
+            throw .failed("a segment of the trail can't be made")
+        }
+        if geteuid() == 0 {
+            // Made by root's command for the relay's user.
+            let attributes = try? FileManager.default.attributesOfItem(atPath: folder.path)
+            let owner = (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value ?? 0
+            let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? 0
+            fchown(made, owner, group)
+        }
+        if file >= 0 { close(file) }
+        file = made
+        segment = next
+        byteCount = 0
+    }
+
+    // MARK: The mirror
+
+    /// Brings the mirror up to the trail. A mirror that can't be written doesn't stop the relay;
+    /// `check` and the log tell of it. One that differs is left alone: it may be the true one.
+    private func catchUp() {
+        guard let mirror else { return }
+        if mirrorFile >= 0 { close(mirrorFile) }
+        mirrorFile = -1
+        do throws(RelayError) {
+            try Self.make(mirror.path)
+            let kept = try mirror.segments().last
+            let from = kept?.first ?? 0
+            for segment in try folder.segments() where segment.first >= from {
+                try copy(segment, to: mirror.segment(first: segment.first))
+            }
+            mirrorTrouble = nil
+            guard let segment else { return }
+            mirrorFile = unsafe open(
+                mirror.segment(first: segment.first).path, O_RDWR | O_CLOEXEC)
+            mirrorByteCount = byteCount
+        } catch {
+            if case .trail(let words) = error { mirrorTrouble = words }
+        }
+    }
+
+    /// The common case: the mirror has exactly what the trail had before. False if it hasn't.
+    private func follow(_ octets: [UInt8], at position: Int) -> Bool {
+        guard mirrorFile >= 0, mirrorByteCount == position, position > 0,
+            lseek(mirrorFile, 0, SEEK_END) == position,
+            Self.write(octets, to: mirrorFile, at: position), fdatasync(mirrorFile) == 0
+        else { return false }
+        mirrorByteCount += octets.count
+        return true
+    }
+
+    private func copy(
+        _ source: TrailFolder.Segment, to target: TrailFolder.Segment
+    ) throws(RelayError) {
+        let file = unsafe open(target.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .trail("the mirror can't be written") }
+        defer { close(file) }
+        var size = Int(lseek(file, 0, SEEK_END))
+        let whole = source == segment ? byteCount : Self.size(of: source.path)
+        guard size != whole else { return }
+        guard let octets = FileManager.default.contents(atPath: source.path) else {
+            throw .trail("the trail can't be read")
+        }
+        guard let kept = FileManager.default.contents(atPath: target.path) else {
+            throw .trail("the mirror can't be read")
+        }
+        if !octets.starts(with: kept) {
+            // Torn by a crash of the mirror's machine, or another trail.
+            size = TrailFolder.parse([UInt8](kept)).wholeByteCount
+            guard size > 0 || kept.count < TrailFolder.magic.count,
+                octets.starts(with: kept.prefix(size))
+            else { throw .trail("the mirror holds another trail") }
+            guard ftruncate(file, off_t(size)) == 0 else {
+                throw .trail("the mirror can't be written")
+            }
+        }
+        guard Self.write([UInt8](octets.dropFirst(size)), to: file, at: size),
+            fdatasync(file) == 0, size > 0 || Self.syncFolder(mirror?.path ?? "")
+        else { throw .trail("the mirror can't be written") }
+    }
+
+    // MARK: Files
+
+    private static func size(of path: String) -> Int {
+        let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return 0 }
+        defer { close(file) }
+        return Int(lseek(file, 0, SEEK_END))
+    }
+
+    /// Writes all of it at a place; false with `errno` set if that failed.
+    private static func write(_ octets: [UInt8], to file: Int32, at position: Int) -> Bool {
+        var done = 0
+        while done < octets.count {
+            let count = unsafe octets.withUnsafeBytes { buffer in
+                unsafe pwrite(
+                    file, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
+                    off_t(position + done))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            done += count
+        }
+        return true
+    }
+
+    private static func syncFolder(_ path: String) -> Bool {
+        let folder = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return false }
+        defer { close(folder) }
+        return fsync(folder) == 0
+    }
+}

@@ -1,0 +1,421 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+import RelayTestSupport
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// A relay's decisions over a whole data folder, its trail included.
+private struct FolderWorld {
+    let folder: TemporaryFolder
+    let clinic: SigningKey
+    let mirror: String?
+    var path: String { folder.file("data") }
+
+    init(mirrored: Bool = false) throws {
+        folder = try TemporaryFolder()
+        clinic = try SigningKey()
+        mirror = mirrored ? folder.file("mirror") : nil
+        _ = try DataFolder(path: path).keys()
+    }
+
+    /// Opens everything as a start of the relay does, runs `body`, and closes it again.
+    func run<Result>(
+        at time: RelayTime? = nil, _ body: (RelayWorld, SQLiteStore, TrailKeeper) throws -> Result
+    ) throws -> Result {
+        let folder = try DataFolder(path: path)
+        let lock = try folder.lock()
+        defer { lock.release() }
+        let keys = try folder.keys(holding: lock)
+        let database = try RelayDatabase(path: folder.databasePath)
+        let log = try TrailLog(path: folder.trailPath, mirrorPath: mirror)
+        let identity = try RelayServer.identity(keys, database, clinic.publicKey)
+        let result = try database.queue.writeWithoutTransaction { database in
+            let store = try SQLiteStore(database)
+            let trail = try TrailKeeper(log: log, store: store, identity: keys.identity)
+            var now = time ?? RelayTime(unixSeconds: 20_000 * 86_400, monotonicMilliseconds: 1_000)
+            let world = try RelayWorld(store: store, clinic: clinic, relay: identity) { body in
+                try store.begin()
+                do {
+                    try body()
+                    try trail.prepare(
+                        store, counters: RelayCounters(), isClockDoubted: false, at: now)
+                    try store.commit()
+                    try trail.publish()
+                } catch {
+                    store.rollback()
+                    throw error
+                }
+            }
+            if let time { world.now = time }
+            now = world.now
+            let result = try body(world, store, trail)
+            _ = try store.forgetLog()
+            return result
+        }
+        try database.queue.close()
+        return result
+    }
+
+    func end(_ talk: TestConsultation) throws {
+        try talk.patient.ask(talk.closing())
+        try talk.patient.ask(.confirm(talk.group))
+        guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
+            throw RelayWorld.Problem.noReply
+        }
+    }
+
+    func faults(heads: [TrailHead] = [], mirror: String? = nil) throws -> [TrailFault] {
+        try TrailAudit(folder: path, mirrorPath: mirror, heads: heads).verifier.faults
+    }
+
+    /// How often octets occur in the files of a folder, the trail's sealed parts and all.
+    func count(of needle: [UInt8], in path: String) throws -> Int {
+        let names = try FileManager.default.subpathsOfDirectory(atPath: path)
+        return names.reduce(0) { sum, name in
+            let content = FileManager.default.contents(atPath: path + "/" + name) ?? Data()
+            return sum + (content.range(of: Data(needle)) == nil ? 0 : 1)
+        }
+    }
+}
+
+@Suite struct `A restore of an older backup` {
+    @Test func `brings nothing back that was erased, spent or claimed since`() throws {
+        let place = try FolderWorld(mirrored: true)
+        let backup = place.folder.file("backup")
+        let erased: TestConsultation
+        let kept: TestConsultation
+        var erasedBody = Random.bytes(300)
+        let keptBody = Random.bytes(300)
+        let token: [UInt8]
+        let spareTicket: [UInt8]
+        let claimed: [UInt8]
+        let before: (incarnation: [UInt8], time: RelayTime)
+
+        (erased, kept, before) = try place.run { world, _, _ in
+            let erased = try TestConsultation(world)
+            let kept = try TestConsultation(world)
+            try kept.doctorHome.ask(
+                .stockShelf(ShelfStock(packages: [[1], [2]], lastResort: [3])))
+            try erased.doctorHome.ask(
+                .stockShelf(ShelfStock(packages: [[7], [8]], lastResort: [9])))
+            try erased.send(erasedBody, from: erased.patient)
+            try kept.send(keptBody, from: kept.patient)
+            return (erased, kept, (world.relay.incarnation, world.now))
+        }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        let shared = erased.group.bytes
+        #expect(try place.count(of: shared, in: place.path) > 0, "the search finds nothing")
+
+        (token, spareTicket, claimed) = try place.run(at: before.time) { world, _, _ in
+            let line = try world.connect()
+            for mailbox in [erased.patient, erased.doctor, kept.patient, kept.doctorHome] {
+                mailbox.counter += 10
+                try line.open(mailbox)
+            }
+            erased.doctorHome.counter += 10
+            try line.open(erased.doctorHome)
+            guard
+                case .keyPackage(let package, false) = try kept.patient.ask(
+                    .claimKeyPackage(shelf: kept.doctorHome.id)),
+                case .tickets(let tickets) = try kept.doctorHome.ask(.drawTickets(count: 2))
+            else { throw RelayWorld.Problem.noReply }
+            // One ticket is spent, one kept.
+            try line.open(
+                TestMailbox(),
+                creation: .fresh(ticket: tickets[0], permitHash: nil, permitUses: 0))
+            let token = try world.token()
+            try line.open(TestMailbox(), creation: .home(admissionToken: token))
+            // A shelf that its owner withdrew.
+            try erased.doctorHome.ask(.stockShelf(ShelfStock(packages: [], withdraw: true)))
+            try place.end(erased)
+            return (token, tickets[0], package)
+        }
+        #expect(claimed == [1])
+        #expect(try place.faults(mirror: place.mirror) == [])
+
+        // The disk is lost; backup and mirror are elsewhere.
+        try FileManager.default.removeItem(atPath: place.path)
+        let report = try Restoration.restore(
+            from: backup, into: place.path, trailPath: place.mirror)
+        #expect(report.groupsErased == 1)
+        #expect(report.mailboxesErased == 2)
+        #expect(report.packagesRemoved == 4)
+        #expect(report.tokensSpent == 2)
+        #expect(report.groups == 1)
+        #expect(try place.faults() == [])
+        for needle in [shared, erased.patient.id.bytes, erased.doctor.id.bytes] {
+            #expect(try place.count(of: needle, in: place.path) == 0)
+        }
+        erasedBody = []
+
+        try place.run(at: before.time) { world, store, _ in
+            #expect(world.relay.incarnation != before.incarnation)
+            let line = try world.connect()
+            // Whoever comes late learns of the erasure.
+            guard case .erased = try line.open(erased.patient) else {
+                Issue.record("the erased mailbox is back")
+                return
+            }
+            // What was accepted before the backup is all there.
+            kept.doctor.counter += 10
+            try line.open(kept.doctor)
+            let drained = try line.drain()
+            #expect(drained.contains { $0.content.suffix(300) == keptBody[...] })
+            // Spent is spent, claimed is claimed, withdrawn is withdrawn.
+            #expect(
+                try line.open(TestMailbox(), creation: .home(admissionToken: token))
+                    == .refused(.token, retryAfterSeconds: 0))
+            #expect(
+                try line.open(
+                    TestMailbox(),
+                    creation: .fresh(ticket: spareTicket, permitHash: nil, permitUses: 0))
+                    == .refused(.ticket, retryAfterSeconds: 0))
+            #expect(
+                try kept.doctor.ask(.claimKeyPackage(shelf: kept.doctorHome.id))
+                    == .keyPackage(sealed: [2], lastResort: false))
+            #expect(
+                try kept.doctor.ask(.claimKeyPackage(shelf: erased.doctorHome.id))
+                    == .refused(.shelfEmpty, retryAfterSeconds: 0))
+            try store.begin()
+            #expect(try store.inspect() == [])
+            try store.commit()
+        }
+    }
+
+    @Test func `over a stopped relay's folder uses the folder's own trail`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let (talk, time) = try place.run { world, _, _ in (try TestConsultation(world), world.now) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try place.run(at: time) { world, _, _ in
+            let line = try world.connect()
+            try line.open(talk.patient)
+            try line.open(talk.doctor)
+            try place.end(talk)
+        }
+        let report = try Restoration.restore(from: backup, into: place.path)
+        #expect(report.groupsErased == 1)
+        #expect(try place.count(of: talk.group.bytes, in: place.path) == 0)
+        #expect(try place.faults() == [])
+        // Twice is as good as once.
+        #expect(try Restoration.restore(from: backup, into: place.path).groupsErased == 1)
+        #expect(try place.faults() == [])
+    }
+
+    @Test func `without a trail empties shelves and refuses old tokens and tickets`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let (talk, token, ticket, time) = try place.run { world, _, _ in
+            let talk = try TestConsultation(world)
+            try talk.doctorHome.ask(.stockShelf(ShelfStock(packages: [[1]], lastResort: [3])))
+            guard case .tickets(let tickets) = try talk.doctorHome.ask(.drawTickets(count: 1))
+            else { throw RelayWorld.Problem.noReply }
+            return (talk, try world.token(), tickets[0], world.now)
+        }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try FileManager.default.removeItem(atPath: place.path)
+        let report = try Restoration.restore(
+            from: backup, into: place.path, tokensUntil: time.unixSeconds + 7_200)
+        #expect(report.trailEntries == nil)
+        try place.run(at: time) { world, _, _ in
+            let line = try world.connect()
+            talk.doctor.counter += 10
+            try line.open(talk.doctor)
+            #expect(
+                try talk.doctor.ask(.claimKeyPackage(shelf: talk.doctorHome.id))
+                    == .refused(.shelfEmpty, retryAfterSeconds: 0))
+            #expect(
+                try line.open(TestMailbox(), creation: .home(admissionToken: token))
+                    == .refused(.token, retryAfterSeconds: 0))
+            #expect(
+                try line.open(
+                    TestMailbox(),
+                    creation: .fresh(ticket: ticket, permitHash: nil, permitUses: 0))
+                    == .refused(.ticket, retryAfterSeconds: 0))
+            // An invitation made afterwards, which ends later, is taken.
+            let new = try world.token(expires: time.unixSeconds + 7_201)
+            guard
+                case .opened = try line.open(
+                    TestMailbox(), creation: .home(admissionToken: new))
+            else {
+                Issue.record("a new invitation is refused")
+                return
+            }
+        }
+        let audit = try TrailAudit(folder: place.path)
+        #expect(audit.verifier.faults == [])
+        #expect(audit.verifier.resumedAt != nil)
+    }
+
+    @Test func `a rehearsal changes nothing`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        _ = try place.run { world, _, _ in try TestConsultation(world) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        let before = try FileManager.default.subpathsOfDirectory(atPath: place.path).sorted()
+        let database = FileManager.default.contents(atPath: place.path + "/relay.sqlite")
+        let report = try Restoration.rehearse(from: backup, folderPath: place.path)
+        #expect(report.groups == 1)
+        #expect(try FileManager.default.subpathsOfDirectory(atPath: place.path).sorted() == before)
+        #expect(FileManager.default.contents(atPath: place.path + "/relay.sqlite") == database)
+        try RelayBackup.noteRehearsal(folder: place.path, passed: true)
+        let points = try RelayCheck(folder: place.path).points
+        #expect(points.first { $0.name == "rehearsal" }?.standing == .good)
+        #expect(points.first { $0.name == "backup" }?.standing == .good)
+        #expect(points.first { $0.name == "store" }?.standing == .good)
+        #expect(points.first { $0.name == "trail" }?.standing == .good)
+    }
+
+    @Test func `damaged or foreign backups and trails are refused, and nothing changes`() throws {
+        let place = try FolderWorld()
+        let other = try FolderWorld()
+        let backup = place.folder.file("backup")
+        _ = try place.run { world, _, _ in try TestConsultation(world) }
+        _ = try other.run { world, _, _ in try TestConsultation(world) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        #expect(throws: RelayError.backupFile("there is a file of that name")) {
+            try RelayBackup.make(folder: place.path, to: backup)
+        }
+        #expect(throws: RelayError.self) {
+            try Restoration.restore(from: backup, into: other.path)
+        }
+        #expect(throws: RelayError.self) {
+            try Restoration.restore(
+                from: backup, into: place.folder.file("new"), trailPath: other.path + "/trail")
+        }
+        let whole = try #require(FileManager.default.contents(atPath: backup))
+        var random = SeededGenerator(seed: 3)
+        for _ in 0..<12 {
+            var bad = whole
+            if Bool.random(using: &random) {
+                bad = bad.prefix(Int.random(in: 0..<bad.count, using: &random))
+            } else {
+                // Inside of the slots' pages, where a flipped bit is no longer a record.
+                for place in 0..<64 { bad[bad.count / 2 + place * 61] ^= 0x55 }
+            }
+            let path = place.folder.file("bad")
+            try bad.write(to: URL(fileURLWithPath: path))
+            _ = try? Restoration.rehearse(from: path, folderPath: place.path)
+        }
+        // The trail's own damage is told, not passed over.
+        let file = try #require(TrailFolder(path: place.path + "/trail").segments().last).path
+        var trail = try #require(FileManager.default.contents(atPath: file))
+        trail[60] ^= 1
+        try trail.write(to: URL(fileURLWithPath: file))
+        #expect(throws: RelayError.self) {
+            try Restoration.restore(from: backup, into: place.path)
+        }
+        _ = try Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
+    }
+}
+
+@Suite struct `Store and trail` {
+    @Test func `a crash between commit and trail loses no entry`() throws {
+        let place = try FolderWorld()
+        let trailPath = place.path + "/trail"
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        let whole = try TrailAudit(folder: place.path, last: 1_000)
+        #expect(whole.verifier.faults == [])
+        // The last batch's entries never reached the file.
+        let file = try #require(TrailFolder(path: trailPath).segments().last).path
+        let content = try #require(FileManager.default.contents(atPath: file))
+        let last = try #require(whole.entries.last)
+        try content.dropLast(last.frame.count).write(to: URL(fileURLWithPath: file))
+        #expect(try !place.faults().isEmpty)
+        try place.run { _, _, trail in #expect(trail.warnings == []) }
+        #expect(try place.faults() == [])
+        let again = try TrailAudit(folder: place.path, last: 1_000)
+        #expect(again.entries.contains(last))
+    }
+
+    @Test func `a database put back without a restore isn't served`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        let old = try #require(
+            FileManager.default.contents(atPath: place.path + "/relay.sqlite"))
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        try old.write(to: URL(fileURLWithPath: place.path + "/relay.sqlite"))
+        #expect(throws: RelayError.self) { try place.run { _, _, _ in } }
+    }
+
+    @Test func `a trail that lost confirmed entries is told, at the start and by every audit`()
+        throws
+    {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in
+            for _ in 0..<3 { _ = try TestConsultation(world) }
+        }
+        let file = try #require(TrailFolder(path: place.path + "/trail").segments().last).path
+        let entries = try TrailAudit(folder: place.path, last: 1_000).entries
+        let kept = TrailFolder.magic + entries.dropLast(4).flatMap(\.frame)
+        try Data(kept).write(to: URL(fileURLWithPath: file))
+        try place.run { world, _, trail in
+            #expect(!trail.warnings.isEmpty)
+            _ = try TestConsultation(world)
+        }
+        #expect(try !place.faults().isEmpty)
+    }
+
+    @Test func `an interrupted restore is finished by the next start`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let (talk, time) = try place.run { world, _, _ in (try TestConsultation(world), world.now) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        _ = try Restoration.restore(from: backup, into: place.path)
+        // As if the process had ended right after the restored database got its name.
+        let manager = FileManager.default
+        try manager.moveItem(
+            atPath: place.path + "/relay.sqlite", toPath: place.path + "/relay.sqlite.restored")
+        try Data([1, 2, 3]).write(to: URL(fileURLWithPath: place.path + "/relay.sqlite"))
+        try Data([4, 5]).write(to: URL(fileURLWithPath: place.path + "/relay.sqlite-wal"))
+        try place.run(at: time) { world, store, _ in
+            #expect(store.groupCount == 1)
+            let isThere = try store.group(talk.group) != nil
+            #expect(isThere)
+        }
+    }
+
+    @Test func `the trail alone names no mailbox, no group and no package`() throws {
+        let place = try FolderWorld()
+        let package = Random.bytes(400)
+        let (talk, token) = try place.run { world, _, _ in
+            let talk = try TestConsultation(world)
+            try talk.doctorHome.ask(.stockShelf(ShelfStock(packages: [package])))
+            try talk.patient.ask(.claimKeyPackage(shelf: talk.doctorHome.id))
+            let token = try world.token()
+            try #require(talk.patient.line).open(
+                TestMailbox(), creation: .home(admissionToken: token))
+            try place.end(talk)
+            return (talk, token)
+        }
+        let spent = Hash.sha256(label: "spent token", Array(token[33..<49]))
+        let needles = [
+            talk.group.bytes, talk.patient.id.bytes, talk.doctor.id.bytes,
+            talk.patientHome.id.bytes, talk.doctorHome.id.bytes, Array(package.prefix(32)),
+            TrailEffect.hash(ofPackage: package), spent,
+        ]
+        for needle in needles {
+            #expect(try place.count(of: needle, in: place.path + "/trail") == 0)
+        }
+        #expect(try place.count(of: spent, in: place.path) == 1, "the search finds nothing")
+        // Nothing but erasures has a time finer than a day.
+        for entry in try TrailAudit(folder: place.path, last: 1_000).entries
+        where entry.kind == .activity { #expect(entry.hour % 24 == 0) }
+    }
+
+    @Test func `the day of the oldest message is known, and no time finer`() throws {
+        var days = MessageDays()
+        #expect(days.note(day: Day(rawValue: 10), nextMessage: 1) == true)
+        #expect(days.note(day: Day(rawValue: 10), nextMessage: 5) == false)
+        #expect(days.note(day: Day(rawValue: 12), nextMessage: 40) == true)
+        #expect(days.day(of: 39) == Day(rawValue: 10))
+        #expect(days.day(of: 40) == Day(rawValue: 12))
+        #expect(MessageDays(days.encoded) == days)
+        #expect(MessageDays(Array(days.encoded.dropLast())).day(of: 1_000) == Day(rawValue: 10))
+    }
+}

@@ -1,0 +1,284 @@
+import Cryptography
+import Foundation
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// A trail made of a few entries, as files.
+struct TrailSample {
+    let folder: TemporaryFolder
+    let identity: SigningKey
+    private(set) var entries: [TrailEntry] = []
+    var path: String { folder.file("trail") }
+    var trail: TrailFolder { TrailFolder(path: path) }
+
+    init(count: Int = 30) throws {
+        folder = try TemporaryFolder()
+        identity = try SigningKey()
+        var end = TrailEnd(relayKey: identity.publicKey)
+        for number in 0..<count {
+            let entry: TrailEntry
+            if number % 7 == 6 {
+                entry = try TrailHead.entry(
+                    after: end, hour: UInt32(number), isClockDoubted: false, identity: identity)
+            } else if number % 7 == 3 {
+                let receipt = try ErasureReceipt(
+                    group: #require(GroupID(Random.bytes(32))), erasedAt: 3_600,
+                    reason: .confirmed, messageCount: 1, mailboxCount: 2, identity: identity)
+                entry = TrailEntry(
+                    after: end, hour: UInt32(number), isClockDoubted: false, kind: .erasure,
+                    content: receipt.encoded(), sealed: Random.bytes(60))
+            } else {
+                entry = TrailEntry(
+                    after: end, hour: UInt32(number), isClockDoubted: false, kind: .activity,
+                    content: TrailEvent(.activity, [("homes", "\(number)")]).content)
+            }
+            entries.append(entry)
+            end = entry.end
+        }
+    }
+
+    /// Writes entries as segments of `perSegment`.
+    func write(_ entries: [TrailEntry]? = nil, perSegment: Int = 10) throws {
+        try? FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true)
+        let entries = entries ?? self.entries
+        for start in stride(from: 0, to: entries.count, by: perSegment) {
+            let part = entries[start..<min(start + perSegment, entries.count)]
+            let octets = TrailFolder.magic + part.flatMap(\.frame)
+            try Data(octets).write(
+                to: URL(
+                    fileURLWithPath: path + "/" + TrailFolder.name(first: part[start].sequence)))
+        }
+    }
+
+    func faults(
+        kept: [TrailHead] = [], end: TrailEnd? = nil
+    ) throws -> [TrailFault] {
+        var verifier = TrailVerifier(
+            relayKey: identity.publicKey, kept: kept, ends: end.map { [$0] } ?? [])
+        try trail.verify(&verifier)
+        verifier.finish(notBeyond: end)
+        return verifier.faults
+    }
+}
+
+@Suite struct `The audit trail` {
+    @Test func `entries survive their encoding, cut at every length they are refused`() throws {
+        let sample = try TrailSample(count: 8)
+        for entry in sample.entries {
+            let frame = entry.frame
+            let body = Array(frame[4..<frame.count - 32])
+            #expect(try TrailEntry(decoding: body) == entry)
+            for count in 0..<body.count {
+                #expect(throws: (any Error).self) {
+                    try TrailEntry(decoding: Array(body[..<count]))
+                }
+            }
+            #expect(throws: (any Error).self) { try TrailEntry(decoding: body + [0]) }
+        }
+    }
+
+    @Test func `a whole trail verifies, and its heads are the relay's`() throws {
+        let sample = try TrailSample()
+        try sample.write()
+        #expect(try sample.faults(end: sample.entries.last?.end) == [])
+        let heads = sample.entries.compactMap { TrailHead($0) }
+        #expect(heads.count == 4)
+        #expect(try sample.faults(kept: heads) == [])
+        for head in heads { #expect(head.isValid(relayKey: sample.identity.publicKey)) }
+        #expect(!heads[0].isValid(relayKey: try SigningKey().publicKey))
+    }
+
+    /// What someone who can write the files, but doesn't have the relay's key, could try.
+    enum Tampering: String, CaseIterable, Sendable {
+        case head, tail, middle, edit, swap, reorderFiles, replay, append, rehash, foreign
+    }
+
+    @Test(arguments: Tampering.allCases)
+    func `cutting, editing, reordering and replacing are found`(_ tampering: Tampering) throws {
+        let sample = try TrailSample()
+        var entries = sample.entries
+        let end = entries.last?.end
+        switch tampering {
+        case .head: entries.removeFirst(4)
+        case .tail: entries.removeLast(3)
+        case .middle: entries.remove(at: 12)
+        case .swap: entries.swapAt(14, 15)
+        case .replay: entries.insert(entries[5], at: 20)
+        case .append:
+            let last = try #require(entries.last)
+            entries.append(
+                TrailEntry(after: last.end, hour: 1, isClockDoubted: false, kind: .stopped))
+        case .edit: break
+        case .reorderFiles: break
+        case .rehash:
+            // A cleverer one: the entry is changed and the whole chain behind it made anew.
+            var chain = entries[11].end
+            let changed = TrailEntry(
+                after: chain, hour: 0, isClockDoubted: false, kind: .activity, content: [65])
+            chain = changed.end
+            entries[12] = changed
+            for index in 13..<entries.count {
+                let old = entries[index]
+                entries[index] = TrailEntry(
+                    after: chain, hour: old.hour, isClockDoubted: false, kind: old.kind,
+                    content: old.content, sealed: old.sealed)
+                chain = entries[index].end
+            }
+        case .foreign: entries = try TrailSample().entries
+        }
+        try sample.write(entries)
+        let manager = FileManager.default
+        let files = try sample.trail.segments()
+        switch tampering {
+        case .edit:
+            var data = try #require(manager.contents(atPath: files[1].path))
+            let place = data.count / 2
+            data[place] ^= 1
+            try data.write(to: URL(fileURLWithPath: files[1].path))
+        case .reorderFiles:
+            let aside = sample.folder.file("aside")
+            try manager.moveItem(atPath: files[0].path, toPath: aside)
+            try manager.moveItem(atPath: files[1].path, toPath: files[0].path)
+            try manager.moveItem(atPath: aside, toPath: files[1].path)
+        default: break
+        }
+        #expect(try !sample.faults(end: end).isEmpty)
+    }
+
+    @Test func `an end cut together with the database is found by a head kept elsewhere`() throws {
+        let sample = try TrailSample()
+        let kept = try #require(sample.entries.compactMap { TrailHead($0) }.last)
+        let shorter = Array(sample.entries.prefix(20))
+        try sample.write(shorter)
+        // Nothing in the folder can tell: the database was put back too.
+        #expect(try sample.faults(end: shorter.last?.end) == [])
+        #expect(
+            try sample.faults(kept: [kept], end: shorter.last?.end)
+                == [.headNotFound(sequence: kept.sequence)])
+    }
+
+    @Test func `random octets are never taken for entries, and never stop the reader`() throws {
+        var random = SeededGenerator(seed: 8)
+        for count in 0..<300 {
+            let content = TrailFolder.parse(TrailFolder.magic + random.bytes(count))
+            #expect(content.entries.isEmpty)
+            #expect(TrailFolder.parse(random.bytes(count)).entries.isEmpty)
+            #expect(TrailEffectProbe.isHarmless(random.bytes(count)))
+        }
+    }
+
+    @Test func `effects survive their encoding`() throws {
+        let effects: [TrailEffect] = [
+            .spent(hash: Random.bytes(32), until: Day(rawValue: 9)),
+            .mailboxErased(hash: Random.bytes(32)), .packageTaken(hash: Random.bytes(32)),
+            .shelfCleared(mailbox: Random.bytes(32)),
+            .lastResortReplaced(mailbox: Random.bytes(32)),
+            .receipt(
+                mailbox: Random.bytes(32), content: Random.bytes(143), until: Day(rawValue: 3)),
+        ]
+        let encoded = TrailEffect.encode(effects)
+        #expect(try TrailEffect.decode(encoded) == effects)
+        let seal = try TrailSeal(identity: SigningKey())
+        let sealed = try seal.seal(effects, at: 0)
+        for effect in effects {
+            guard case .spent(let hash, _) = effect else { continue }
+            #expect(Data(sealed).range(of: Data(hash)) == nil)
+        }
+    }
+}
+
+private enum TrailEffectProbe {
+    static func isHarmless(_ octets: [UInt8]) -> Bool {
+        (try? TrailEffect.decode(octets)).map { TrailEffect.encode($0) == octets } ?? true
+    }
+}
+
+@Suite struct `The trail's files` {
+    @Test func `a torn end is cut off at every length, and the trail goes on`() throws {
+        let sample = try TrailSample(count: 4)
+        try sample.write()
+        let file = try #require(sample.trail.segments().last).path
+        let whole = try #require(FileManager.default.contents(atPath: file))
+        let third = sample.entries[..<3].flatMap(\.frame).count + TrailFolder.magic.count
+        for count in stride(from: 0, to: whole.count, by: 5) {
+            try whole.prefix(count).write(to: URL(fileURLWithPath: file))
+            let log = try TrailLog(path: sample.path, mirrorPath: nil)
+            let kept = log.end?.next ?? 0
+            #expect(kept <= 3)
+            if count >= third { #expect(kept == 3) }
+            try log.append(Array(sample.entries[Int(kept)...]))
+            #expect(try sample.faults(end: sample.entries.last?.end) == [])
+        }
+        // Zeros where the file system had made room and a crash came before the octets.
+        try (whole + Data(count: 500)).write(to: URL(fileURLWithPath: file))
+        let log = try TrailLog(path: sample.path, mirrorPath: nil)
+        #expect(log.end == sample.entries.last?.end)
+        #expect(log.tornByteCount == 500)
+    }
+
+    @Test func `a mirror follows, catches up, and is left alone if it differs`() throws {
+        let sample = try TrailSample(count: 20)
+        let mirrorPath = sample.folder.file("mirror")
+        let mirror = TrailFolder(path: mirrorPath)
+        func isSame() throws -> Bool {
+            let own = try sample.trail.segments()
+            return own.allSatisfy { segment in
+                let copy = mirror.segment(first: segment.first)
+                let content = FileManager.default.contents(atPath: segment.path)
+                return content != nil
+                    && content == FileManager.default.contents(atPath: copy.path)
+            }
+        }
+        do {
+            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+            for entry in sample.entries[..<5] { try log.append([entry]) }
+            #expect(try isSame())
+            #expect(log.mirrorTrouble == nil)
+        }
+        do {
+            let log = try TrailLog(path: sample.path, mirrorPath: nil)
+            try log.append(Array(sample.entries[5..<10]))
+        }
+        let copy = mirror.segment(first: 0).path
+        let torn = try #require(FileManager.default.contents(atPath: copy))
+        try torn.dropLast(3).write(to: URL(fileURLWithPath: copy))
+        do {
+            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+            #expect(try isSame())
+            try log.append(Array(sample.entries[10..<12]))
+            #expect(try isSame())
+        }
+        let other = Data(TrailFolder.magic + (try TrailSample(count: 9)).entries.flatMap(\.frame))
+        try other.write(to: URL(fileURLWithPath: copy))
+        let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+        #expect(log.mirrorTrouble != nil)
+        try log.append(Array(sample.entries[12..<14]))
+        #expect(log.end == sample.entries[13].end)
+        #expect(log.mirrorTrouble != nil)
+        #expect(FileManager.default.contents(atPath: copy) == other)
+    }
+
+    @Test func `a long trail is begun in segments, and starts without reading all of it`() throws {
+        let sample = try TrailSample(count: 1)
+        let log = try TrailLog(path: sample.path, mirrorPath: nil)
+        var end = TrailEnd(relayKey: sample.identity.publicKey)
+        for _ in 0..<12 {
+            let entry = TrailEntry(
+                after: end, hour: 5, isClockDoubted: false, kind: .activity,
+                sealed: [UInt8](repeating: 7, count: 1 << 20))
+            try log.append([entry])
+            end = entry.end
+        }
+        #expect(try sample.trail.segments().count == 3)
+        let again = try TrailLog(path: sample.path, mirrorPath: nil)
+        #expect(again.end == end)
+        #expect(again.lastTrustedHour == 5)
+        #expect(try sample.faults(end: end) == [])
+    }
+}
