@@ -98,6 +98,15 @@ let package = Package(
             name: "RelayTestSupport", dependencies: ["RelayCore", "RelayProtocol", "Cryptography"],
             path: "Tests/RelayTestSupport"),
         .target(
+            name: "Simulation",
+            dependencies: [
+                "RelayCore", "RelayProtocol", "Cryptography", "TLSSyntax", "RelayTestSupport",
+                "TestSupport",
+            ], path: "Tests/Simulation", exclude: ["README.md"]),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
+        .executableTarget(
+            name: "soak", dependencies: ["Simulation", arguments]),
+        .target(
             name: "ClinicTestSupport", dependencies: ["Clinic", "Credentials", "Cryptography"],
             path: "Tests/ClinicTestSupport"),
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "TestSupport"]),

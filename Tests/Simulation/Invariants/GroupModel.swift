@@ -1,0 +1,115 @@
+import RelayProtocol
+
+/// What the model knows of a group, from what was asked and what the relay let out.
+final class GroupModel {
+    struct Place {
+        var mailbox: MailboxID
+        var role: Role
+        var expires: Day?
+    }
+
+    let id: GroupID
+    let number: Int
+    let firstEpoch: UInt64
+    let firstHash: [UInt8]
+    let deadline: Day
+    /// Members of each epoch that has begun.
+    private(set) var members: [UInt64: [Place]]
+    /// The commit that ended each epoch.
+    private(set) var winners: [UInt64: [UInt8]] = [:]
+    private(set) var epoch: UInt64
+    /// Whether anybody was told that it was made.
+    var isMade = false
+    var isCloseAsked = false
+    /// Somebody asked to remove them.
+    var mayBeRemoved: Set<MailboxID> = []
+    var isErased = false
+    /// The batch that told so.
+    var erasedIn: Int?
+    var confirmed: Set<MailboxID> = []
+
+    init(_ creation: GroupCreation, by creator: MailboxID, number: Int) {
+        id = creation.groupID
+        self.number = number
+        firstEpoch = creation.epoch
+        epoch = creation.epoch
+        firstHash = creation.commitHash
+        deadline = creation.deadline
+        members = [
+            creation.epoch: [Place(mailbox: creator, role: .owner)]
+                + creation.members.map {
+                    Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
+                }
+        ]
+    }
+
+    func place(of mailbox: MailboxID, in epoch: UInt64) -> Place? {
+        members[epoch]?.first { $0.mailbox == mailbox }
+    }
+
+    var owners: [MailboxID] { (members[epoch] ?? []).filter { $0.role == .owner }.map(\.mailbox) }
+
+    /// The hash that began an epoch; `nil` if nobody was told.
+    func beginning(of epoch: UInt64) -> [UInt8]? {
+        epoch == firstEpoch ? firstHash : winners[epoch &- 1]
+    }
+
+    /// A commit won its epoch.
+    func take(_ commit: CommitRequest, hash: [UInt8]) {
+        winners[commit.epoch] = hash
+        guard let before = members[commit.epoch] else { return }
+        members[commit.epoch + 1] =
+            before.filter { !commit.removes.contains($0.mailbox) }
+            + commit.adds.map {
+                Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
+            }
+        epoch = max(epoch, commit.epoch + 1)
+    }
+}
+
+/// Something that the relay has said that it has.
+struct Accepted {
+    let group: GroupModel
+    var `for`: [MailboxID]
+    let description: String
+}
+
+/// What the model knows of a mailbox.
+final class BoxModel {
+    let client: Int
+    let isHostile: Bool
+    /// The highest counter that was answered with `Opened`.
+    var counter: UInt64 = 0
+    /// Where the relay has it open.
+    var wire: Int?
+    var asked: [UInt64: [RelayProtocol.Operation]] = [:]
+    var answers: [UInt64: Outcome] = [:]
+    var confirmed: UInt64 = 0
+    /// The relay may have forgotten it, with what it answered.
+    var isGone = false
+    /// Handed out on this wire and not acknowledged.
+    var unacknowledged: [DeliveryID: (name: UInt64, byteCount: Int, group: GroupID?)] = [:]
+    var byteCount = 0
+    /// Names of deliveries, while they may come again.
+    var idOfName: [UInt64: DeliveryID] = [:]
+    var nameOfID: [DeliveryID: UInt64] = [:]
+    var acknowledged: Set<UInt64> = []
+    /// In which order contents came first.
+    var ranks: [UInt64: Int] = [:]
+    var lastRank = 0
+    /// The rank of the last delivery on this wire.
+    var cursor = 0
+
+    init(client: Int, isHostile: Bool) {
+        self.client = client
+        self.isHostile = isHostile
+    }
+
+    /// Nothing of a group is on its way any more.
+    func drop(_ group: GroupID) {
+        for (id, item) in unacknowledged where item.group == group {
+            unacknowledged[id] = nil
+            byteCount -= item.byteCount
+        }
+    }
+}

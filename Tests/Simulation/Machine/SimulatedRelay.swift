@@ -1,0 +1,227 @@
+import RelayCore
+import RelayProtocol
+
+/// The relay's process around `RelayEngine`: frames wait while a batch is on its way to the disk,
+/// all of them are the next batch, and what a batch says leaves when it is durable. As
+/// `RelayWriter`, which does the same with a thread.
+final class SimulatedRelay {
+    private enum Arrival {
+        case opened(Int)
+        case frame(Int, [UInt8])
+        case closed(Int)
+    }
+
+    private unowned let world: World
+    let store = SimulatedStore()
+    private(set) var engine: RelayEngine?
+    /// Which life of the process this is.
+    private(set) var life = 0
+    private var inbox: [Arrival] = []
+    private var inFlight: BatchOutput?
+    private var batchNumber = 0
+    private var isDoomed = false
+    private var lastGroups = Int.min
+    private var lastDay: Day?
+    private var cursor: GroupNumber?
+    private var isSweeping = false
+
+    /// What a relay answers is also what it would answer with another disk.
+    var isFull = false
+    var isNearlyFull = false
+    var isSlow = false
+
+    init(world: World) {
+        self.world = world
+        store.flaw = world.flaw
+    }
+
+    var isUp: Bool { engine != nil }
+    /// Nothing waits to be dealt with.
+    var isQuiet: Bool { isUp && inbox.isEmpty && inFlight == nil }
+
+    private var time: RelayTime {
+        RelayTime(
+            unixSeconds: world.wallSeconds, monotonicMilliseconds: UInt64(world.now / 1_000))
+    }
+
+    // MARK: Life
+
+    func start() {
+        life += 1
+        do {
+            let guarding = ClockGuard(
+                at: time, lastHour: try store.clockMark(), isConfirmed: world.isCalm)
+            let chance = world.chance
+            engine = try RelayEngine(
+                store: store, identity: world.identity, limits: world.profile.limits,
+                clock: guarding
+            ) { chance.bytes($0) }
+        } catch {
+            world.violate("the relay doesn't start: \(error)")
+        }
+        engine?.refusesGrowth = isFull || isNearlyFull
+        lastDay = nil
+        lastGroups = .min
+        isSweeping = false
+        world.trace.note(.restart, at: world.now, life)
+        world.plan(.relayTick(life), after: 1_000_000)
+    }
+
+    /// The process ends here and now.
+    func crash() {
+        guard isUp else { return }
+        world.trace.note(.crash, at: world.now, life, inFlight == nil ? 0 : 1)
+        engine = nil
+        inbox = []
+        inFlight = nil
+        store.crash(keeping: world.chance.below(2))
+        world.monitor.relayStopped()
+        world.cutAll()
+        world.plan(.relayStart(life), after: world.chance.delay(200_000))
+    }
+
+    // MARK: What comes
+
+    func opened(_ wire: Int) { take(.opened(wire)) }
+    func received(_ frame: [UInt8], from wire: Int) { take(.frame(wire, frame)) }
+    func closed(_ wire: Int) { take(.closed(wire)) }
+
+    private func take(_ arrival: Arrival) {
+        guard isUp else { return }
+        inbox.append(arrival)
+        if inFlight == nil { work() }
+    }
+
+    /// Looks at the disk.
+    func look() { engine?.refusesGrowth = isFull || isNearlyFull }
+
+    func tick() {
+        guard isUp else { return }
+        look()
+        world.plan(.relayTick(life), after: 1_000_000)
+        if inFlight == nil { work() }
+    }
+
+    // MARK: Batches
+
+    private func work() {
+        guard let engine else { return }
+        let arrivals = inbox
+        inbox = []
+        if world.mayFail, world.chance.happens(world.profile.relayCrashes) { isDoomed = true }
+        if isFull { store.writesLeft = world.chance.below(12) } else { store.writesLeft = nil }
+        store.begin()
+        engine.begin(at: time)
+        do {
+            try carry(arrivals, into: engine)
+            try sweep(engine)
+            let output = try engine.finish()
+            store.commit()
+            batchNumber += 1
+            world.trace.note(.batch, at: world.now, batchNumber, arrivals.count)
+            if world.flaw == .answersEarly { release(output) }
+            inFlight = output
+            let typical = world.profile.diskLatency * (isSlow ? 200 : 1)
+            let latency = world.chance.delay(typical)
+            if isDoomed {
+                isDoomed = false
+                // Somewhere before it is durable, or right after.
+                if world.chance.happens(5_000) { return crash() }
+            }
+            world.plan(.durable(batchNumber), after: latency)
+        } catch StoreError.full {
+            batchFailed()
+        } catch {
+            world.violate("the relay's store fails: \(error)")
+        }
+    }
+
+    private func carry(_ arrivals: [Arrival], into engine: RelayEngine) throws {
+        for arrival in arrivals {
+            switch arrival {
+            case .opened(let wire): engine.connected(ConnectionID(rawValue: UInt64(wire)))
+            case .closed(let wire): engine.disconnected(ConnectionID(rawValue: UInt64(wire)))
+            case .frame(let wire, let content):
+                let id = ConnectionID(rawValue: UInt64(wire))
+                guard let frame = try? ClientFrame(decoding: content) else {
+                    engine.receivedGarbage(from: id)
+                    continue
+                }
+                world.monitor.arrived(frame, on: wire)
+                try engine.received(frame, from: id)
+            }
+        }
+    }
+
+    private func sweep(_ engine: RelayEngine) throws {
+        engine.sweepConnections()
+        let day = time.day
+        if lastGroups == .min || world.now >= lastGroups + 3_600_000_000
+            || (lastDay != nil && lastDay != day)
+        {
+            lastGroups = world.now
+            lastDay = day
+            isSweeping = true
+            cursor = nil
+            try engine.sweepRecords()
+        }
+        if isSweeping {
+            cursor = try engine.sweepGroups(from: cursor)
+            isSweeping = cursor != nil
+        }
+    }
+
+    /// The disk is full: nothing of the batch was; everybody connects again.
+    private func batchFailed() {
+        world.trace.note(.batchLost, at: world.now, batchNumber)
+        store.rollback()
+        store.writesLeft = nil
+        engine = nil
+        inbox = []
+        isFull = true
+        world.monitor.relayStopped()
+        world.cutAll()
+        start()
+    }
+
+    func durable(_ number: Int) {
+        guard number == batchNumber, let output = inFlight else { return }
+        store.sync()
+        world.trace.note(.durable, at: world.now, number)
+        inFlight = nil
+        if world.mayFail, world.chance.happens(world.profile.relayCrashes) { return crash() }
+        if world.flaw != .answersEarly { release(output) }
+        world.monitor.examine(store.volatile)
+        if isUp, inFlight == nil, !inbox.isEmpty { work() }
+    }
+
+    private func release(_ output: BatchOutput) {
+        world.monitor.begin(
+            output.connections.sorted { $0.connection.rawValue < $1.connection.rawValue })
+        for part in output.connections.sorted(by: {
+            $0.connection.rawValue < $1.connection.rawValue
+        }) {
+            let wire = Int(part.connection.rawValue)
+            for frame in split(part.frame) { world.send(frame.encoded(), toDeviceOf: wire) }
+            if part.closing != nil {
+                world.trace.note(.relayClosed, at: world.now, wire)
+                world.relayCloses(wire)
+            }
+        }
+    }
+
+    /// What a packer may make of a frame: several, in the same order.
+    private func split(_ frame: RelayFrame) -> [RelayFrame] {
+        guard frame.challenge == nil, world.chance.happens(2_000) else { return [frame] }
+        var parts: [RelayFrame] = []
+        let size = world.chance.between(1...4)
+        for start in stride(from: 0, to: frame.replies.count, by: size) {
+            parts.append(RelayFrame(replies: Array(frame.replies[start...].prefix(size))))
+        }
+        for start in stride(from: 0, to: frame.deliveries.count, by: size) {
+            parts.append(RelayFrame(deliveries: Array(frame.deliveries[start...].prefix(size))))
+        }
+        parts.append(RelayFrame(notices: frame.notices))
+        return parts.filter { $0 != RelayFrame() }
+    }
+}
