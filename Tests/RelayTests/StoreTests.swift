@@ -10,6 +10,20 @@ import Testing
 @testable import Relay
 
 struct StoreTests {
+    @Test func `every commit is synced, and what is deleted is overwritten`() throws {
+        let place = try StoreWorld()
+        let database = try RelayDatabase(path: place.path)
+        try database.queue.inDatabase { database in
+            for (name, value) in [
+                ("journal_mode", "wal"), ("synchronous", "2"), ("secure_delete", "1"),
+            ] {
+                let found = try String.fetchOne(database, sql: "PRAGMA \(name)")
+                #expect(found == value, "\(name)")
+            }
+        }
+        try database.queue.close()
+    }
+
     @Test func `everything is there again after each reopening`() throws {
         let place = try StoreWorld()
         let (identity, talk, request, time) = try place.run { world, _ in

@@ -14,9 +14,12 @@ struct RelayDatabase: Sendable {
         guard file >= 0 else { throw .dataFolder("the database can't be made") }
         close(file)
         var configuration = Configuration()
-        configuration.journalMode = .wal
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { database in
+            // Not by GRDB's own setting, which turns the sync of each commit off.
+            guard try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL") == "wal" else {
+                throw RelayError.dataFolder("its file system has no write-ahead log")
+            }
             try database.execute(
                 sql: """
                     PRAGMA synchronous = FULL;
