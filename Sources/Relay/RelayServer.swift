@@ -211,7 +211,7 @@ public final class RelayServer: Sendable {
         } catch {
             throw .store(StoreError(error))
         }
-        for warning in trail.warnings + trail.troubles { log.warning("\(warning)") }
+        for warning in trail.warnings { log.warning("\(warning)") }
         trail.note(
             TrailEvent(
                 .started,

@@ -104,7 +104,10 @@ final class RelayWriter: Sendable {
                 waitingAtMost: schedule.isCatchingUp || desk.backup != nil
                     ? 0 : Self.tickMilliseconds)
             let now = clock.now
-            if schedule.isTimeForDisk(at: now) { watchDisk(engine, &isFull) }
+            if schedule.isTimeForDisk(at: now) {
+                watchDisk(engine, &isFull)
+                for trouble in trail.newTroubles() { log.warning("\(trouble)") }
+            }
             var batch = RelayRelease()
             let deliveryCount: Int
             do {

@@ -43,6 +43,14 @@ final class TrailKeeper: @unchecked Sendable {
         if let trouble = log.mirrorTrouble { words.append(trouble) }
         return words
     }
+    /// Troubles that weren't there when this was last asked, for the log.
+    func newTroubles() -> [String] {
+        let now = troubles
+        defer { told = Set(now) }
+        return now.filter { !told.contains($0) }
+    }
+    private var told: Set<String> = []
+
     /// What was found at the start, in words.
     private(set) var warnings: [String] = []
 

@@ -1,0 +1,143 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayProtocol
+import Testing
+
+/// Backups and restores with the real programs, as an operator makes them.
+@Suite struct `Backup and restore` {
+    /// The groups in a relay's database or a backup of it.
+    private func groups(in path: String) throws -> [GroupID] {
+        var configuration = Configuration()
+        configuration.readonly = true
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        return try queue.read { database in
+            try Data.fetchAll(database, sql: "SELECT content FROM group_slot").compactMap {
+                $0.first == 1 ? GroupID(Array($0.dropFirst().prefix(32))) : nil
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(6)))
+    func `loses nothing accepted before, and brings nothing back that was erased since`()
+        async throws
+    {
+        try await Stage.with { stage in
+            let mirror = stage.folder + "/mirror"
+            let backup = stage.folder + "/backup"
+            try await stage.stopRelay()
+            try await stage.startRelay(["--trail-mirror", mirror])
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let other = try await stage.patient("Mara Stein", folder: "other")
+            let kept = try await stage.consultation(of: patient, with: doctor)
+            let ended = try await stage.consultation(of: other, with: doctor)
+
+            // Two write while the backup is made.
+            for number in 0..<3 { try await patient.curtain("send", kept, "before \(number)") }
+            async let load: Void = {
+                for number in 0..<6 { try await patient.curtain("send", kept, "while \(number)") }
+            }()
+            async let more: Void = {
+                for number in 0..<6 { try await other.curtain("send", ended, "other \(number)") }
+            }()
+            let made = try await stage.run(
+                .relay, ["backup", "--data", stage.relayFolder, "--out", backup, "--json"])
+            #expect(try made.objects.first?.flag("verified") == true)
+            _ = try await (load, more)
+            let inBackup = try groups(in: backup)
+            #expect(inBackup.count == 2)
+
+            // After the backup one of the two is ended and erased.
+            try await doctor.curtain("sync")
+            try await other.curtain("end", ended, exits: nil)
+            try await doctor.curtain("sync")
+            try await doctor.curtain("end", ended, exits: nil)
+            for person in [other, doctor, other] { try await person.curtain("sync", exits: nil) }
+            let left = try groups(in: stage.relayFolder + "/relay.sqlite")
+            let erased = Set(inBackup).subtracting(left)
+            try #require(erased.count == 1)
+
+            let check = try await stage.run(
+                .relay, ["check", "--data", stage.relayFolder, "--json"], exits: nil)
+            #expect(check.ending == .exited(75), "\(check.output)")
+
+            // The disk is lost; backup and mirror are elsewhere.
+            try await stage.killRelay()
+            try FileManager.default.removeItem(atPath: stage.relayFolder)
+            let restored = try await stage.run(
+                .relay,
+                [
+                    "restore", "--from", backup, "--data", stage.relayFolder, "--trail", mirror,
+                    "--json",
+                ])
+            #expect(try restored.objects.first?.number("groupsErased") == 1)
+            try await stage.startRelay(["--trail-mirror", mirror])
+            for group in erased {
+                let hits = ByteSearch.hits(
+                    of: [(name: "group", octets: group.bytes)], below: stage.relayFolder)
+                #expect(hits.isEmpty, "\(hits)")
+            }
+            let verdict = try await stage.run(
+                .relay,
+                [
+                    "audit", "--data", stage.relayFolder, "--verify", "--trail-mirror", mirror,
+                    "--json",
+                ])
+            #expect(try verdict.objects.first?.flag("valid") == true)
+
+            try await doctor.curtain("sync", exits: nil)
+            try await patient.curtain("sync", exits: nil)
+            try await doctor.curtain("sync", exits: nil)
+            let texts = try await doctor.texts(kept)
+            for number in 0..<3 { #expect(texts.filter { $0 == "before \(number)" }.count == 1) }
+            for number in 0..<6 { #expect(texts.filter { $0 == "while \(number)" }.count <= 1) }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a backup that can't be written leaves nothing behind, and the relay goes on`()
+        async throws
+    {
+        try await Stage.with { stage in
+            let patient = try await stage.patient("Jonas Feld")
+            // A limit on files' sizes stands for a disk that is full: every write beyond it fails.
+            let command = """
+                trap '' XFSZ; ulimit -f 24
+                exec "$0" backup --data "$1" --out "$2"
+                """
+            let refused = try await stage.run(
+                .shell,
+                [
+                    "-c", command, Program.relay.path, stage.relayFolder,
+                    stage.folder + "/backup",
+                ], exits: nil)
+            #expect(refused.ending != .exited(0))
+            #expect(refused.errors.hasPrefix("curtain: "))
+            let names = try FileManager.default.contentsOfDirectory(atPath: stage.folder)
+            #expect(!names.contains { $0.hasPrefix("backup") })
+            let inside = try FileManager.default.contentsOfDirectory(atPath: stage.relayFolder)
+            #expect(!inside.contains { $0.contains("copy") }, "\(inside)")
+            try await patient.curtain("me")
+            _ = try await stage.run(
+                .relay,
+                ["backup", "--data", stage.relayFolder, "--out", stage.folder + "/backup"])
+            // Over an existing file only when asked to; a damaged one isn't restored.
+            _ = try await stage.run(
+                .relay,
+                ["backup", "--data", stage.relayFolder, "--out", stage.folder + "/backup"],
+                exits: 73)
+            _ = try await stage.run(
+                .relay,
+                ["restore", "--from", stage.folder + "/backup", "--data", stage.relayFolder],
+                exits: 75)
+            _ = try await stage.run(
+                .relay,
+                [
+                    "restore", "--verify", "--from", stage.folder + "/backup", "--data",
+                    stage.relayFolder,
+                ])
+            _ = try await stage.run(.relay, ["check", "--data", stage.relayFolder])
+        }
+    }
+}

@@ -1,0 +1,139 @@
+import Cryptography
+import Foundation
+import Logging
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+
+@testable import Relay
+
+@Suite struct `The control socket` {
+    /// A relay with its sockets, in this process.
+    private static func serve(
+        in folder: TemporaryFolder, _ change: (inout RelayConfiguration) -> Void = { _ in }
+    ) throws -> RelayServer {
+        var configuration = RelayConfiguration(
+            dataFolder: folder.file("data"), clinicRoot: try SigningKey().publicKey)
+        configuration.port = 0
+        change(&configuration)
+        var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
+        log.logLevel = .critical
+        return try RelayServer(configuration, log: log) { error in fatalError("\(error)") }
+    }
+
+    @Test func `a running relay tells how it is, backs itself up and passes its check`() throws {
+        let folder = try TemporaryFolder()
+        let mirror = folder.file("mirror")
+        let server = try Self.serve(in: folder) { $0.trailMirror = mirror }
+        let status = try RelayStatus(folder: folder.file("data"))
+        #expect(status.processID == getpid())
+        #expect(status.live?.connections == 0)
+        #expect(status.live?.address == "\(server.boundAddress)")
+        let backup = try RelayBackup.make(folder: folder.file("data"), to: folder.file("backup"))
+        #expect(backup.relayKey == server.identityKey)
+        _ = try Restoration.rehearse(from: backup.path, folderPath: folder.file("data"))
+        try RelayBackup.noteRehearsal(folder: folder.file("data"), passed: true)
+        let check = try RelayCheck(folder: folder.file("data"))
+        #expect(check.standing == .good, "\(check.points)")
+        #expect(!check.limits.isEmpty)
+        #expect(throws: RelayError.self) {
+            try Restoration.restore(from: backup.path, into: folder.file("data"))
+        }
+        server.stop()
+        server.wait()
+        let audit = try TrailAudit(folder: folder.file("data"), mirrorPath: mirror, last: 100)
+        #expect(audit.verifier.faults == [])
+        let kinds = audit.entries.map(\.kind).filter { $0 != .head }
+        #expect(kinds.starts(with: [.started, .command, .backup, .rehearsal]))
+        #expect(kinds.contains(.stopped))
+        let user = audit.entries.compactMap { TrailEvent($0)?["user"] }
+        #expect(user.allSatisfy { $0 == Peer.name(of: getuid()) })
+        // The mirror is compared entry by entry.
+        let copy = try #require(TrailFolder(path: mirror).segments().first).path
+        var octets = try #require(FileManager.default.contents(atPath: copy))
+        octets[octets.count - 40] ^= 1
+        try octets.write(to: URL(fileURLWithPath: copy))
+        let shorter = try TrailAudit(folder: folder.file("data"), mirrorPath: mirror)
+        #expect(shorter.verifier.faults == [], "a torn end of the mirror is caught up later")
+    }
+
+    @Test func `octets that are no request do no harm`() throws {
+        let folder = try TemporaryFolder()
+        let server = try Self.serve(in: folder)
+        let path = folder.file("data") + "/control"
+        var random = SeededGenerator(seed: 11)
+        for round in 0..<24 {
+            let file = try Self.connect(to: path)
+            defer { close(file) }
+            let size = [0, 1, 63, 64, 65, 200, 5_000, 100_000][round % 8]
+            var octets = random.bytes(size)
+            if round % 3 == 0 { octets = [UInt8](repeating: 91, count: size) + [10] }
+            if round % 3 == 1 { octets = Array("backup\0".utf8) + octets + [10] }
+            _ = unsafe octets.withUnsafeBytes {
+                unsafe send(file, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if round % 2 == 0 { shutdown(file, Int32(SHUT_WR)) }
+        }
+        #expect(ControlRequest(Array("status ".utf8)) == nil)
+        #expect(ControlRequest([UInt8](repeating: 65, count: 100)) == nil)
+        #expect(try RelayStatus(folder: folder.file("data")).live != nil)
+        server.stop()
+        server.wait()
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    /// Needs root, who alone can become somebody else.
+    @Test(
+        .enabled(
+            if: getuid() == 0 && FileManager.default.isExecutableFile(atPath: "/usr/bin/setpriv")))
+    func `nobody but the folder's owner and root is listened to`() throws {
+        let folder = try TemporaryFolder()
+        let server = try Self.serve(in: folder)
+        let data = folder.file("data")
+        // The folder would keep them out already; let them through as far as the socket.
+        for path in [folder.path, data] {
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        }
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o666], ofItemAtPath: data + "/control")
+        let question = """
+            socket(S, AF_UNIX, SOCK_STREAM, 0) or exit 2; \
+            connect(S, sockaddr_un($ARGV[0])) or exit 3; syswrite(S, "status\\n"); \
+            sysread(S, $x, 100000); print length($x) > 0 ? "answered" : "refused";
+            """
+        func ask(as user: [String]) throws -> String {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
+            process.arguments =
+                user + ["perl", "-MSocket", "-e", question, data + "/control"]
+            let pipe = Pipe()
+            process.standardOutput = pipe
+            try process.run()
+            let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+            process.waitUntilExit()
+            return String(decoding: output, as: UTF8.self)
+        }
+        #expect(
+            try ask(as: ["--reuid=65534", "--regid=65534", "--clear-groups"]) == "refused")
+        #expect(try ask(as: ["--reuid=0"]) == "answered")
+        server.stop()
+        server.wait()
+    }
+
+    private static func connect(to path: String) throws -> Int32 {
+        let file = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let name = Array(path.utf8)
+        try #require(name.count < 108)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe Glibc.connect(file, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(result == 0)
+        return file
+    }
+}
