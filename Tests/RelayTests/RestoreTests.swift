@@ -380,6 +380,47 @@ private struct FolderWorld {
         }
     }
 
+    /// Needs root, who alone may mount a small file system.
+    @Test(.enabled(if: getuid() == 0))
+    func `a full disk under the trail keeps entries in the store until there is room`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        let trail = place.path + "/trail"
+        let aside = place.path + "/aside"
+        let manager = FileManager.default
+        try manager.moveItem(atPath: trail, toPath: aside)
+        try manager.createDirectory(atPath: trail, withIntermediateDirectories: true)
+        func mount(_ program: String, _ arguments: [String]) throws -> Bool {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/" + program)
+            process.arguments = arguments
+            process.standardError = nil
+            try process.run()
+            process.waitUntilExit()
+            return process.terminationStatus == 0
+        }
+        guard try mount("mount", ["-t", "tmpfs", "-o", "size=16k", "none", trail]) else { return }
+        defer { _ = try? mount("umount", ["-l", trail]) }
+        for name in try manager.contentsOfDirectory(atPath: aside) {
+            try manager.copyItem(atPath: aside + "/" + name, toPath: trail + "/" + name)
+        }
+        let filler = trail + "/filler"
+        try place.run { world, _, keeper in
+            var octets = Data(count: 4_096)
+            _ = manager.createFile(atPath: filler, contents: nil)
+            let file = try #require(FileHandle(forWritingAtPath: filler))
+            while (try? file.write(contentsOf: octets)) != nil {}
+            octets = Data()
+            // Every answer still comes; the entries wait.
+            for _ in 0..<12 { _ = try TestConsultation(world) }
+            #expect(!keeper.troubles.isEmpty)
+        }
+        #expect(try !place.faults().isEmpty)
+        try manager.removeItem(atPath: filler)
+        try place.run { _, _, keeper in #expect(keeper.troubles.isEmpty) }
+        #expect(try place.faults() == [])
+    }
+
     @Test func `the trail alone names no mailbox, no group and no package`() throws {
         let place = try FolderWorld()
         let package = Random.bytes(400)

@@ -1,0 +1,95 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// A store of the first released schema, frozen: every later version must lift it.
+@Suite struct `Upgrades` {
+    private func octets(_ text: String) throws -> [UInt8] {
+        try [UInt8](#require(Data(base64Encoded: text)))
+    }
+
+    @Test func `a store of the first schema is lifted with everything that is in it`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("relay.sqlite")
+        let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("Fixtures")
+        let queue = try DatabaseQueue(path: path)
+        try queue.write { database in
+            for name in ["schema-1.sql", "store-1.sql"] {
+                try database.execute(
+                    sql: String(
+                        contentsOf: fixtures.appendingPathComponent(name), encoding: .utf8))
+            }
+            try database.execute(
+                sql: """
+                    CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
+                    INSERT INTO grdb_migrations VALUES ('1 mailboxes, groups, messages');
+                    """)
+        }
+        try queue.close()
+
+        let database = try RelayDatabase(path: path)
+        try database.queue.writeWithoutTransaction { database in
+            let store = try SQLiteStore(database)
+            try store.begin()
+            let id = try #require(
+                GroupID(try octets("FKaN2cTnaSpoIeuUylrlOkMHzSudoUMvK2Dj8/P4Vuo=")))
+            let (number, group) = try #require(try store.group(id))
+            #expect(group.epoch == 1)
+            let members = try group.members.compactMap { $0 }.map { member in
+                try store.mailbox(member.mailbox)?.id.bytes
+            }
+            #expect(
+                try members == [
+                    octets("iR2GCqGAP1HO8matmGWnhBblVj9Vk6+MvqbOIhAei4o="),
+                    octets("PTQ1WjidDYOipAbh1+POSzF4d3BJRFYQhN3YHeFR0wc="),
+                ])
+            let messages = try store.messages(
+                in: number, waitingFor: .max, after: MessageNumber(rawValue: 0), limit: 10,
+                byteCount: 1 << 20
+            ).found
+            #expect(messages.map(\.kind) == [.welcome, .message])
+            #expect(messages.map { Array($0.content.suffix(3)) } == [[1, 2, 3], [7, 7, 7]])
+            let home = try #require(
+                MailboxID(try octets("USiWRXJ63bV0BU8o/4qE2WScN9Hq6xFwqS665cCwm78=")))
+            let (place, _) = try #require(try store.mailbox(home))
+            #expect(try store.packages(of: place).map(\.content) == [[1, 2], [3]])
+            #expect(store.mailboxCount == 4)
+            let problems = try store.inspect()
+            #expect(problems == [])
+            try store.commit()
+        }
+        try database.queue.close()
+        // A relay starts on it, begins a trail, and can be backed up.
+        _ = try DataFolder(path: folder.path).keys()
+        let backup = try RelayBackup.make(folder: folder.path, to: folder.file("backup"))
+        #expect(backup.byteCount > 0)
+        #expect(try TrailAudit(folder: folder.path).verifier.faults == [])
+    }
+
+    @Test func `a backup of a newer version is refused`() throws {
+        let folder = try TemporaryFolder()
+        let data = folder.file("data")
+        _ = try DataFolder(path: data).keys()
+        let database = try RelayDatabase(path: data + "/relay.sqlite")
+        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
+        try database.queue.close()
+        let backup = folder.file("backup")
+        _ = try RelayBackup.make(folder: data, to: backup)
+        let queue = try DatabaseQueue(path: backup)
+        try queue.write { database in
+            try database.execute(
+                sql: "INSERT INTO grdb_migrations (identifier) VALUES ('9 from the future')")
+        }
+        try queue.close()
+        #expect(throws: RelayError.newerDatabase) {
+            try Restoration.restore(from: backup, into: folder.file("new"))
+        }
+    }
+}
