@@ -44,6 +44,12 @@ public enum Misuse: Hashable, Sendable {
     case ratchetExhausted
     /// An exported secret can't be that long.
     case exportTooLong
+    /// The secret to be exported was destroyed, or given out already where it can be only once.
+    case exporterDestroyed
+    /// The exporter is whole: restrict it to labels before destroying one.
+    case exporterUnrestricted
+    /// A SelfRemove was sent already in this epoch (MLS extensions draft).
+    case alreadyLeaving
     /// The message is too long to be encoded.
     case messageTooLong
     /// The message is not of a kind that this call takes.

@@ -96,6 +96,8 @@ public enum ValidationRule: String, Hashable, Sendable, CaseIterable {
     case externalInitInside
     /// §12.2: every member supports the type of each proposal.
     case proposalTypeSupport
+    /// §13.2: the application knows a proposal's type, or its component.
+    case knownProposal
     /// §12.4: the path is there when it has to be.
     case pathRequired
     /// §12.4.3.2: an external commit has a path and exactly one ExternalInit.

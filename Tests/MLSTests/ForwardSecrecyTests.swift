@@ -59,7 +59,9 @@ import Testing
         do {
             let secrets = groups[0].current.secrets
             image.watch(secrets.initSecret.bytes, "init secret")
-            image.watch(secrets.exporterSecret.bytes, "exporter secret")
+            if let secret = secrets.exporter.secret {
+                image.watch(secret.bytes, "exporter secret")
+            }
             image.watch(secrets.externalSecret.bytes, "external secret")
             image.watch(secrets.confirmationKey.bytes, "confirmation key")
             image.watch(secrets.membershipKey.bytes, "membership key")

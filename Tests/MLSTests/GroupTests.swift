@@ -10,12 +10,15 @@ struct Client: Sendable {
     let signingKey: SigningKey
     let leaf: LeafConfiguration
 
-    init(_ name: String, extensions: [Extension] = [], supports: [ExtensionType] = []) throws {
+    init(
+        _ name: String, extensions: [Extension] = [], supports: [ExtensionType] = [],
+        proposals: [ProposalType] = [.selfRemove]
+    ) throws {
         self.name = name
         signingKey = try SigningKey()
         leaf = LeafConfiguration(
             credential: .basic(identity: Array(name.utf8)), extensions: extensions,
-            supportedExtensions: supports)
+            supportedExtensions: supports, supportedProposals: proposals)
     }
 
     func bundle(_ suite: CipherSuite, isLastResort: Bool = false) throws -> KeyPackageBundle {

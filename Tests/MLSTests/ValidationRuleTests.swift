@@ -208,6 +208,11 @@ import Testing
             try forgery.deliver(forgery.commit([.externalInit(kemOutput: [])]))
         case .proposalTypeSupport:
             try unsupportedSelfRemove()
+        case .knownProposal:
+            try forgery.deliver(
+                forgery.commit([
+                    .application(.custom(type: ProposalType(rawValue: 0xF0C2), data: [1]))
+                ]))
         case .externalCommitShape:
             try forgery.deliver(forgery.externalCommit([]))
         case .externalCommitProposals:
@@ -217,32 +222,9 @@ import Testing
                     .proposal(.add(forgery.keyPackage())),
                 ]))
 
-        // Trees
-        case .treeShape:
-            var writer = TLSWriter()
-            writer.write(vector: [0])
-            _ = try RatchetTree(decoding: writer.bytes, algorithms: forgery.algorithms)
-        case .parentHash:
-            var tree = forgery.tree
-            tree.set(tree.width.root, to: .parent(ParentNode(encryptionKey: [1], parentHash: [])))
-            try tree.verifyParentHashes()
-        case .unmergedLeaves:
-            var tree = forgery.tree
-            tree.set(
-                NodeIndex(1),
-                to: .parent(
-                    ParentNode(
-                        encryptionKey: [UInt8](repeating: 1, count: 32), parentHash: [],
-                        unmergedLeaves: [LeafIndex(rawValue: 3)])))
-            try tree.verifyStructure()
-        case .uniqueParentKey:
-            var tree = forgery.tree
-            let key = try #require(tree[forgery.own]?.encryptionKey)
-            tree.set(NodeIndex(1), to: .parent(ParentNode(encryptionKey: key, parentHash: [])))
-            try tree.verifyStructure()
-
         // Joining
-        case .treeHash, .groupInfoSignature, .welcomeLeaf, .welcomeSuite, .welcomePreSharedKeys,
+        case .treeShape, .parentHash, .unmergedLeaves, .uniqueParentKey, .treeHash,
+            .groupInfoSignature, .welcomeLeaf, .welcomeSuite, .welcomePreSharedKeys,
             .continuesGroup:
             try join(breaking: rule)
         }
@@ -288,6 +270,9 @@ import Testing
             ? try clients[1].bundle(group.suite).keyPackage.leafNode
             : bundle.keyPackage.leafNode
         _ = try tree.add(leaf)
+        if let root = try root(breaking: rule, in: tree) {
+            tree.set(tree.width.root, to: .parent(root))
+        }
         var context = group.current.context
         context.epoch = rule == .continuesGroup ? 2 : 1
         context.treeHash = rule == .treeHash ? [1, 2] : tree.treeHash()
@@ -315,7 +300,7 @@ import Testing
             confirmationTag: nil)
         let signer = rule == .groupInfoSignature ? clients[1] : clients[0]
         let info = try state.groupInfo(
-            includesTree: true, includesExternalKey: false, paddingBucket: 0,
+            includesTree: rule != .treeShape, includesExternalKey: false, paddingBucket: 0,
             signingKey: signer.signingKey)
         let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
         let encryptedInfo = try algorithms.seal(
@@ -330,7 +315,35 @@ import Testing
                         .encrypt(secrets.encoded(), to: bundle.keyPackage.initKey))
             ], encryptedGroupInfo: encryptedInfo)
         _ = try Group.join(
-            welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle, continuing: group,
+            welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle,
+            // Its last node is blank.
+            ratchetTree: rule == .treeShape ? growing(tree.encoded()) : nil, continuing: group,
             validator: Anyone(), at: Fixture.now)
+    }
+
+    /// A parent above both leaves that breaks a rule of trees.
+    private func root(breaking rule: ValidationRule, in tree: RatchetTree) throws -> ParentNode? {
+        let key = try HPKEPrivateKey.generate(tree.algorithms).publicKey
+        switch rule {
+        case .parentHash:
+            // Neither leaf was made by a commit, so nobody vouches for it.
+            return ParentNode(encryptionKey: key, parentHash: [])
+        case .unmergedLeaves:
+            return ParentNode(
+                encryptionKey: key, parentHash: [], unmergedLeaves: [LeafIndex(rawValue: 5)])
+        case .uniqueParentKey:
+            let taken = try #require(tree[LeafIndex(rawValue: 0)]?.encryptionKey)
+            return ParentNode(encryptionKey: taken, parentHash: [])
+        default:
+            return nil
+        }
+    }
+
+    /// An encoded tree with one blank node more at its end.
+    private func growing(_ tree: [UInt8]) throws -> [UInt8] {
+        var reader = TLSReader(tree)
+        var writer = TLSWriter()
+        writer.write(vector: try reader.readVector() + [0])
+        return writer.bytes
     }
 }

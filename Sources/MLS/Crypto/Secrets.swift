@@ -19,6 +19,7 @@ enum Purpose {
     enum SenderData {}
     enum Encryption {}
     enum Exporter {}
+    enum ExporterLabel {}
     enum External {}
     enum Confirmation {}
     enum Membership {}
@@ -38,6 +39,7 @@ typealias EpochSecret = Secret<Purpose.Epoch>
 typealias SenderDataSecret = Secret<Purpose.SenderData>
 typealias EncryptionSecret = Secret<Purpose.Encryption>
 typealias ExporterSecret = Secret<Purpose.Exporter>
+typealias ExporterLabelSecret = Secret<Purpose.ExporterLabel>
 typealias ExternalSecret = Secret<Purpose.External>
 typealias ConfirmationKey = Secret<Purpose.Confirmation>
 typealias MembershipKey = Secret<Purpose.Membership>

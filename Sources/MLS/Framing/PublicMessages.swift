@@ -42,7 +42,7 @@ extension MessageEpoch {
             return node.signatureKey
         case (.external(let index), .proposal(let proposal)):
             switch proposal {
-            case .add, .remove, .preSharedKey, .reInit, .groupContextExtensions: break
+            case .add, .remove, .preSharedKey, .reInit, .groupContextExtensions, .application: break
             case .update, .externalInit, .selfRemove: throw .invalid(.senderMaySend)
             }
             let list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)

@@ -10,6 +10,8 @@ public struct CommitContent: Sendable {
     public var groupContextExtensions: [Extension]?
     /// Pre-shared keys to mix in.
     public var preSharedKeys: [PreSharedKeySource] = []
+    /// What the application has to say with this commit.
+    public var applicationProposals: [ApplicationProposal] = []
     /// Ends the group; nothing else may be in such a commit.
     public var reInit: ReInit?
     /// What the own leaf is to say from now on; nil leaves it as it is.
@@ -18,6 +20,8 @@ public struct CommitContent: Sendable {
     public var newSigningKey: SigningKey?
     /// Whether pending proposals are covered, as far as they go together.
     public var includesPendingProposals = true
+    /// Pending proposals that are not to be covered.
+    public var excludedProposals: Set<ProposalRef> = []
     /// Whether the own path is renewed also where it needn't be (RFC 9420 §12.4).
     public var forcesPath = true
     /// Whether the Welcome holds the ratchet tree.
@@ -55,6 +59,8 @@ public struct PendingCommit: Sendable {
     public let added: [Member]
     /// The members that it removes.
     public let removed: [Member]
+    /// What the application's proposals say, in the commit's order.
+    public let applicationProposals: [CommittedApplicationProposal]
     /// The parameters under which the group is to be continued, if it ends the group.
     public let reInit: ReInit?
 

@@ -5,7 +5,7 @@ internal import TLSSyntax
 struct EpochState: Sendable {
     let context: GroupContext
     var messages: MessageEpoch
-    let secrets: EpochSecrets
+    var secrets: EpochSecrets
     let privateKeys: TreePrivateKeys
     let confirmationTag: [UInt8]
     let interimTranscriptHash: [UInt8]

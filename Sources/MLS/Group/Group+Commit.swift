@@ -19,7 +19,7 @@ extension Group {
         let list = selectProposals(content)
         let applied = try AppliedProposals(
             list.map(\.committed), tree: current.tree, context: current.context,
-            committer: ownLeafIndex, usage: content.resumptionUsage
+            committer: ownLeafIndex, usage: content.resumptionUsage, policy: policy
         ) { extensions throws(MLSError) in
             try checks(extensions: extensions, validator: validator, now: now, isSending: true)
         }
@@ -84,7 +84,7 @@ extension Group {
             epoch: epoch, generation: message.generation,
             added: applied.added.map { Member(index: $0.leaf, leafNode: $0.keyPackage.leafNode) },
             removed: applied.removed.map { Member(index: $0.leaf, leafNode: $0.node) },
-            reInit: applied.reInit, next: state)
+            applicationProposals: applied.application, reInit: applied.reInit, next: state)
     }
 
     /// New keys for the own leaf and the parents above it.
@@ -168,6 +168,7 @@ extension Group {
         inline += content.removes.map { .remove($0) }
         inline += content.adds.map { .add($0) }
         inline += content.preSharedKeys.map { .preSharedKey(newID($0)) }
+        inline += content.applicationProposals.map { .application($0) }
         let own = inline.map { proposal in
             Selected(
                 entry: .proposal(proposal),
@@ -176,7 +177,7 @@ extension Group {
         }
         guard content.includesPendingProposals, content.reInit == nil else { return own }
         return own
-            + compatible(with: inline).map { pending in
+            + compatible(with: inline, excluding: content.excludedProposals).map { pending in
                 Selected(
                     entry: .reference(pending.reference),
                     committed: CommittedProposal(
@@ -187,7 +188,10 @@ extension Group {
 
     /// Pending proposals without those that rule each other out: removes go before updates, the last
     /// update before earlier ones, anything before a ReInit (RFC 9420 §12.2).
-    private func compatible(with inline: [Proposal]) -> [PendingProposal] {
+    private func compatible(
+        with inline: [Proposal], excluding excluded: Set<ProposalRef>
+    ) -> [PendingProposal] {
+        let proposals = proposals.filter { !excluded.contains($0.reference) }
         var removed = Set<LeafIndex>()
         var clients = Set<[UInt8]>()
         var replacesExtensions = false
@@ -235,6 +239,8 @@ extension Group {
             case .groupContextExtensions:
                 if !replacesExtensions { selected.append(pending) }
                 replacesExtensions = true
+            case .application:
+                selected.append(pending)
             case .update, .remove, .selfRemove, .reInit, .externalInit:
                 break
             }

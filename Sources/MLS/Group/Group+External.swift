@@ -72,27 +72,37 @@ extension Group {
             throw .invalid(.publicKey)
         }
 
+        var leaving = Set<LeafIndex>()
         var list: [(entry: ProposalOrRef, committed: CommittedProposal)] = []
+        for message in selfRemoves {
+            let (leaf, reference) = try selfRemove(
+                message, context: context, tree: oldTree, algorithms: algorithms)
+            guard leaving.insert(leaf).inserted else { continue }
+            list.append(
+                (
+                    .reference(reference),
+                    CommittedProposal(
+                        proposal: .selfRemove, sender: .member(leaf), isByReference: true)
+                ))
+        }
         var inline: [Proposal] = [.externalInit(kemOutput: kem.kemOutput)]
-        if let old { inline.append(.remove(old)) }
+        // Where both ask for the same, a SelfRemove goes before a Remove.
+        if let old, !leaving.contains(old) { inline.append(.remove(old)) }
         inline += sources.map {
             .preSharedKey(
                 PreSharedKeyID(source: $0, nonce: Random.bytes(algorithms.hashByteCount)))
         }
-        for proposal in inline {
-            list.append(
+        list =
+            inline.map { proposal in
                 (
                     .proposal(proposal),
                     CommittedProposal(
                         proposal: proposal, sender: .newMemberCommit, isByReference: false)
-                ))
-        }
-        for message in selfRemoves {
-            list.append(
-                try selfRemove(message, context: context, tree: oldTree, algorithms: algorithms))
-        }
+                )
+            } + list
         let applied = try AppliedProposals(
-            list.map(\.committed), tree: oldTree, context: context, committer: nil
+            list.map(\.committed), tree: oldTree, context: context, committer: nil,
+            policy: policy
         ) { (_: [Extension]) throws(MLSError) in checks }
 
         var tree = applied.tree
@@ -153,7 +163,7 @@ extension Group {
             PublicMessage(content: confirmed.content, auth: confirmed.auth, membershipTag: nil)
         ).encoded()
         return ExternalJoin(
-            group: Group(state, policy: policy), message: message,
+            group: Group(entering: state, policy: policy), message: message,
             commitHash: Hash.sha256(message))
     }
 
@@ -161,7 +171,7 @@ extension Group {
     private static func selfRemove(
         _ message: [UInt8], context: GroupContext, tree: RatchetTree,
         algorithms: CipherAlgorithms
-    ) throws(MLSError) -> (ProposalOrRef, CommittedProposal) {
+    ) throws(MLSError) -> (leaf: LeafIndex, reference: ProposalRef) {
         guard let decoded = try? MLSMessage(decoding: message) else { throw .malformed }
         guard case .publicMessage(let message) = decoded,
             case .proposal(.selfRemove) = message.content.content,
@@ -175,11 +185,7 @@ extension Group {
         let content = message.authenticatedContent
         _ = try content.verified(
             by: node.signatureKey, context: context.encoded(), algorithms: algorithms)
-        return (
-            .reference(content.proposalReference(algorithms)),
-            CommittedProposal(
-                proposal: .selfRemove, sender: .member(leaf), isByReference: true)
-        )
+        return (leaf, content.proposalReference(algorithms))
     }
 
     /// A proposal of an outsider whom the group's `external_senders` name (RFC 9420 §12.1.8).

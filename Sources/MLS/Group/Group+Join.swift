@@ -64,7 +64,7 @@ extension Group {
                 context: context.encoded(), algorithms: algorithms),
             tree: tree, privateKeys: privateKeys, ownLeaf: own,
             confirmationTag: groupInfo.confirmationTag)
-        return Group(epoch, policy: policy)
+        return Group(entering: epoch, policy: policy)
     }
 
     private static func openSecrets(

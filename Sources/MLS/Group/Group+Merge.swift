@@ -35,9 +35,10 @@ extension Group {
     }
 
     private mutating func advance(to next: EpochState, reInit: ReInit?, at now: UnixSeconds) {
-        changedKeys.insert(.epoch(epoch))
+        changedKeys.formUnion([.epoch(epoch), .exporter(epoch: epoch)])
         past.insert(PastEpoch(messages: current.messages, endedAt: now), at: 0)
         current = next
+        applyExporterPolicy()
         proposals = []
         updateKeys = [:]
         resumptionSecrets.append((next.context.epoch, next.secrets.resumptionSecret))

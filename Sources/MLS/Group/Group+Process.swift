@@ -176,6 +176,8 @@ extension Group {
             guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
         case .selfRemove:
             guard case .member = sender else { throw .invalid(.senderMaySend) }
+        case .application(let proposal):
+            try policy.validate(proposal, from: sender)
         }
     }
 }

@@ -15,6 +15,8 @@ public enum ProposalRequest: Sendable {
     case reInit(ReInit)
     /// Replace the group's extensions.
     case groupContextExtensions([Extension])
+    /// Tell the application something.
+    case application(ApplicationProposal)
     /// Leave, without waiting for somebody's consent (MLS extensions draft).
     case selfRemove
 }
@@ -69,12 +71,11 @@ extension Group {
         case .preSharedKey(let source): proposal = .preSharedKey(newID(source))
         case .reInit(let reInit): proposal = .reInit(reInit)
         case .groupContextExtensions(let list): proposal = .groupContextExtensions(list)
+        case .application(let content): proposal = .application(content)
         case .selfRemove:
-            guard
-                current.tree.leaves.allSatisfy({
-                    $0.node.capabilities.supports(ProposalType.selfRemove)
-                })
-            else { throw .invalid(.proposalTypeSupport) }
+            guard !proposals.contains(where: { $0.isSelfRemove(of: ownLeafIndex) }) else {
+                throw .misuse(.alreadyLeaving)
+            }
             proposal = .selfRemove
         case .update(let leaf, let newSigningKey):
             let key = try newKey()
@@ -83,6 +84,8 @@ extension Group {
                     leaf, key: key, source: .update, signingKey: newSigningKey ?? signingKey))
             updateKey = key
         }
+        guard current.tree.leaves.allSatisfy({ $0.node.capabilities.supports(proposal.type) })
+        else { throw .invalid(.proposalTypeSupport) }
         try validate(
             proposal, from: .member(ownLeafIndex),
             checks(extensions: extensions, validator: validator, now: now, isSending: true))

@@ -17,7 +17,7 @@ extension Group {
         }
         let applied = try AppliedProposals(
             resolve(commit.proposals, sender: verified.content.sender), tree: current.tree,
-            context: current.context, committer: committer
+            context: current.context, committer: committer, policy: policy
         ) { extensions throws(MLSError) in
             try checks(
                 extensions: extensions, validator: arrival.validator, now: arrival.now,
@@ -90,7 +90,7 @@ extension Group {
                 + (commit.path.map { [Member(index: leaf, leafNode: $0.leafNode)] } ?? []),
             removesSelf: removesSelf,
             groupContextExtensions: applied.changesExtensions ? applied.extensions : nil,
-            reInit: applied.reInit,
+            applicationProposals: applied.application, reInit: applied.reInit,
             epochAuthenticator: state?.secrets.epochAuthenticator.bytes.exposedCopy() ?? [],
             next: state)
     }

@@ -6,7 +6,7 @@ public import TLSSyntax
 /// What a message changes is its sender's ratchets, and at a sender's first message of an epoch
 /// a handful of secrets of the tree above. Trees and epochs are written when a commit is merged.
 extension Group {
-    private static var formatVersion: UInt8 { 1 }
+    private static var formatVersion: UInt8 { 2 }
 
     /// The entries changed since the last call, or since the group was made or loaded.
     public mutating func takeChanges() -> [StateChange] {
@@ -69,7 +69,7 @@ extension Group {
             + messages.secretTree.ratchets.keys.map { .ratchets(epoch: messages.epoch, $0) }
     }
 
-    var currentKeys: [StateKey] { [.core] + keys(of: current.messages) }
+    var currentKeys: [StateKey] { [.core, .exporter(epoch: epoch)] + keys(of: current.messages) }
 
     var allKeys: [StateKey] { currentKeys + past.flatMap { keys(of: $0.messages) } }
 
@@ -101,6 +101,10 @@ extension Group {
             messages(of: epoch)?.secretTree.ratchets[leaf].map { ratchets in
                 SecretBytes(encodedBy: ratchets.encode(to:))
             }
+        case .exporter(epoch):
+            SecretBytes(encodedBy: current.secrets.exporter.encode(to:))
+        case .exporter:
+            nil
         }
     }
 
@@ -157,7 +161,7 @@ extension Group {
                 var reader = TLSReader(value)
                 ratchets[epoch, default: [:]][leaf] = try SenderRatchets(from: &reader)
                 try reader.finish()
-            case .core, .tree, .epoch: break
+            case .core, .tree, .epoch, .exporter: break
             }
         }
 
@@ -165,12 +169,15 @@ extension Group {
         guard try core.readUInt8() == formatVersion else { throw MLSError.corruptState }
         let epoch = try core.readUInt64()
         var state = try reader(.epoch(epoch))
+        var exporter = try reader(.exporter(epoch: epoch))
         var group = Group(
             try EpochState(
                 from: &state, tree: stored[.tree(epoch: epoch)] ?? [],
-                treeSecrets: treeSecrets[epoch] ?? [:], ratchets: ratchets[epoch] ?? [:]),
+                treeSecrets: treeSecrets[epoch] ?? [:], ratchets: ratchets[epoch] ?? [:],
+                exporter: try Exporter(from: &exporter)),
             policy: policy)
         try state.finish()
+        try exporter.finish()
         switch try core.readUInt8() {
         case 0: group.status = .active
         case 1: group.status = .removed
@@ -223,6 +230,7 @@ extension PendingCommit {
                 if let generation { writer.write(generation) }
                 writer.write(array: added)
                 writer.write(array: removed)
+                writer.write(array: applicationProposals)
                 writer.write(optional: reInit)
                 writer.write(vector: next.tree.encoded())
                 let nodes = next.messages.secretTree.nodes
@@ -231,6 +239,7 @@ extension PendingCommit {
                     writer.write(UInt64(index.rawValue))
                     writer.write(secret: secret.bytes)
                 }
+                next.secrets.exporter.encode(to: &writer)
                 next.encode(to: &writer)
             }, capacity: 16_384)
     }
@@ -257,6 +266,7 @@ extension PendingCommit {
         generation = try reader.readPresence() ? try reader.readUInt32() : nil
         added = try reader.readArray()
         removed = try reader.readArray()
+        applicationProposals = try reader.readArray()
         reInit = try reader.readOptional()
         let tree = try reader.readVector()
         var nodes: [NodeIndex: TreeNodeSecret] = [:]
@@ -265,7 +275,9 @@ extension PendingCommit {
             guard index < 1 << 33 else { throw MLSError.corruptState }
             nodes[NodeIndex(Int(index))] = TreeNodeSecret(try reader.readSecret())
         }
-        next = try EpochState(from: &reader, tree: tree, treeSecrets: nodes, ratchets: [:])
+        let exporter = try Exporter(from: &reader)
+        next = try EpochState(
+            from: &reader, tree: tree, treeSecrets: nodes, ratchets: [:], exporter: exporter)
         try reader.finish()
         groupID = next.context.groupID
     }

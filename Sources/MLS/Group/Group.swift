@@ -39,6 +39,12 @@ public struct Group: Sendable {
         changedKeys = Set(allKeys)
     }
 
+    /// A group that begins with this epoch, for this client.
+    init(entering epoch: EpochState, policy: GroupPolicy) {
+        self.init(epoch, policy: policy)
+        applyExporterPolicy()
+    }
+
     /// Creates a group of one (RFC 9420 §11).
     ///
     /// - Parameters:
@@ -69,7 +75,7 @@ public struct Group: Sendable {
             epochSecret: EpochSecret(.random(count: algorithms.hashByteCount)), tree: tree,
             privateKeys: TreePrivateKeys(leaf: own, key: key), ownLeaf: own,
             confirmationTag: nil)
-        return Group(epoch, policy: policy)
+        return Group(entering: epoch, policy: policy)
     }
 
     // MARK: What the group is
@@ -117,20 +123,6 @@ public struct Group: Sendable {
 
     /// The secret by which another group can be tied to this epoch (RFC 9420 §8.6).
     public var resumptionSecret: SecretBytes { current.secrets.resumptionSecret.bytes }
-
-    /// Derives a secret for another protocol from this epoch (RFC 9420 §8.5).
-    ///
-    /// - Parameter count: octets wanted, 1...(255 · Nh).
-    /// - Returns: the same octets for every member of the epoch and for nobody else.
-    public func export(
-        label: String, context: [UInt8], count: Int
-    ) throws(MLSError) -> SecretBytes {
-        guard (1...255 * algorithms.hashByteCount).contains(count) else {
-            throw .misuse(.exportTooLong)
-        }
-        return current.secrets.exporterSecret.export(
-            label: label, context: context, count: count, algorithms: algorithms)
-    }
 
     var algorithms: CipherAlgorithms { current.algorithms }
 
@@ -188,4 +180,8 @@ public struct PendingProposal: Sendable {
     public let sender: Sender
     /// What it asks for.
     public let proposal: Proposal
+
+    func isSelfRemove(of leaf: LeafIndex) -> Bool {
+        proposal == .selfRemove && sender == .member(leaf)
+    }
 }

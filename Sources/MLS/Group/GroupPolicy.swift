@@ -30,6 +30,17 @@ public struct GroupPolicy: Hashable, Sendable {
     /// can refer to it; where there are none, private shows the delivery service less.
     public var selfRemoveFormat: WireFormat = .publicMessage
 
+    /// The application's own proposal types (RFC 9420 §13.2). List them in the capabilities too
+    /// (``LeafConfiguration``): a proposal goes only to groups in which everyone does.
+    public var applicationProposals: [ProposalType: ApplicationProposalRules] = [:]
+    /// The components for which an AppEphemeral is known (MLS extensions draft). List the type in the
+    /// capabilities too.
+    public var ephemeralComponents: Set<ComponentID> = []
+
+    /// The labels for which secrets can be exported from the epochs to come, if not for all: their
+    /// secrets alone are kept, and each can be destroyed (``Group/destroyExporter(label:)``).
+    public var exporterLabels: Set<String>?
+
     /// The values above.
     public static let standard = GroupPolicy()
 

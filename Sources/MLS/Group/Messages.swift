@@ -76,6 +76,8 @@ public struct StagedCommit: Sendable {
     public let removesSelf: Bool
     /// The group's new extensions, if they are replaced.
     public let groupContextExtensions: [Extension]?
+    /// What the application's proposals say, in the commit's order.
+    public let applicationProposals: [CommittedApplicationProposal]
     /// The parameters under which the group is to be continued, if it ends the group.
     public let reInit: ReInit?
     /// The new epoch's authenticator; empty if this client is removed.

@@ -19,6 +19,7 @@ struct AppliedProposals: Sendable {
     var preSharedKeys: [PreSharedKeyID] = []
     var externalInit: [UInt8]?
     var reInit: ReInit?
+    var application: [CommittedApplicationProposal] = []
     /// The old leaf of a member that joins again by an external commit.
     var resynced: LeafNode?
     var requiresPath: Bool
@@ -30,15 +31,17 @@ struct AppliedProposals: Sendable {
     /// - Parameters:
     ///   - committer: nil for an external commit.
     ///   - usage: what resumption keys may be for, besides the application.
+    ///   - policy: knows the application's own proposals.
     ///   - checks: builds the checks for leaves from the new extensions.
     init(
         _ proposals: [CommittedProposal], tree: RatchetTree, context: GroupContext,
-        committer: LeafIndex?, usage: ResumptionUsage = .application,
+        committer: LeafIndex?, usage: ResumptionUsage = .application, policy: GroupPolicy,
         checks: ([Extension]) throws(MLSError) -> LeafChecks
     ) throws(MLSError) {
         self.tree = tree
         extensions = context.extensions
-        requiresPath = proposals.isEmpty || proposals.contains { $0.proposal.requiresPath }
+        requiresPath =
+            proposals.isEmpty || proposals.contains { policy.requiresPath($0.proposal) }
         try Self.validateShape(proposals, committer: committer)
         var updates: [(LeafIndex, LeafNode)] = []
         var selfRemoves: [LeafIndex] = []
@@ -78,6 +81,10 @@ struct AppliedProposals: Sendable {
                 guard !changesExtensions else { throw .invalid(.oneGroupContextExtensions) }
                 self.extensions = extensions
                 changesExtensions = true
+            case .application(let proposal):
+                try policy.validate(proposal, from: entry.sender)
+                application.append(
+                    CommittedApplicationProposal(sender: entry.sender, proposal: proposal))
             }
         }
         guard Set(preSharedKeys).count == preSharedKeys.count else {
@@ -148,7 +155,8 @@ struct AppliedProposals: Sendable {
             guard types.count(where: { $0 == .remove }) <= 1,
                 proposals.allSatisfy({ entry in
                     switch entry.proposal {
-                    case .externalInit, .remove, .preSharedKey: !entry.isByReference
+                    case .externalInit, .remove, .preSharedKey, .application:
+                        !entry.isByReference
                     case .selfRemove: entry.isByReference
                     case .add, .update, .reInit, .groupContextExtensions: false
                     }

@@ -43,9 +43,9 @@ extension SenderRatchets {
 }
 
 extension EpochSecrets {
+    /// Everything but the exporter, which is an entry of its own.
     func encode(to writer: inout TLSWriter) {
         writer.write(secret: senderDataSecret.bytes)
-        writer.write(secret: exporterSecret.bytes)
         writer.write(secret: externalSecret.bytes)
         writer.write(secret: confirmationKey.bytes)
         writer.write(secret: membershipKey.bytes)
@@ -54,10 +54,9 @@ extension EpochSecrets {
         writer.write(secret: initSecret.bytes)
     }
 
-    init(from reader: inout TLSReader) throws(TLSError) {
+    init(from reader: inout TLSReader, exporter: Exporter) throws(TLSError) {
         self.init(
-            senderDataSecret: Secret(try reader.readSecret()),
-            exporterSecret: Secret(try reader.readSecret()),
+            senderDataSecret: Secret(try reader.readSecret()), exporter: exporter,
             externalSecret: Secret(try reader.readSecret()),
             confirmationKey: Secret(try reader.readSecret()),
             membershipKey: Secret(try reader.readSecret()),
@@ -89,7 +88,7 @@ extension TreePrivateKeys {
 }
 
 extension EpochState {
-    /// Everything but the tree and what hangs on the secret tree.
+    /// Everything but the tree, the exporter and what hangs on the secret tree.
     func encode(to writer: inout TLSWriter) {
         writer.write(context)
         secrets.encode(to: &writer)
@@ -101,13 +100,14 @@ extension EpochState {
 
     init(
         from reader: inout TLSReader, tree treeBytes: [UInt8],
-        treeSecrets: [NodeIndex: TreeNodeSecret], ratchets: [LeafIndex: SenderRatchets]
+        treeSecrets: [NodeIndex: TreeNodeSecret], ratchets: [LeafIndex: SenderRatchets],
+        exporter: Exporter
     ) throws {
         let context = try GroupContext(from: &reader)
         guard let algorithms = CipherAlgorithms(context.cipherSuite) else {
             throw MLSError.unsupportedCipherSuite
         }
-        let secrets = try EpochSecrets(from: &reader)
+        let secrets = try EpochSecrets(from: &reader, exporter: exporter)
         let tag = try reader.readVector()
         let interimHash = try reader.readVector()
         let ownLeaf = try LeafIndex(from: &reader)

@@ -23,6 +23,8 @@ enum StateKey: Hashable, Sendable {
     case treeSecret(epoch: UInt64, NodeIndex)
     /// A sender's two ratchets in an epoch.
     case ratchets(epoch: UInt64, LeafIndex)
+    /// What secrets can still be exported from the current epoch.
+    case exporter(epoch: UInt64)
 
     var bytes: [UInt8] {
         var writer = TLSWriter()
@@ -43,6 +45,9 @@ enum StateKey: Hashable, Sendable {
             writer.write(UInt8(4))
             writer.write(epoch)
             writer.write(leaf)
+        case .exporter(let epoch):
+            writer.write(UInt8(5))
+            writer.write(epoch)
         }
         return writer.bytes
     }
@@ -61,6 +66,7 @@ enum StateKey: Hashable, Sendable {
         case 4:
             self = .ratchets(
                 epoch: try reader.readUInt64(), try LeafIndex(from: &reader))
+        case 5: self = .exporter(epoch: try reader.readUInt64())
         default: throw .invalidValue
         }
         try reader.finish()

@@ -50,7 +50,7 @@ extension JoinerSecret {
 /// What an epoch's secret gives (RFC 9420 §8, table of epoch-derived secrets).
 struct EpochSecrets: Sendable {
     let senderDataSecret: SenderDataSecret
-    let exporterSecret: ExporterSecret
+    var exporter: Exporter
     let externalSecret: ExternalSecret
     let confirmationKey: ConfirmationKey
     let membershipKey: MembershipKey
@@ -66,22 +66,13 @@ struct EpochSecrets: Sendable {
             Secret(algorithms.deriveSecret(epochSecret.bytes, label))
         }
         let secrets = EpochSecrets(
-            senderDataSecret: derive("sender data"), exporterSecret: derive("exporter"),
+            senderDataSecret: derive("sender data"),
+            exporter: Exporter(
+                secret: derive("exporter"), tree: ExporterTree(derive("application_export"))),
             externalSecret: derive("external"), confirmationKey: derive("confirm"),
             membershipKey: derive("membership"), resumptionSecret: derive("resumption"),
             epochAuthenticator: derive("authentication"), initSecret: derive("init"))
         return (secrets, derive("encryption"))
-    }
-}
-
-extension ExporterSecret {
-    /// Derives a secret for another protocol (RFC 9420 §8.5).
-    func export(
-        label: String, context: [UInt8], count: Int, algorithms: CipherAlgorithms
-    ) -> SecretBytes {
-        algorithms.expandWithLabel(
-            algorithms.deriveSecret(bytes, label), "exported", context: algorithms.hash(context),
-            count: count)
     }
 }
 

@@ -126,6 +126,8 @@ public enum Proposal: Hashable, Sendable {
     case groupContextExtensions([Extension])
     /// Remove the sender (MLS extensions draft).
     case selfRemove
+    /// Something between applications.
+    case application(ApplicationProposal)
 
     /// The type's number.
     public var type: ProposalType {
@@ -138,20 +140,13 @@ public enum Proposal: Hashable, Sendable {
         case .externalInit: .externalInit
         case .groupContextExtensions: .groupContextExtensions
         case .selfRemove: .selfRemove
-        }
-    }
-
-    /// Whether a commit that covers it must renew its sender's path (RFC 9420 §12.4).
-    var requiresPath: Bool {
-        switch self {
-        case .add, .preSharedKey, .reInit: false
-        case .update, .remove, .externalInit, .groupContextExtensions, .selfRemove: true
+        case .application(let proposal): proposal.type
         }
     }
 }
 
 extension Proposal: TLSCodable {
-    /// Reads a `Proposal`. Types that this library does not know have no readable form.
+    /// Reads a `Proposal`. Types that this library does not know are the application's.
     public init(from reader: inout TLSReader) throws(TLSError) {
         self = try Proposal(try reader.readCode(), from: &reader)
     }
@@ -167,7 +162,7 @@ extension Proposal: TLSCodable {
         case .externalInit: self = .externalInit(kemOutput: try reader.readVector())
         case .groupContextExtensions: self = .groupContextExtensions(try reader.readArray())
         case .selfRemove: self = .selfRemove
-        default: throw .invalidValue
+        default: self = .application(try ApplicationProposal(type, from: &reader))
         }
     }
 
@@ -188,6 +183,7 @@ extension Proposal: TLSCodable {
         case .externalInit(let kemOutput): writer.write(vector: kemOutput)
         case .groupContextExtensions(let extensions): writer.write(array: extensions)
         case .selfRemove: break
+        case .application(let proposal): proposal.encodeBody(to: &writer)
         }
     }
 }

@@ -73,8 +73,13 @@ public struct ProposalType: RawRepresentable, Hashable, Sendable {
     public static let externalInit = ProposalType(rawValue: 6)
     /// `group_context_extensions`.
     public static let groupContextExtensions = ProposalType(rawValue: 7)
+    /// `app_ephemeral` (MLS extensions draft).
+    public static let appEphemeral = ProposalType(rawValue: 9)
     /// `self_remove` (MLS extensions draft).
     public static let selfRemove = ProposalType(rawValue: 10)
+
+    /// Whether an application can define it: the numbers up to 10 are taken, by structures of their own.
+    var isFree: Bool { rawValue > 10 }
 
     /// Whether every client knows the type, so that capabilities don't list it (RFC 9420 §7.2).
     var isDefault: Bool { (1...7).contains(rawValue) }

@@ -176,6 +176,12 @@ extension ModelGroup {
             guard let victim = victims.randomElement(using: &random) else { return }
             request = .remove(victim.index)
         case 5 where members.count > 3:
+            let group = participants[index].group
+            guard
+                !group.pendingProposals.contains(where: {
+                    $0.isSelfRemove(of: group.ownLeafIndex)
+                })
+            else { return }
             request = .selfRemove
         case 6:
             request = .preSharedKey(.external(id: [UInt8.random(in: 0..<3, using: &random)]))
@@ -186,6 +192,8 @@ extension ModelGroup {
         case 8:
             try proposeFromOutside()
             return
+        case 9:
+            request = .application(applicationProposal())
         default:
             return
         }
@@ -197,14 +205,23 @@ extension ModelGroup {
         try broadcast(.proposal(message.bytes), from: index)
     }
 
-    /// The external sender proposes a removal.
+    private mutating func applicationProposal() -> ApplicationProposal {
+        let data = random.bytes(4)
+        return Bool.random(using: &random)
+            ? .ephemeral(component: Self.component, data: data)
+            : .custom(type: Self.proposalType, data: data)
+    }
+
+    /// The external sender proposes a removal, or something to the application.
     private mutating func proposeFromOutside() throws {
         guard let index = upToDate.first,
             let victim = participants[index].group.members.randomElement(using: &random),
             memberCount > 3
         else { return }
+        let proposal: Proposal =
+            happens(oneIn: 3) ? .application(applicationProposal()) : .remove(victim.index)
         let message = try Group.externalProposal(
-            .remove(victim.index), groupID: participants[index].group.groupID, epoch: epoch,
+            proposal, groupID: participants[index].group.groupID, epoch: epoch,
             suite: suite, senderIndex: 0, signingKey: server)
         try broadcast(.proposal(message), from: nil)
     }
@@ -291,6 +308,7 @@ extension ModelGroup {
         if happens(oneIn: 6) {
             content.preSharedKeys = [.external(id: [UInt8.random(in: 0..<3, using: &random)])]
         }
+        if happens(oneIn: 6) { content.applicationProposals = [applicationProposal()] }
         content.forcesPath = !happens(oneIn: 4)
         return (content, joiners)
     }
@@ -339,7 +357,8 @@ extension ModelGroup {
             allowsJoining: true, signingKey: participants[insider].client.signingKey)
         let joined = try Group.joinExternally(
             groupInfo: info, leaf: client.leaf, signingKey: client.signingKey,
-            replacing: old.index, validator: Anyone(), at: Fixture.now, policy: policy)
+            replacing: old.index, selfRemoves: Bool.random(using: &random) ? selfRemoves : [],
+            validator: Anyone(), at: Fixture.now, policy: policy)
         participants.remove(at: index)
         sent = sent.map { message in
             Sent(

@@ -58,6 +58,8 @@ struct ModelGroup {
     let preSharedKeys: PreSharedKeys
 
     static let extensionType = ExtensionType(rawValue: 0xF0D7)
+    static let proposalType = ProposalType(rawValue: 0xF0D8)
+    static let component = ComponentID(rawValue: 0x8001)
 
     init(seed: UInt64, suite: CipherSuite, largest: Int) throws {
         var random = SeededGenerator(seed: seed)
@@ -67,6 +69,9 @@ struct ModelGroup {
         var policy = GroupPolicy.standard
         policy.acceptsExternalCommits = true
         policy.acceptsNewMemberProposals = true
+        policy.applicationProposals[Self.proposalType] = ApplicationProposalRules(
+            requiresPath: Bool.random(using: &random), isOpenToOutsiders: true)
+        policy.ephemeralComponents = [Self.component]
         policy.handshakeFormat = Bool.random(using: &random) ? .privateMessage : .publicMessage
         self.policy = policy
         self.random = random
@@ -94,7 +99,9 @@ struct ModelGroup {
 
     mutating func newClient() throws -> Client {
         counter += 1
-        return try Client("client \(counter)", supports: [Self.extensionType, .externalSenders])
+        return try Client(
+            "client \(counter)", supports: [Self.extensionType, .externalSenders],
+            proposals: [.selfRemove, .appEphemeral, Self.proposalType])
     }
 
     mutating func enter(_ participant: Participant) {
@@ -140,6 +147,8 @@ extension ModelGroup.Participant {
     /// Forgets everything and reads it back.
     mutating func restart() throws {
         let policy = group.policy
+        _ = try? group.exportOnce(for: ModelGroup.component)
+        keepChanges()
         let restored = try Group(entries: stored, policy: policy)
         guard restored.serialized() == group.serialized() else {
             throw ModelFailure(seed: 0, what: "changes do not add up to the whole state")

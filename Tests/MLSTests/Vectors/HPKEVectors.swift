@@ -16,7 +16,11 @@ import Testing
         let skRm: Hex
         let pkRm: Hex
         let enc: Hex
+        let suite_id: Hex
         let shared_secret: Hex
+        let key: Hex
+        let base_nonce: Hex
+        let exporter_secret: Hex
         let encryptions: [Encryption]
         let exports: [Export]
     }
@@ -55,7 +59,6 @@ import Testing
                 seedRepresentation: entry.skRm.bytes, publicKey: nil)
             let secret = try key.decapsulate(Data(entry.enc.bytes))
             #expect(octets(secret) == entry.shared_secret.bytes)
-            // The rest of the second case wants SHAKE256 as KDF, which our suite does not use.
             guard entry.kdf_id == 1, entry.aead_id == 3 else { continue }
             var recipient = try HPKE.Recipient(
                 privateKey: key,
@@ -70,6 +73,51 @@ import Testing
             for message in entry.encryptions {
                 let text = try recipient.open(message.ct.bytes, authenticating: message.aad.bytes)
                 #expect(Array(text) == message.pt.bytes)
+            }
+        }
+    }
+
+    /// The one-stage key schedule of draft-ietf-hpke-hpke, which our suites don't use: the library's
+    /// SHAKE256 and X-Wing are held against the rest of the case.
+    @Test func `keys and exports by SHAKE256 agree`() throws {
+        func prefixed(_ octets: [UInt8]) -> [UInt8] {
+            [UInt8(octets.count >> 8), UInt8(octets.count & 0xff)] + octets
+        }
+        func labelledDerive(
+            _ entry: Case, from input: [UInt8], _ label: String, context: [UInt8], count: Int
+        ) throws -> [UInt8] {
+            let suffix =
+                Array("HPKE-v1".utf8) + entry.suite_id.bytes + prefixed(Array(label.utf8))
+                + [UInt8(count >> 8), UInt8(count & 0xff)] + context
+            return try SHAKE256.derive(from: SecretBytes(input), suffix: suffix, count: count)
+                .exposedCopy()
+        }
+        let entries = try cases().filter { $0.kdf_id == 0x11 && $0.aead_id == 3 }
+        #expect(!entries.isEmpty)
+        for entry in entries {
+            let key = try HPKEPrivateKey(entry.skRm.secret, algorithms: .xwingAES256SHA384)
+            let shared = try #require(
+                CipherAlgorithms.xwingAES256SHA384.decapsulate(entry.enc.bytes, with: key))
+            #expect(shared == entry.shared_secret.secret)
+            let secret = try labelledDerive(
+                entry, from: prefixed([]) + prefixed(shared.exposedCopy()), "secret",
+                context: [0] + prefixed([]) + prefixed(entry.info.bytes), count: 32 + 12 + 64)
+            #expect(Array(secret[..<32]) == entry.key.bytes)
+            #expect(Array(secret[32..<44]) == entry.base_nonce.bytes)
+            #expect(Array(secret[44...]) == entry.exporter_secret.bytes)
+            for export in entry.exports {
+                let value = try labelledDerive(
+                    entry, from: Array(secret[44...]), "sec",
+                    context: export.exporter_context.bytes, count: export.L)
+                #expect(value == export.exported_value.bytes)
+            }
+            for (number, message) in entry.encryptions.enumerated() {
+                var nonce = Array(secret[32..<44])
+                nonce[11] ^= UInt8(number)
+                let text = try CipherAlgorithms.x25519ChaCha20SHA256.open(
+                    message.ct.bytes, key: SecretBytes(secret[..<32]), nonce: nonce,
+                    authenticating: message.aad.bytes)
+                #expect(text == message.pt.bytes)
             }
         }
     }

@@ -65,7 +65,7 @@ struct `Vectors: key schedule` {
                     algorithms: algorithms)
                 #expect(encryption.bytes == epoch.encryptionSecret.secret)
                 #expect(secrets.senderDataSecret.bytes == epoch.senderDataSecret.secret)
-                #expect(secrets.exporterSecret.bytes == epoch.exporterSecret.secret)
+                #expect(secrets.exporter.secret?.bytes == epoch.exporterSecret.secret)
                 #expect(secrets.epochAuthenticator.bytes == epoch.epochAuthenticator.secret)
                 #expect(secrets.externalSecret.bytes == epoch.externalSecret.secret)
                 #expect(secrets.confirmationKey.bytes == epoch.confirmationKey.secret)
@@ -76,7 +76,7 @@ struct `Vectors: key schedule` {
                     from: secrets.externalSecret.bytes, algorithms: algorithms)
                 #expect(external.publicKey == epoch.externalPub.bytes)
                 #expect(
-                    secrets.exporterSecret.export(
+                    secrets.exporter.export(
                         label: epoch.exporter.label, context: epoch.exporter.context.bytes,
                         count: epoch.exporter.length, algorithms: algorithms)
                         == epoch.exporter.secret.secret)
