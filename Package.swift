@@ -14,7 +14,7 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 let package = Package(
     name: "curtain",
     products: [
-        .library(name: "MLS", targets: ["MLS"]),
+        .library(name: "MLS", targets: ["MLS", "Cryptography", "TLSSyntax"]),
         .library(name: "Consultations", targets: ["Consultations"]),
         .executable(name: "curtain", targets: ["curtain"]),
         .executable(name: "curtain-relay", targets: ["curtain-relay"]),

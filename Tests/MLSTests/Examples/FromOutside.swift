@@ -1,0 +1,53 @@
+import Cryptography
+import MLS
+
+/// Those who are not in the group.
+enum FromOutside {
+    static func externalCommit() throws {
+        var policy = GroupPolicy.standard
+        policy.acceptsExternalCommits = true
+        var example = try Example([Person("alice"), Person("bob")], policy: policy)
+        let carol = try Person("carol")
+        example.addressBook.keys["carol"] = carol.key.publicKey.bytes
+        let (aliceKey, addressBook, now) = (example.people[0].key, example.addressBook, Example.now)
+
+        // snippet: external-commit
+        let info = try example.groups[0].groupInfo(allowsJoining: true, signingKey: aliceKey)
+        let join = try Group.joinExternally(
+            groupInfo: info, leaf: carol.leaf, signingKey: carol.key, validator: addressBook,
+            at: now, policy: policy)
+        try example.deliver(join.message, from: nil)
+        // The delivery service took it, so `join.group` is Carol's group.
+        example.groups.append(join.group)
+        // end
+        try expect(example.agree)
+    }
+
+    static func externalSender() throws {
+        let serverKey = try SigningKey()
+        // snippet: external-senders
+        let senders = ExternalSender.groupContextExtension([
+            ExternalSender(
+                signatureKey: serverKey.publicKey.bytes,
+                credential: .basic(identity: Array("door".utf8)))
+        ])
+        // end
+        var example = try Example(
+            [Person("alice"), Person("bob"), Person("carol")], extensions: [senders])
+        let (aliceKey, addressBook, now) = (example.people[0].key, example.addressBook, Example.now)
+        let group = example.groups[0]
+
+        // snippet: external-proposal
+        let message = try Group.externalProposal(
+            .remove(example.groups[2].ownLeafIndex), groupID: group.groupID, epoch: group.epoch,
+            suite: group.suite, senderIndex: 0, signingKey: serverKey)
+        try example.deliver(message, from: nil)
+        let commit = try example.groups[0].commit(
+            signingKey: aliceKey, validator: addressBook, at: now)
+        // end
+        try expect(commit.removed.count == 1)
+        try example.groups[0].merge(commit, at: now)
+        try example.deliver(commit.message, from: 0)
+        try expect(!example.groups[2].isActive)
+    }
+}

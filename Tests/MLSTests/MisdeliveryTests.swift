@@ -1,0 +1,190 @@
+import Cryptography
+import Testing
+
+@testable import MLS
+
+/// What a delivery service can do with genuine messages: repeat, reorder, return and misdirect them.
+@Suite struct `Misdelivered messages` {
+    private static let formats: [WireFormat] = [.privateMessage, .publicMessage]
+
+    private func three(
+        _ format: WireFormat = .privateMessage
+    ) throws -> (clients: [Client], groups: [Group]) {
+        let clients = try (0..<3).map { try Client("client \($0)") }
+        var policy = GroupPolicy.standard
+        policy.handshakeFormat = format
+        return (clients, try Fixture.group(of: clients, policy: policy))
+    }
+
+    private func commit(_ group: inout Group, _ client: Client) throws -> PendingCommit {
+        try group.commit(signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+    }
+
+    private func expectRefused(_ message: [UInt8], by group: Group, _ error: MLSError) {
+        var copy = group
+        let before = copy.serialized()
+        #expect(throws: error) {
+            _ = try copy.process(message, validator: Anyone(), at: Fixture.now)
+        }
+        #expect(copy.serialized() == before)
+    }
+
+    @Test(arguments: formats)
+    func `that come twice have no effect the second time`(format: WireFormat) throws {
+        var (clients, groups) = try three(format)
+        let data = try groups[0].encrypt([1], signingKey: clients[0].signingKey).bytes
+        _ = try groups[1].read(data)
+        expectRefused(data, by: groups[1], .keyUnavailable(generation: 0))
+
+        let proposal = try groups[0].propose(
+            .update(leaf: nil, newSigningKey: nil), signingKey: clients[0].signingKey,
+            validator: Anyone(), at: Fixture.now
+        ).bytes
+        _ = try groups[1].process(proposal, validator: Anyone(), at: Fixture.now)
+        let once = groups[1].serialized()
+        if format == .privateMessage {
+            expectRefused(proposal, by: groups[1], .keyUnavailable(generation: 0))
+        } else {
+            _ = try groups[1].process(proposal, validator: Anyone(), at: Fixture.now)
+            #expect(groups[1].serialized() == once)
+            #expect(groups[1].pendingProposals.count == 1)
+        }
+
+        let pending = try commit(&groups[0], clients[0])
+        guard
+            case .commit(let first) = try groups[1].process(
+                pending.message, validator: Anyone(), at: Fixture.now)
+        else {
+            Issue.record("not a commit")
+            return
+        }
+        if format == .publicMessage {
+            guard
+                case .commit(let second) = try groups[1].process(
+                    pending.message, validator: Anyone(), at: Fixture.now)
+            else {
+                Issue.record("not a commit")
+                return
+            }
+            try groups[1].merge(first, at: Fixture.now)
+            #expect(throws: MLSError.misuse(.staleCommit)) {
+                try groups[1].merge(second, at: Fixture.now)
+            }
+        } else {
+            expectRefused(pending.message, by: groups[1], .keyUnavailable(generation: 1))
+            try groups[1].merge(first, at: Fixture.now)
+        }
+        // Handshakes of the epoch before are of no use any more.
+        for message in [proposal, pending.message] {
+            expectRefused(message, by: groups[1], .wrongEpoch(1))
+        }
+    }
+
+    @Test(arguments: formats)
+    func `are taken later if a commit overtakes its proposals`(format: WireFormat) throws {
+        var (clients, groups) = try three(format)
+        let proposal = try groups[1].propose(
+            .update(leaf: nil, newSigningKey: nil), signingKey: clients[1].signingKey,
+            validator: Anyone(), at: Fixture.now
+        ).bytes
+        _ = try groups[0].process(proposal, validator: Anyone(), at: Fixture.now)
+        let pending = try commit(&groups[0], clients[0])
+        expectRefused(pending.message, by: groups[2], .missingProposal)
+        _ = try groups[2].process(proposal, validator: Anyone(), at: Fixture.now)
+        try groups[2].follow(pending.message)
+        try groups[0].merge(pending, at: Fixture.now)
+        #expect(groups[0].epochAuthenticator == groups[2].epochAuthenticator)
+    }
+
+    @Test func `make the same group again if a Welcome comes twice`() throws {
+        let clients = [try Client("a"), try Client("b")]
+        var group = try Fixture.group(of: [clients[0]])[0]
+        let bundle = try clients[1].bundle(group.suite)
+        var content = CommitContent()
+        content.adds = [bundle.keyPackage]
+        let pending = try group.commit(
+            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let joined = try (0..<2).map { _ in
+            try Group.join(
+                welcome: #require(pending.welcome), bundle: bundle, validator: Anyone(),
+                at: Fixture.now)
+        }
+        #expect(joined[0].serialized() == joined[1].serialized())
+    }
+
+    @Test(arguments: formats)
+    func `of one's own are recognised, whatever they hold`(format: WireFormat) throws {
+        var (clients, groups) = try three(format)
+        let key = clients[0].signingKey
+        let proposal = try groups[0].propose(
+            .remove(LeafIndex(rawValue: 2)), signingKey: key, validator: Anyone(),
+            at: Fixture.now)
+        let data = try groups[0].encrypt([1], signingKey: key)
+        let pending = try commit(&groups[0], clients[0])
+        let before = groups[0].serialized()
+        let expected: [(bytes: [UInt8], type: ContentType, generation: UInt32?)] = [
+            (proposal.bytes, .proposal, proposal.generation),
+            (data.bytes, .application, data.generation),
+            (pending.message, .commit, pending.generation),
+        ]
+        for (bytes, type, generation) in expected {
+            guard
+                case .own(let own) = try groups[0].process(
+                    bytes, validator: Anyone(), at: Fixture.now)
+            else {
+                Issue.record("not recognised")
+                return
+            }
+            #expect(own.contentType == type)
+            #expect(own.generation == generation)
+            #expect(own.messageHash == Hash.sha256(bytes))
+        }
+        #expect(groups[0].serialized() == before)
+    }
+
+    @Test func `leave a commit to be merged after a restart, once its fate is known`() throws {
+        var (clients, groups) = try three()
+        let stored = try commit(&groups[0], clients[0]).serialized()
+        groups[0] = try Group(serialized: groups[0].serialized())
+        let pending = try PendingCommit(serialized: stored)
+        // Meanwhile the group goes on in its epoch.
+        let data = try groups[1].encrypt([1], signingKey: clients[1].signingKey).bytes
+        #expect(try groups[0].read(data).plaintext == [1])
+        guard
+            case .own(let echo) = try groups[0].process(
+                pending.message, validator: Anyone(), at: Fixture.now)
+        else {
+            Issue.record("not recognised")
+            return
+        }
+        #expect(echo.messageHash == pending.commitHash)
+        try groups[0].merge(pending, at: Fixture.now)
+        for index in [1, 2] { try groups[index].follow(pending.message) }
+        #expect(Set(groups.map(\.epochAuthenticator)).count == 1)
+    }
+
+    @Test(arguments: formats)
+    func `do not help a removed member to follow or to read on`(format: WireFormat) throws {
+        var (clients, groups) = try three(format)
+        var content = CommitContent()
+        content.removes = [LeafIndex(rawValue: 2)]
+        let removal = try groups[0].commit(
+            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        try groups[0].merge(removal, at: Fixture.now)
+        try groups[1].follow(removal.message)
+        // One that took the removal in, and one that hides from it.
+        let hiding = groups[2]
+        try groups[2].follow(removal.message)
+        #expect(!groups[2].isActive)
+        let data = try groups[0].encrypt([1], signingKey: clients[0].signingKey).bytes
+        let next = try commit(&groups[0], clients[0])
+        try groups[1].follow(next.message)
+        for message in [data, next.message] {
+            for group in [groups[2], hiding] { expectRefused(message, by: group, .wrongEpoch(2)) }
+        }
+        // What the hiding one sends into its old epoch is a past epoch's, and its commits are nobody's.
+        var sender = hiding
+        let stale = try commit(&sender, clients[2])
+        expectRefused(stale.message, by: groups[1], .wrongEpoch(1))
+    }
+}
