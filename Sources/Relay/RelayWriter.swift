@@ -77,7 +77,8 @@ final class RelayWriter: Sendable {
                 var isFull = false
                 var figures = BatchFigures()
                 while isRunning {
-                    isRunning = try serve(SQLiteStore(database), isFull: &isFull, &figures)
+                    isRunning = try serve(
+                        SQLiteStore(database, syncsItself: true), isFull: &isFull, &figures)
                 }
             }
             // The last connection to close writes the log back and removes it.

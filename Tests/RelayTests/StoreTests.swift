@@ -24,6 +24,31 @@ struct StoreTests {
         try database.queue.close()
     }
 
+    @Test func `whatever is answered is synced, acknowledgements alone are not`() throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            let line = try #require(talk.doctor.line)
+            var before = store.syncCount
+            #expect(try talk.send([7], from: talk.patient) == .done)
+            #expect(store.syncCount == before + 1)
+
+            before = store.syncCount
+            let waiting = line.deliveries
+            #expect(!waiting.isEmpty)
+            try line.acknowledge(waiting)
+            #expect(store.syncCount == before)
+            let number = try #require(try store.group(talk.group)).0
+            let backlog = try store.backlog(in: number, of: .max)
+            #expect(backlog.count == 0, "not acknowledged")
+
+            guard case .committed = try talk.patient.ask(talk.commit(epoch: 1)) else {
+                Issue.record("no commit")
+                return
+            }
+            #expect(store.syncCount == before + 1)
+        }
+    }
+
     @Test func `everything is there again after each reopening`() throws {
         let place = try StoreWorld()
         let (identity, talk, request, time) = try place.run { world, _ in

@@ -22,7 +22,7 @@ struct StoreWorld {
     ) throws -> Result {
         let database = try RelayDatabase(path: path)
         let result = try database.queue.writeWithoutTransaction { database in
-            let store = try SQLiteStore(database)
+            let store = try SQLiteStore(database, syncsItself: true)
             let world = try RelayWorld(
                 store: store, clinic: identity?.clinic, relay: identity?.relay
             ) { body in

@@ -16,13 +16,20 @@ final class SQLiteStore: RelayStore {
     private let beginning: SQLStatement
     private let committing: SQLStatement
     private let rollingBack: SQLStatement
+    /// `nil`: SQLite syncs every commit.
+    private var logSync: LogSync?
+    /// How often this store has synced a batch; for tests.
+    var syncCount: Int { logSync?.count ?? 0 }
     /// What this batch did that the trail has to tell.
     private(set) var effects = TrailEffects()
     /// Above every message that ever was; for telling which day a message came on.
     private(set) var nextMessageNumber: UInt64 = 1
 
     /// Takes up a database whose schema is there.
-    init(_ database: Database) throws {
+    ///
+    /// - Parameter syncsItself: batches that needn't be synced aren't (`LogSync`). Only outside of a
+    ///   transaction, and for whoever alone writes over this connection from here on.
+    init(_ database: Database, syncsItself: Bool = false) throws {
         self.database = database
         mailboxes = try SlotTable(
             database, named: "mailbox", contentByteCount: MailboxSlot.byteCount)
@@ -42,6 +49,7 @@ final class SQLiteStore: RelayStore {
                 return .commit
             }
         }
+        logSync = syncsItself ? try LogSync(database) : nil
         guard key.count == 48 else { throw StoreError.corrupt("the key of names is damaged") }
         nameHash = try ShortHash(key: key.slice(0..<16))
         receiptKey = key.slice(16..<48)
@@ -64,11 +72,13 @@ final class SQLiteStore: RelayStore {
     func begin() throws(StoreError) {
         effects.removeAll()
         try beginning.run()
+        logSync?.begin()
     }
 
-    /// Returns once the batch is on the disk.
+    /// Returns once the batch is on the disk; see `LogSync` for what may come there later.
     func commit() throws(StoreError) {
         try committing.run()
+        try logSync?.finish()
     }
 
     func rollback() {
@@ -369,6 +379,8 @@ final class SQLiteStore: RelayStore {
         _ number: MessageNumber, by member: MemberSet, isLast: Bool
     ) throws(StoreError) {
         let number = Int64(bitPattern: number.rawValue)
+        logSync?.beginDeferrable()
+        defer { logSync?.endDeferrable() }
         if !isLast {
             try sql.clearMessage.run([Int64(bitPattern: ~member), number])
             try sql.removeServedMessage.run([number])
