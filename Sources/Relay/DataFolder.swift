@@ -123,6 +123,36 @@ public struct DataFolder: Sendable {
         try syncFolder()
     }
 
+    /// Removes what a process that was killed has left: copies of the database, in which what is
+    /// erased from now on would stay. For whoever holds the lock.
+    func removeLeftovers() {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        for name in names where (path + "/" + name).hasPrefix(copyPath + ".") {
+            unsafe unlink(path + "/" + name)
+        }
+        Self.removeDatabase(stagingPath)
+        removeRehearsals()
+    }
+
+    /// Removes rehearsals whose process is gone.
+    func removeRehearsals() {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        for name in names where name.hasPrefix(Self.rehearsalPrefix) {
+            let process = name.dropFirst(Self.rehearsalPrefix.count).prefix { $0.isNumber }
+            guard let number = Int32(process), kill(number, 0) != 0, errno == ESRCH else {
+                continue
+            }
+            try? FileManager.default.removeItem(atPath: path + "/" + name)
+        }
+    }
+
+    static let rehearsalPrefix = "rehearsal."
+
+    /// Removes a database with its log.
+    static func removeDatabase(_ path: String) {
+        for suffix in ["", "-wal", "-shm", "-journal"] { unsafe unlink(path + suffix) }
+    }
+
     /// Makes what was renamed or removed in the folder durable.
     func syncFolder() throws(RelayError) {
         let folder = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

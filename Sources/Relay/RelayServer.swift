@@ -60,6 +60,7 @@ public final class RelayServer: Sendable {
         let folder = try DataFolder(path: configuration.dataFolder)
         let folderLock = try folder.lock()
         do throws(RelayError) {
+            folder.removeLeftovers()
             let keys = try folder.keys(holding: folderLock)
             let database = try RelayDatabase(path: folder.databasePath)
             let identity = try Self.identity(keys, database, configuration.clinicRoot)

@@ -21,7 +21,7 @@ struct AuditCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
     @Flag(help: "Follow the whole chain and say whether it holds.")
     var verify = false
-    @Flag(help: "Print the last signed head, to be kept elsewhere.")
+    @Flag(help: "Print a signed head, to be kept elsewhere; a running relay signs one now.")
     var head = false
     @Option(
         help: ArgumentHelp("A file of heads that were kept elsewhere.", valueName: "file"),
@@ -40,6 +40,7 @@ struct AuditCommand: ParsableCommand {
     }
 
     func run() throws {
+        if head { try RelayBackup.signHead(folder: data.path) }
         let heads = try against.map { try HeadFile.read($0) } ?? []
         let audit = try TrailAudit(
             folder: data.path, mirrorPath: trailMirror, heads: heads,

@@ -83,6 +83,34 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: path))
     }
 
+    @Test func `copies that a killed command or relay left are gone`() throws {
+        let folder = try TemporaryFolder()
+        let data = folder.file("data")
+        func copies() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: data)
+                .filter { $0.contains("copy") || $0.hasPrefix("rehearsal") }
+        }
+        var server = try Self.serve(in: folder)
+        do {
+            // A command that asks for a copy and is killed.
+            var command = try ControlClient(folder: DataFolder(existing: data))
+            let reply = try command.ask(.backup)
+            #expect(reply.copy.map { FileManager.default.fileExists(atPath: $0) } == true)
+        }
+        for _ in 0..<500 where try !copies().isEmpty { usleep(10_000) }
+        #expect(try copies() == [])
+        server.stop()
+        server.wait()
+        try Data([1]).write(to: URL(fileURLWithPath: data + "/relay.sqlite.copy.77-wal"))
+        try FileManager.default.createDirectory(
+            atPath: data + "/rehearsal.2147483646.abcdef", withIntermediateDirectories: true)
+        #expect(try copies().count == 2)
+        server = try Self.serve(in: folder)
+        #expect(try copies() == [])
+        server.stop()
+        server.wait()
+    }
+
     /// Needs root, who alone can become somebody else.
     @Test(
         .enabled(

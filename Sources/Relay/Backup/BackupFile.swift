@@ -109,7 +109,7 @@ public struct BackupFile: Sendable {
     }
 
     static func inspect(_ queue: DatabaseQueue) throws {
-        try queue.read { database in
+        try queue.inDatabase { database in
             guard try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") == "ok" else {
                 throw RelayError.backup("SQLite finds the file damaged")
             }

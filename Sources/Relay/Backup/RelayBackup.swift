@@ -34,19 +34,23 @@ public enum RelayBackup {
     ) throws(RelayError) -> BackupFile {
         var relay = try ControlClient(folder: folder)
         let reply = try relay.ask(.backup, timeoutSeconds: 4 * 3_600)
-        guard reply.copy == folder.copyPath else {
-            throw .control("the relay has made no copy")
-        }
-        defer {
-            for suffix in ["", "-wal", "-shm"] { unsafe unlink(folder.copyPath + suffix) }
-        }
+        guard let copy = reply.copy, copy.hasPrefix(folder.copyPath + "."),
+            !copy.dropFirst(folder.copyPath.count).contains("/")
+        else { throw .control("the relay has made no copy") }
+        defer { DataFolder.removeDatabase(copy) }
         let backup = try BackupFile.make(
-            from: folder.copyPath, keys: keys, hour: SystemClock().now.hour, to: target,
+            from: copy, keys: keys, hour: SystemClock().now.hour, to: target,
             replaces: replaces)
-        // Verifying can take longer than the relay keeps a connection that says nothing.
-        relay = try ControlClient(folder: folder)
         _ = try relay.ask(.backedUp)
         return backup
+    }
+
+    /// Has the relay sign its trail now, if one runs; otherwise the last head is from its stop.
+    public static func signHead(folder path: String) throws(RelayError) {
+        let folder = try DataFolder(existing: path)
+        guard folder.holder != nil else { return }
+        var relay = try ControlClient(folder: folder)
+        _ = try relay.ask(.signHead)
     }
 
     /// Notes in the trail that a restore was rehearsed, and how that went.

@@ -126,21 +126,33 @@ private struct PointList {
                 {
                     return ["SQLite finds it damaged"]
                 }
-                return try SQLiteStore(database).inspect { usleep(1_000) }
+                return try Self.inspect(database, tries: isRunning ? 3 : 1)
             }
-            // While a relay runs, records can change between two looks at them.
-            let isDamaged = !problems.isEmpty && !isRunning
             add(
-                "store", isDamaged ? .bad : .good,
-                isDamaged
-                    ? problems[0]
-                    : isRunning ? "every record and message reads well" : "whole and readable")
+                "store", problems.isEmpty ? .good : .bad,
+                problems.first
+                    ?? (isRunning ? "every record and message reads well" : "whole and readable"))
         } catch RelayError.newerDatabase {
             add("store", .bad, "written by a newer version of curtain-relay")
         } catch {
             switch StoreError(error) {
             case .full: add("store", .bad, "there is no room to look at it")
             case .failed(let words), .corrupt(let words): add("store", .bad, words)
+            }
+        }
+    }
+
+    /// While a relay runs, records can change between two looks at them: what is really damaged is
+    /// so each time.
+    private static func inspect(_ database: Database, tries: Int) throws -> [String] {
+        var tries = tries
+        while true {
+            tries -= 1
+            do {
+                let problems = try SQLiteStore(database).inspect { usleep(1_000) }
+                if problems.isEmpty || tries == 0 { return problems }
+            } catch let error as StoreError {
+                guard case .corrupt = error, tries > 0 else { throw error }
             }
         }
     }

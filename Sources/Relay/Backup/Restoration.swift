@@ -90,14 +90,18 @@ public struct Restoration: Sendable {
     ) throws(RelayError) -> Report {
         let backup = try BackupFile(path, isDeep: true)
         let parent = folderPath ?? NSTemporaryDirectory()
-        var template = Array((parent + "/rehearsal.XXXXXX").utf8CString)
+        let folder = try folderPath.map { path throws(RelayError) in
+            try DataFolder(existing: path)
+        }
+        folder?.removeRehearsals()
+        var template = Array(
+            (parent + "/\(DataFolder.rehearsalPrefix)\(getpid()).XXXXXX").utf8CString)
         guard unsafe mkdtemp(&template) != nil else {
             throw .backup("no folder for the rehearsal can be made")
         }
         let place = String(
             decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer { try? FileManager.default.removeItem(atPath: place) }
-        let folder = try folderPath.map { path throws(RelayError) in try DataFolder(path: path) }
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: false, tokensUntil: nil)
         return try restoration.stage(at: place + "/relay.sqlite")
@@ -218,7 +222,7 @@ public struct Restoration: Sendable {
 
     /// Makes the restored database at a path, whole and durable.
     private func stage(at path: String) throws(RelayError) -> Report {
-        for suffix in ["", "-wal", "-shm"] { unsafe unlink(path + suffix) }
+        DataFolder.removeDatabase(path)
         let file = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backup("the restored database can't be made") }
         defer { close(file) }
@@ -238,7 +242,7 @@ public struct Restoration: Sendable {
             guard fsync(file) == 0 else { throw RelayError.backup("the disk can't be synced") }
             return report
         } catch {
-            for suffix in ["", "-wal", "-shm"] { unsafe unlink(path + suffix) }
+            DataFolder.removeDatabase(path)
             if let error = error as? RelayError { throw error }
             throw .store(StoreError(error))
         }

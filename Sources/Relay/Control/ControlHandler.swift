@@ -23,7 +23,9 @@ struct ControlHandler: Sendable {
         case .backup:
             return ask(for: Self.copyPatience) { desk, reply throws(StoreError) in
                 desk.trail.note(Self.command("backup", by: peer))
-                desk.startBackup(to: copyPath, completion: reply)
+                // A name of its own: the one before may just be being removed.
+                desk.startBackup(
+                    to: "\(copyPath).\(UInt32.random(in: 0 ... .max))", completion: reply)
             }
         case .backedUp:
             return note(
@@ -35,10 +37,6 @@ struct ControlHandler: Sendable {
                     .rehearsal, [("user", peer.name), ("result", passed ? "passed" : "failed")]),
                 hourIn: passed ? TrailKeeper.Setting.lastRehearsal : nil)
         case .signHead: return note(Self.command("sign-head", by: peer), hourIn: nil)
-        case .drain:
-            let reply = note(Self.command("drain", by: peer), hourIn: nil)
-            writer.events.add(.stop)
-            return reply
         }
     }
 

@@ -12,8 +12,6 @@ enum ControlRequest: Equatable, Sendable {
     case rehearsed(passed: Bool)
     /// Sign the trail's head now.
     case signHead
-    /// Finish what has come, tell the devices, and end.
-    case drain
 
     static let lineLimit = 64
 
@@ -26,7 +24,6 @@ enum ControlRequest: Equatable, Sendable {
         case "rehearsed passed": self = .rehearsed(passed: true)
         case "rehearsed failed": self = .rehearsed(passed: false)
         case "sign-head": self = .signHead
-        case "drain": self = .drain
         default: return nil
         }
     }
@@ -39,7 +36,6 @@ enum ControlRequest: Equatable, Sendable {
         case .backedUp: "backed-up"
         case .rehearsed(let passed): "rehearsed \(passed ? "passed" : "failed")"
         case .signHead: "sign-head"
-        case .drain: "drain"
         }
     }
 }

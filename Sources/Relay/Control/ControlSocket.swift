@@ -36,6 +36,8 @@ final class ControlSocket: Sendable {
 
     private static let connectionLimit = 8
     private static let timeoutSeconds = 5
+    /// How long a command may take to compact and verify a copy.
+    private static let copySeconds = 4 * 3_600
 
     /// - Parameter owners: the users that are listened to, beside root.
     init(
@@ -113,9 +115,16 @@ final class ControlSocket: Sendable {
     private func converse(_ connection: Int32, _ peer: Peer) {
         LocalAddress.limit(connection, seconds: Self.timeoutSeconds)
         var lines = LineReader(file: connection, limit: ControlRequest.lineLimit)
+        var copy: String?
+        // A copy lives as long as whoever asked for it: what is erased must not stay in one.
+        defer { if let copy { DataFolder.removeDatabase(copy) } }
         while let line = lines.next() {
             let reply =
                 ControlRequest(line).map { handler($0, peer) } ?? .refused("no such request")
+            if let made = reply.copy {
+                copy = made
+                LocalAddress.limit(connection, seconds: Self.copySeconds)
+            }
             guard LocalAddress.write(reply.encoded(), to: connection) else { return }
         }
     }
