@@ -24,6 +24,8 @@ public struct RelayHealth: Equatable, Sendable {
     public var counters = RelayCounters()
     /// What its batches were like.
     public var batches = BatchFigures()
+    /// What of its store changes slowly.
+    public var survey = StoreSurvey()
 }
 
 /// A running relay: one loop for the sockets, one thread that decides and writes.

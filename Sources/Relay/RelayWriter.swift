@@ -98,7 +98,8 @@ final class RelayWriter: Sendable {
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
         var schedule = Schedule(from: start)
-        report(engine, store, figures, start)
+        var survey = try desk.survey(at: start)
+        report(desk, figures, survey, start)
         hasBegun.signal()
         while true {
             let (waiting, since) = events.takeAll(
@@ -108,6 +109,7 @@ final class RelayWriter: Sendable {
             if schedule.isTimeForDisk(at: now) {
                 watchDisk(engine, &isFull)
                 for trouble in trail.newTroubles() { log.warning("\(trouble)") }
+                survey = try desk.survey(at: now)
             }
             var batch = RelayRelease()
             let deliveryCount: Int
@@ -126,7 +128,7 @@ final class RelayWriter: Sendable {
                 _ = try store.forgetLog()
             }
             figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
-            report(engine, store, figures, now)
+            report(desk, figures, survey, now)
             if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
             if batch.isLast { return false }
             desk.stepBackup()
@@ -175,12 +177,12 @@ final class RelayWriter: Sendable {
             store, counters: engine.counters, isClockDoubted: engine.clockDoubt != nil, at: now)
         let start = SystemClock.nanoseconds
         try store.commit()
-        try trail.publish()
-        desk.batchIsDurable()
         if !events.isEmpty {
             figures.sizes.add(Double(events.count))
             figures.commitSeconds.add(SystemClock.seconds(since: start))
         }
+        try trail.publish()
+        desk.batchIsDurable()
         if output.hasErased { try forget(store) }
         for connection in output.connections {
             batch.outputs.append(
@@ -248,13 +250,14 @@ final class RelayWriter: Sendable {
     }
 
     private func report(
-        _ engine: RelayEngine, _ store: SQLiteStore, _ batches: BatchFigures, _ now: RelayTime
+        _ desk: WriterDesk, _ batches: BatchFigures, _ survey: StoreSurvey, _ now: RelayTime
     ) {
+        let (engine, store) = (desk.engine, desk.store)
         let figures = RelayHealth(
             lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
             isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
             mailboxes: store.mailboxCount, groups: store.groupCount, counters: engine.counters,
-            batches: batches)
+            batches: batches, survey: survey)
         health.withLock { $0 = figures }
     }
 

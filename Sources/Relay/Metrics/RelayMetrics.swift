@@ -134,6 +134,23 @@ struct RelayMetrics {
         page.add(
             prefix + "messages_waiting_bytes", .gauge, "Their octets.",
             database.map { Double($0.messageByteCount) })
+        let survey = health.survey
+        page.add(
+            prefix + "oldest_message_seconds", .gauge,
+            "For how long the oldest message has been waiting, to the day; 0 if none waits.",
+            UInt64(survey.oldestMessageDays ?? 0) * 86_400)
+        page.add(
+            prefix + "last_backup_seconds", .gauge,
+            "When the last backup was made, Unix time to the hour; 0 if never.",
+            (survey.lastBackupHour ?? 0) * 3_600)
+        page.add(
+            prefix + "last_rehearsal_seconds", .gauge,
+            "When a restore was last rehearsed, Unix time to the hour; 0 if never.",
+            (survey.lastRehearsalHour ?? 0) * 3_600)
+        page.add(
+            prefix + "trail_troubles", .gauge,
+            "What is wrong with the audit trail and its mirror: so many things.",
+            survey.trailTroubles)
         page.add(
             prefix + "disk_free_bytes", .gauge, "Room on the data folder's file system.",
             freeByteCount.map { Double($0) })
