@@ -14,8 +14,9 @@ public enum FileLimit {
         guard unsafe getrlimit(resource, &limit) == 0 else { return nil }
         let wanted = rlim_t(connections + others)
         guard limit.rlim_cur < wanted else { return nil }
-        limit.rlim_cur = min(limit.rlim_max, wanted)
-        unsafe setrlimit(resource, &limit)
-        return limit.rlim_cur < wanted ? max(0, Int(clamping: limit.rlim_cur) - others) : nil
+        var raised = limit
+        raised.rlim_cur = min(limit.rlim_max, wanted)
+        let current = unsafe setrlimit(resource, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur
+        return current < wanted ? max(0, Int(clamping: current) - others) : nil
     }
 }

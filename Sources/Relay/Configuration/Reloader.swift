@@ -31,7 +31,9 @@ public final class Reloader: Sendable {
         do throws(RelayError) {
             try server.apply(new)
         } catch {
-            log.error("the certificate can't be used; nothing was changed")
+            var words = "\(error)"
+            if case .listen(let said) = error { words = said }
+            log.error("the certificate can't be taken (\(words)); nothing was changed")
             return server.noteReload(succeeded: false)
         }
         report(old, new)
