@@ -100,8 +100,8 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "RelayCore", "RelayProtocol", "Cryptography", "TLSSyntax", "RelayTestSupport",
-                "TestSupport",
+                "RelayCore", "RelayProtocol", "Consultations", "Credentials", "Vault", "Clinic",
+                "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport", "TestSupport",
             ], path: "Tests/Simulation", exclude: ["README.md"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
         .executableTarget(

@@ -1,6 +1,8 @@
 public import ArgumentParser
 public import Simulation
 
+import func Glibc.getenv
+
 /// Runs simulated worlds and says what happened in them.
 @main
 struct SoakCommand: ParsableCommand {
@@ -18,6 +20,8 @@ struct SoakCommand: ParsableCommand {
     var steps = 1_000_000
     @Option(help: "How many events in one world.")
     var worldSteps = 5_000
+    @Option(help: "Pairs of real devices in every world: their own code, over vaults in files.")
+    var vaults = 0
     @Option(
         help:
             "Something wrong on purpose: \(Flaw.allCases.map(\.rawValue).joined(separator: ", "))."
@@ -27,6 +31,11 @@ struct SoakCommand: ParsableCommand {
     var trace = false
 
     func validate() throws {
+        // Real devices go through dictionaries, whose order is another in every process without it.
+        let isOrdered = unsafe getenv("SWIFT_DETERMINISTIC_HASHING") != nil
+        guard vaults == 0 || isOrdered else {
+            throw ValidationError("--vaults needs SWIFT_DETERMINISTIC_HASHING=1 (see tools/soak)")
+        }
         guard steps > 0, worldSteps > 0 else {
             throw ValidationError("--steps and --world-steps are at least 1")
         }
@@ -35,6 +44,7 @@ struct SoakCommand: ParsableCommand {
     func run() throws {
         var soak = Soak(seed: seed, steps: steps)
         soak.worldSteps = worldSteps
+        soak.vaults = vaults
         soak.flaw = flaw
         soak.isLoud = trace
         let start = ContinuousClock.now
@@ -55,7 +65,7 @@ struct SoakCommand: ParsableCommand {
             """
             VIOLATION at step \(violation.step): \(violation.what)
             again: tools/soak --seed \(violation.seed) --steps \(worldSteps) \
-            --world-steps \(worldSteps)\(flaw == .none ? "" : " --flaw \(flaw.rawValue)") --trace
+            --world-steps \(worldSteps)\(vaults == 0 ? "" : " --vaults \(vaults)")\(flaw == .none ? "" : " --flaw \(flaw.rawValue)") --trace
             """)
         throw ExitCode(1)
     }

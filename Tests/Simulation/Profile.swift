@@ -8,6 +8,8 @@ struct Profile {
     var patients = 3
     var guests = 2
     var hostiles = 1
+    /// Pairs of a real doctor's and a real patient's device.
+    var vaults = 0
     var pipeline = 4
     var limits = RelayLimits()
     /// Usual microseconds from one end of a wire to the other.

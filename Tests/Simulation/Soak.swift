@@ -6,6 +6,9 @@ public struct Soak: Sendable {
     public var steps: Int
     /// How many events in one world.
     public var worldSteps = 5_000
+    /// Pairs of real devices in every world, beside the light ones. Only for a process that does
+    /// nothing else: it makes libsodium's random octets come from the seed.
+    public var vaults = 0
     /// What is wrong on purpose.
     public var flaw = Flaw.none
     /// Prints every event.
@@ -51,9 +54,11 @@ public struct Soak: Sendable {
     public func run(progress: (Int) -> Void = { _ in }) throws -> Report {
         var report = Report()
         var counts = [Int](repeating: 0, count: Happening.allCases.count)
+        // What is made once in a process draws random octets, too: better before the first world.
+        if vaults > 0 { try World(seed: ~seed, vaults: vaults).run(steps: 400) }
         while report.steps < steps, report.violation == nil {
             let world = try World(
-                seed: seed &+ UInt64(report.worlds), flaw: flaw, isLoud: isLoud)
+                seed: seed &+ UInt64(report.worlds), vaults: vaults, flaw: flaw, isLoud: isLoud)
             world.run(steps: min(worldSteps, steps - report.steps))
             report.steps += world.steps
             report.worlds += 1

@@ -1,6 +1,9 @@
+import ClinicTestSupport
 import Cryptography
+import FoundationEssentials
 import RelayCore
 import RelayProtocol
+import TestSupport
 
 /// One simulated world: a relay, devices, attackers, and everything between them, on one clock and
 /// from one seed. Nothing in it asks the real clock, the real network, a real disk, or anything whose
@@ -12,6 +15,8 @@ final class World {
     let profile: Profile
     let flaw: Flaw
     let clinic: SigningKey
+    private let founded: TestClinic?
+    private var folder: TemporaryFolder?
     /// Microseconds since the beginning, by a clock that nobody sets.
     private(set) var now = 0
     /// What the relay's wall clock is ahead.
@@ -35,18 +40,30 @@ final class World {
 
     static let epochSeconds = 20_000 * 86_400 + 40_000
 
-    init(seed: UInt64, flaw: Flaw = .none, isLoud: Bool = false) throws {
+    init(seed: UInt64, vaults: Int = 0, flaw: Flaw = .none, isLoud: Bool = false) throws {
         self.seed = seed
         self.flaw = flaw
         chance = Chance(seed: seed)
-        profile = Profile(chance: chance)
-        clinic = try SigningKey(seed: SecretBytes(chance.bytes(32)))
+        var profile = Profile(chance: chance)
+        if vaults > 0 {
+            SeededSodium.draw(from: chance)
+            profile.vaults = vaults
+            let date = Date(timeIntervalSince1970: Double(Self.epochSeconds))
+            let founded = try TestClinic(at: date)
+            self.founded = founded
+            clinic = founded.rootKey
+        } else {
+            founded = nil
+            clinic = try SigningKey(seed: SecretBytes(chance.bytes(32)))
+        }
+        self.profile = profile
         identity = RelayIdentity(
             identity: try SigningKey(seed: SecretBytes(chance.bytes(32))),
             ticketKey: SecretBytes(chance.bytes(32)), deliveryKey: SecretBytes(chance.bytes(32)),
             incarnation: chance.bytes(16), clinicRoot: clinic.publicKey)
         trace.isLoud = isLoud
         try populate()
+        try populateWithVaults()
     }
 
     private func populate() throws {
@@ -58,17 +75,39 @@ final class World {
         }
     }
 
+    /// Real devices, with a clinic of their own.
+    private func populateWithVaults() throws {
+        guard let founded else { return }
+        let folder = try TemporaryFolder()
+        self.folder = folder
+        for index in 0..<profile.vaults * 2 {
+            clients.append(
+                try VaultDevice(
+                    number: clients.count, role: index % 2 == 0 ? .doctor : .patient, world: self,
+                    clinic: founded, folder: folder))
+        }
+    }
+
     private func add(_ role: LightDevice.Role) throws {
         clients.append(try LightDevice(number: clients.count, role: role, world: self))
     }
 
     var relayKey: VerifyingKey { identity.identity.publicKey }
+    var vaultDevices: [VaultDevice] { clients.compactMap { $0 as? VaultDevice } }
     var devices: [LightDevice] { clients.compactMap { $0 as? LightDevice } }
     var mayFail: Bool { !isCalm }
     /// The relay's wall clock.
     var wallSeconds: UInt64 { UInt64(max(0, Self.epochSeconds + now / 1_000_000 + clockError)) }
     /// The day it really is.
     var day: Day { Day(unixSeconds: UInt64(Self.epochSeconds + now / 1_000_000)) }
+
+    /// A device's wall clock, in Unix milliseconds.
+    var milliseconds: UInt64 { UInt64(Self.epochSeconds * 1_000 + now / 1_000) }
+
+    /// When a device's wall clock shows that.
+    func microseconds(of milliseconds: UInt64) -> Int {
+        Int(clamping: milliseconds) * 1_000 - Self.epochSeconds * 1_000_000
+    }
 
     func violate(_ what: String) {
         if violation == nil { violation = what }
@@ -145,6 +184,7 @@ final class World {
         }
         guard violation == nil else { return }
         monitor.examineCalm(relay.store.durable)
+        for device in vaultDevices { device.examineCalm() }
         isCalm = false
         for client in clients { client.goOn() }
         if profile.faultPause > 0 { plan(.fault, after: chance.delay(profile.faultPause)) }
@@ -368,6 +408,8 @@ protocol Client: AnyObject {
     func crash()
     func received(_ frame: [UInt8], on wire: Int)
     func lost(_ wire: Int)
+    /// Whether it still wants what comes to a mailbox of its own.
+    func uses(_ mailbox: MailboxID) -> Bool
     func calmDown()
     func goOn()
 }

@@ -52,6 +52,7 @@ final class Attacker: Client {
 
     var isQuiet: Bool { true }
     var trouble: String { "" }
+    func uses(_ mailbox: MailboxID) -> Bool { false }
     func start() { actLater() }
     func wake(_ stamp: Int) {}
     func restart(_ stamp: Int) {}

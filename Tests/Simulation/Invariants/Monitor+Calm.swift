@@ -25,9 +25,7 @@ extension Monitor {
     /// Whether a client still wants what comes from a group.
     private func isServed(_ mailbox: MailboxID, _ group: GroupModel) -> Bool {
         guard let box = boxes[mailbox], !group.confirmed.contains(mailbox) else { return false }
-        return world.devices.first { $0.number == box.client }?.state.boxes.contains {
-            $0.id == mailbox
-        } ?? false
+        return world.clients[box.client].uses(mailbox)
     }
 
     /// Nothing is left of what was erased, and everything that is left fits together.

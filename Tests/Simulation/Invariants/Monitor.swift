@@ -441,7 +441,7 @@ final class Monitor {
     /// The relay has said that it has it: each of these will.
     private func accept(_ content: [UInt8], _ group: GroupModel, _ recipients: [MailboxID]) {
         let name = Body.name(of: content)
-        world.trace.note(.accepted, at: world.now, group.number, Int(truncatingIfNeeded: name >> 8))
+        world.trace.note(.accepted, at: world.now, group.number, content.count)
         let missing = recipients.filter { id in
             guard let box = boxes[id], !box.isHostile else { return false }
             return !box.acknowledged.contains(name)

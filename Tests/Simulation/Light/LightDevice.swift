@@ -263,6 +263,8 @@ final class LightDevice: Client {
         }
     }
 
+    func uses(_ mailbox: MailboxID) -> Bool { index(mailbox) != nil }
+
     // MARK: Quiet
 
     /// All members have seen the same: what comes next begins a new list.

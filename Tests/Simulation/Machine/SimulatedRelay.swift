@@ -74,7 +74,7 @@ final class SimulatedRelay {
         engine = nil
         inbox = []
         inFlight = nil
-        store.crash(keeping: world.chance.below(2))
+        store.crash(keeping: world.chance.below(store.unsyncedCount + 1))
         world.monitor.relayStopped()
         world.cutAll()
         world.plan(.relayStart(life), after: world.chance.delay(200_000))
@@ -116,10 +116,11 @@ final class SimulatedRelay {
             try carry(arrivals, into: engine)
             try sweep(engine)
             let output = try engine.finish()
-            store.commit()
+            let mustSync = store.commit()
             batchNumber += 1
             world.trace.note(.batch, at: world.now, batchNumber, arrivals.count)
-            if world.flaw == .answersEarly { release(output) }
+            if !mustSync || world.flaw == .answersEarly { release(output) }
+            if !mustSync { return goOn() }
             inFlight = output
             let typical = world.profile.diskLatency * (isSlow ? 200 : 1)
             let latency = world.chance.delay(typical)
@@ -192,6 +193,10 @@ final class SimulatedRelay {
         if world.mayFail, world.chance.happens(world.profile.relayCrashes) { return crash() }
         if world.flaw != .answersEarly { release(output) }
         world.monitor.examine(store.volatile)
+        goOn()
+    }
+
+    private func goOn() {
         if isUp, inFlight == nil, !inbox.isEmpty { work() }
     }
 

@@ -65,11 +65,19 @@ final class SimulatedStore: RelayStore {
 
     func begin() { batch = [] }
 
-    /// The batch is whole, and will be durable.
-    func commit() {
+    /// The batch is whole. Answers whether it has to be synced before it is let go: acknowledgements
+    /// alone needn't be.
+    func commit() -> Bool {
+        let mustSync = batch.contains {
+            if case .acknowledge = $0 { false } else { true }
+        }
         unsynced.append(batch)
         batch = []
+        return mustSync
     }
+
+    /// Commits that a crash may lose.
+    var unsyncedCount: Int { unsynced.count }
 
     /// What was committed is on the disk.
     func sync() {

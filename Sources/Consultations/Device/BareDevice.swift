@@ -1,0 +1,245 @@
+package import Credentials
+package import Cryptography
+import FoundationEssentials
+package import RelayProtocol
+import Vault
+
+/// A device's own decisions over its own vault, without socket, timers and clock: whoever holds it
+/// says what time it is, carries its frames, and may stop it before and after every commit. For
+/// simulations inside this package; people use `Device`.
+package final class BareDevice {
+    /// Where a unit of work can be stopped.
+    package enum Stop: Sendable {
+        /// The process ends with nothing of it stored.
+        case beforeCommit
+        /// The process ends with all of it stored and nothing sent.
+        case afterCommit
+        /// The disk is full: nothing of it is stored, and the process goes on.
+        case diskFull
+    }
+
+    /// The process ended as `stop` said. The device is of no use any more: open it again.
+    package struct Stopped: Error {}
+
+    /// What has to be done after a unit of work.
+    package enum Output: Sendable {
+        /// Send this to the relay.
+        case send([UInt8])
+        /// Give up the connection; `isFinal`: and don't try another.
+        case hangUp(isFinal: Bool)
+    }
+
+    private let engine: Engine
+    /// The next unit of work stops so.
+    package var stop: Stop?
+
+    /// Makes a device that the relay hasn't heard of.
+    package init(
+        joining invitation: Invitation, home: String, passphrase: SecretBytes,
+        options: DeviceOptions, at now: UInt64
+    ) throws(DeviceError) {
+        let vault = try Device.makeVault(
+            invitation, home: home, passphrase: passphrase, options: options,
+            at: Date(milliseconds: now))
+        engine = try Engine(vault: vault, options: options)
+    }
+
+    /// Opens what lies in `home`.
+    package init(
+        home: String, passphrase: SecretBytes, options: DeviceOptions
+    ) throws(DeviceError) {
+        let vault = try Engine.translating { try Vault.open(at: home, passphrase: passphrase) }
+        engine = try Engine(vault: vault, options: options)
+    }
+
+    /// Closes the vault's file.
+    package func close() { engine.vault.close() }
+
+    // MARK: Units of work
+
+    /// The outputs since the last call, in order.
+    package func takeOutputs() -> [Output] {
+        engine.takeOutputs().compactMap { output in
+            switch output {
+            case .send(let frame): .send(frame)
+            case .disconnect(let trouble): .hangUp(isFinal: trouble.isFinal)
+            case .event: nil
+            }
+        }
+    }
+
+    /// When something is due (Unix milliseconds).
+    package var wakeAt: UInt64? { engine.wakeAt }
+
+    /// The connection is there.
+    package func connectionOpened(at now: UInt64) throws {
+        try stoppable { try engine.connectionOpened(at: now) }
+    }
+
+    /// The connection is gone.
+    package func connectionClosed(at now: UInt64) throws {
+        try stoppable { try engine.connectionClosed(at: now) }
+    }
+
+    /// The relay says something.
+    package func receive(_ frame: [UInt8], at now: UInt64) throws {
+        try stoppable { try engine.receive(frame, at: now) }
+    }
+
+    /// The time of `wakeAt` has come.
+    package func wake(at now: UInt64) throws {
+        try stoppable { try engine.wake(at: now) }
+    }
+
+    private func perform<Result>(
+        at now: UInt64, _ body: (inout Turn) throws -> Result
+    ) throws -> Result {
+        try stoppable { try engine.perform(at: now, body) }
+    }
+
+    private func stoppable<Result>(_ body: () throws -> Result) throws -> Result {
+        let stop = self.stop
+        self.stop = nil
+        var hasStopped = false
+        if let stop {
+            engine.checkpoint = { checkpoint in
+                switch (stop, checkpoint) {
+                case (.beforeCommit, .beforeCommit), (.afterCommit, .afterCommit):
+                    hasStopped = true
+                    throw Stopped()
+                case (.diskFull, .beforeCommit): throw VaultError.diskFull
+                default: break
+                }
+            }
+        }
+        defer { engine.checkpoint = nil }
+        do {
+            return try body()
+        } catch {
+            throw hasStopped ? Stopped() : error
+        }
+    }
+
+    // MARK: What a person does
+
+    /// The key that the clinic certifies, and the one for prescriptions.
+    package var keys: (identity: VerifyingKey, prescription: [UInt8]) {
+        (engine.state.identity.publicKey, [UInt8](engine.state.profile.practice.prescriptionKey))
+    }
+
+    /// Takes the doctor's identity certificate.
+    package func certify(chain: [[UInt8]], at now: UInt64) throws {
+        try perform(at: now) { turn in
+            turn.state.profile.practice.identityChain = chain.map { Data($0) }
+            try turn.saveProfile()
+        }
+    }
+
+    /// The doctor's card; `nil` before the relay knows the device.
+    package func card(at now: UInt64) throws -> Card? {
+        let state = engine.state
+        guard state.profile.registered, !state.profile.practice.identityChain.isEmpty else {
+            return nil
+        }
+        let date = Date(milliseconds: now)
+        return try Card(
+            signing: try CardContent(
+                relayURL: state.profile.relayURL, relayKey: state.relayKey,
+                shelf: state.home.bytes, shelfKey: state.shelfKey,
+                chain: state.profile.practice.identityChain.map { [UInt8]($0) },
+                cipherSuite: CardSuite.required, issued: date,
+                expires: date.addingTimeInterval(86_400)), with: state.identity)
+    }
+
+    /// Asks for a consultation.
+    package func request(_ card: Card, at now: UInt64) throws {
+        _ = try perform(at: now) { turn in
+            try turn.request(card, time: now / 1_000 + 3_600, minutes: 20, reason: "?")
+        }
+    }
+
+    /// Takes a consultation on.
+    package func accept(_ id: ConsultationID, at now: UInt64) throws {
+        try perform(at: now) { turn in
+            let number = try turn.pendingRequest(id)
+            try turn.modify(number) { consultation, turn in
+                consultation.record.standing.accepted = true
+                try turn.enqueue(.accept, in: &consultation)
+            }
+        }
+    }
+
+    /// Says something.
+    package func say(_ text: String, in id: ConsultationID, at now: UInt64) throws {
+        _ = try perform(at: now) { turn in
+            try turn.post(.text(text), to: try turn.writable(id))
+        }
+    }
+
+    /// Ends a consultation.
+    package func end(_ id: ConsultationID, at now: UInt64) throws {
+        try perform(at: now) { turn in
+            guard let found = turn.state.consultations.values.first(where: { $0.id == id }) else {
+                throw DeviceError.unknownConsultation
+            }
+            try turn.end(found.number)
+        }
+    }
+
+    // MARK: Looking
+
+    /// Live consultations in the order in which they were made.
+    package var consultations: [Consultation] {
+        let state = engine.state
+        return state.consultations.values.filter(\.isShown).sorted { $0.number < $1.number }
+            .map { state.describe($0) }
+    }
+
+    /// The messages of a live consultation.
+    package func messages(of id: ConsultationID) throws -> [Message] {
+        let state = engine.state
+        guard let found = state.consultations.values.first(where: { $0.id == id }) else {
+            return []
+        }
+        return try engine.read { transaction in
+            try transaction.allRecords(StoredMessage.self, of: .messages, in: found.scope).map {
+                state.describe($0.record, number: $0.number, in: found)
+            }
+        }
+    }
+
+    /// Receipts kept.
+    package func receipts() throws -> [KeptReceipt] {
+        try engine.read { try $0.receipts().map(\.kept) }
+    }
+
+    /// Whether a mailbox is this device's and still in use.
+    package func uses(_ mailbox: MailboxID) -> Bool {
+        engine.state.mailboxes[mailbox].map { $0.link != .gone } ?? false
+    }
+
+    /// What it waits for, in words; `nil`: nothing.
+    package func trouble(at now: UInt64) -> String? {
+        let state = engine.state
+        guard state.openedHome else { return "not connected" }
+        var words: [String] = []
+        for mailbox in state.mailboxes.values where mailbox.link != .gone {
+            let kind = "\(mailbox.record.kind)"
+            if mailbox.link != .open { words.append("\(kind) not open") }
+            if mailbox.expected > 0 { words.append("\(kind) expects \(mailbox.expected)") }
+            if let pending = mailbox.pending {
+                words.append("\(kind) awaits \(pending.request.id.rawValue)")
+            }
+            if mailbox.closings.values.contains(where: { !$0.confirmed }) {
+                words.append("\(kind) closes")
+            }
+        }
+        for it in state.consultations.values where it.isLive || it.record.phase == .reopening {
+            if !it.outbox.isEmpty || it.record.traffic.marksDue || it.record.phase == .reopening {
+                words.append("\(it.record.phase): \(it.outbox.count) to send")
+            }
+        }
+        if words.isEmpty, !state.hasNothingToDo(at: now) { words = ["something to do"] }
+        return words.isEmpty ? nil : words.sorted().joined(separator: ", ")
+    }
+}

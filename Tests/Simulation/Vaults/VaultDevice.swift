@@ -1,0 +1,325 @@
+import ClinicTestSupport
+import Consultations
+import Credentials
+import Cryptography
+import FoundationEssentials
+import RelayProtocol
+import TestSupport
+import Vault
+
+import struct Clinic.DoctorEntry
+
+/// A real device: the code of `Consultations` and MLS over a real vault in a file. Its process can end
+/// before and after any commit; what it said before must be in the vault when it comes back.
+final class VaultDevice: Client {
+    enum Role { case doctor, patient }
+
+    let number: Int
+    let role: Role
+    unowned let world: World
+    private var core: BareDevice?
+    private let home: String
+    private let options: DeviceOptions
+    private var wire: Int?
+    private var stamp = 0
+    private var isArmed = false
+    private var lastWake = Int.max
+    private var isStopped = false
+    /// What was said and stored, by consultation.
+    private var said: [ConsultationID: [String]] = [:]
+    private var count = 0
+
+    private static let passphrase = SecretBytes(Array("a passphrase".utf8))
+
+    init(number: Int, role: Role, world: World, clinic: TestClinic, folder: TemporaryFolder) throws
+    {
+        self.number = number
+        self.role = role
+        self.world = world
+        home = folder.file("\(number)")
+        var options = DeviceOptions()
+        options.passphraseCost = .minimal
+        options.shelfTarget = 3
+        options.refreshAfterMessages = 5
+        self.options = options
+        let invitation = try clinic.invitation(
+            role: role == .doctor ? .doctor : .patient, name: "Person \(number)",
+            reference: "R-\(number)", relayKey: world.relayKey,
+            joinBefore: clinic.date.addingTimeInterval(3_650 * 86_400))
+        let core = try BareDevice(
+            joining: invitation, home: home, passphrase: Self.passphrase, options: options,
+            at: world.milliseconds)
+        if role == .doctor {
+            let certificates = try clinic.authority.certify(
+                DoctorEntry(name: "Person \(number)", licence: "L-\(number)", specialty: "S"),
+                identityKey: core.keys.identity,
+                prescriptionKey: VerifyingKey(core.keys.prescription), at: clinic.date,
+                days: 3_650)
+            try core.certify(chain: certificates.identity, at: world.milliseconds)
+        }
+        self.core = core
+    }
+
+    // MARK: Life
+
+    func start() {
+        dialLater(world.chance.below(200_000))
+        actLater()
+    }
+
+    private func dialLater(_ delay: Int) {
+        stamp += 1
+        world.plan(.dial(number, stamp), after: delay)
+    }
+
+    private func actLater() {
+        world.plan(.act(number), after: world.chance.delay(world.profile.pause))
+    }
+
+    func dial(_ stamp: Int) {
+        guard core != nil, stamp == self.stamp, wire == nil, !isStopped else { return }
+        guard let wire = world.connect(number) else {
+            return dialLater(world.chance.delay(300_000))
+        }
+        self.wire = wire
+        work { try $0.connectionOpened(at: world.milliseconds) }
+    }
+
+    func lost(_ wire: Int) {
+        guard wire == self.wire else { return }
+        self.wire = nil
+        work { try $0.connectionClosed(at: world.milliseconds) }
+        if core != nil { dialLater(world.chance.delay(world.isCalm ? 50_000 : 300_000)) }
+    }
+
+    func crash() {
+        guard core != nil else { return }
+        if world.chance.happens(7_000) { isArmed = true } else { goDown() }
+    }
+
+    private func goDown() {
+        world.trace.note(.deviceCrash, at: world.now, number)
+        if let wire { world.hangUp(wire) }
+        wire = nil
+        core?.close()
+        core = nil
+        isArmed = false
+        stamp += 1
+        world.plan(.deviceStart(number, stamp), after: world.chance.delay(500_000))
+    }
+
+    func restart(_ stamp: Int) {
+        guard core == nil, stamp == self.stamp else { return }
+        world.trace.note(.deviceRestart, at: world.now, number)
+        do {
+            let core = try BareDevice(home: home, passphrase: Self.passphrase, options: options)
+            self.core = core
+            for consultation in core.consultations { try compare(consultation.id, core) }
+        } catch {
+            return violate("doesn't open its vault: \(error)")
+        }
+        dialLater(0)
+    }
+
+    /// What was said is in the vault, and of what was being said when the process ended, all or
+    /// nothing.
+    private func compare(_ id: ConsultationID, _ core: BareDevice) throws {
+        let mine = try texts(of: id, isMine: true, core)
+        if !mine.starts(with: said[id] ?? []) { violate("what it had said is gone") }
+        said[id] = mine
+    }
+
+    private func texts(
+        of id: ConsultationID, isMine: Bool, _ core: BareDevice
+    ) throws -> [String] {
+        try core.messages(of: id).filter { $0.isMine == isMine }.compactMap {
+            if case .text(let text) = $0.body { text } else { nil }
+        }
+    }
+
+    func calmDown() {
+        isArmed = false
+        if core == nil {
+            stamp += 1
+            world.plan(.deviceStart(number, stamp), after: 0)
+        } else if wire == nil {
+            dialLater(world.chance.below(100_000))
+        }
+    }
+
+    func goOn() { actLater() }
+
+    func wake(_ stamp: Int) {
+        guard world.now >= lastWake else { return }
+        lastWake = .max
+        guard wire != nil else { return }
+        world.trace.note(.wake, at: world.now, number)
+        work { try $0.wake(at: world.milliseconds) }
+    }
+
+    // MARK: Units of work
+
+    private func arm(_ core: BareDevice) {
+        guard world.mayFail else { return }
+        if isArmed || world.chance.happens(world.profile.deviceCrashes) {
+            isArmed = false
+            core.stop = world.chance.happens(5_000) ? .beforeCommit : .afterCommit
+        } else if world.chance.happens(world.profile.deviceFull) {
+            core.stop = .diskFull
+        }
+    }
+
+    private func work(_ body: (BareDevice) throws -> Void) {
+        guard let core else { return }
+        arm(core)
+        do {
+            try body(core)
+            carryOut(core)
+        } catch is BareDevice.Stopped {
+            goDown()
+        } catch DeviceError.vault(.diskFull) {
+            world.trace.note(.deviceDiskFull, at: world.now, number)
+            _ = core.takeOutputs()
+            if let wire {
+                world.hangUp(wire)
+                lost(wire)
+            }
+        } catch DeviceError.notInState, DeviceError.unknownConsultation {
+            // It was ended meanwhile.
+        } catch {
+            violate("fails: \(error)")
+        }
+    }
+
+    private func carryOut(_ core: BareDevice) {
+        for output in core.takeOutputs() {
+            switch output {
+            case .send(let frame):
+                introduce(frame)
+                if let wire { world.send(frame, toRelayOver: wire) }
+            case .hangUp(let isFinal):
+                if isFinal {
+                    isStopped = true
+                    return violate("gives up for good")
+                }
+                guard let wire else { continue }
+                world.hangUp(wire)
+                lost(wire)
+            }
+        }
+        guard let due = core.wakeAt, wire != nil else { return }
+        let time = max(world.now, world.microseconds(of: due))
+        guard time < lastWake else { return }
+        lastWake = time
+        world.plan(.wake(number, stamp), after: time - world.now)
+    }
+
+    /// The model learns whose the mailboxes are.
+    private func introduce(_ bytes: [UInt8]) {
+        guard let frame = try? ClientFrame(decoding: bytes) else {
+            return violate("sends a frame that is none")
+        }
+        for request in frame.requests where request.id == .opening {
+            if world.monitor.boxes[request.mailbox] == nil {
+                world.monitor.know(request.mailbox, of: number, isHostile: false)
+            }
+        }
+    }
+
+    func received(_ bytes: [UInt8], on wire: Int) {
+        guard wire == self.wire else { return }
+        work { try $0.receive(bytes, at: world.milliseconds) }
+    }
+
+    // MARK: What a person does
+
+    func act() {
+        actLater()
+        guard let core else { return }
+        world.trace.note(.acted, at: world.now, number)
+        let all = core.consultations
+        if role == .patient, all.count < 2, world.chance.happens(1_500) { return ask() }
+        guard let it = world.chance.pick(all) else { return }
+        let now = world.milliseconds
+        switch it.state {
+        case .requested where role == .doctor && world.chance.happens(5_000):
+            work { try $0.accept(it.id, at: now) }
+        case .requested, .open:
+            if world.chance.happens(200) { return work { try $0.end(it.id, at: now) } }
+            count += 1
+            let text = "\(number)-\(count)"
+            work { core in
+                try core.say(text, in: it.id, at: now)
+                said[it.id, default: []].append(text)
+            }
+        case .failed: work { try $0.end(it.id, at: now) }
+        default: break
+        }
+    }
+
+    private func ask() {
+        let doctors = world.vaultDevices.filter { $0.role == .doctor }
+        guard let doctor = world.chance.pick(doctors),
+            let card = try? doctor.core?.card(at: world.milliseconds)
+        else { return }
+        work { try $0.request(card, at: world.milliseconds) }
+    }
+
+    // MARK: Quiet
+
+    var isQuiet: Bool { trouble.isEmpty }
+
+    var trouble: String {
+        guard let core, wire != nil else { return "not connected" }
+        return core.trouble(at: world.milliseconds) ?? ""
+    }
+
+    func uses(_ mailbox: MailboxID) -> Bool { core?.uses(mailbox) == true }
+
+    private func violate(_ what: String) { world.violate("device \(number): \(what)") }
+
+    /// Both sides of every consultation that both still have show the same.
+    func examineCalm() {
+        guard let core else { return }
+        do {
+            for it in core.consultations where it.state == .open || it.state == .requested {
+                let messages = try core.messages(of: it.id)
+                let hasGap = messages.contains { if case .gap = $0.body { true } else { false } }
+                if hasGap { violate("shows a gap") }
+                if try texts(of: it.id, isMine: true, core) != said[it.id] ?? [] {
+                    violate("shows something else than it said")
+                }
+                if messages.contains(where: { $0.isMine && $0.state < .relayed }) {
+                    violate("has something unsent")
+                }
+                let origins = messages.filter { !$0.isMine }.compactMap(\.mls)
+                let isReopened = messages.contains {
+                    if case .notice(.reopened) = $0.body { true } else { false }
+                }
+                // A fresh group counts its epochs from the beginning.
+                if !isReopened, Set(origins).count != origins.count {
+                    violate("a key was used twice")
+                }
+                guard let other = other(in: it.id), let theirs = other.core else { continue }
+                if try texts(of: it.id, isMine: false, core) != other.said[it.id] ?? [] {
+                    violate("doesn't show what device \(other.number) said")
+                }
+                let counterpart = theirs.consultations.first { $0.id == it.id }
+                if counterpart?.epoch != it.epoch { violate("is in another epoch than the other") }
+            }
+            for it in core.consultations {
+                if case .locked(let lock) = it.state, !world.profile.bendsTime {
+                    violate("is locked: \(lock)")
+                }
+            }
+        } catch {
+            violate("can't be read: \(error)")
+        }
+    }
+
+    private func other(in id: ConsultationID) -> VaultDevice? {
+        world.vaultDevices.first { device in
+            device !== self && device.core?.consultations.contains { $0.id == id } == true
+        }
+    }
+}

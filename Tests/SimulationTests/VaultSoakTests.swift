@@ -1,0 +1,46 @@
+import Foundation
+import Testing
+
+/// Worlds with real devices in them. They run in a process of their own, in which all random octets
+/// come from the seed.
+struct VaultSoakTests {
+    @Test(.timeLimit(.minutes(5)))
+    func `real devices lose, double and misplace nothing`() throws {
+        #expect(try soak("--seed", "1", "--steps", "12000", "--vaults", "2").status == 0)
+    }
+
+    @Test func `a seed decides everything that real devices do`() throws {
+        let once = ["--seed", "7", "--steps", "2000", "--world-steps", "1000", "--vaults", "1"]
+        let first = try soak(once).output.split(separator: "\n").dropFirst()
+        let second = try soak(once).output.split(separator: "\n").dropFirst()
+        #expect(first == second)
+        #expect(!first.isEmpty)
+    }
+
+    private func soak(_ arguments: String...) throws -> (status: Int32, output: String) {
+        try soak(arguments)
+    }
+
+    /// Runs the program that was built beside the tests.
+    private func soak(_ arguments: [String]) throws -> (status: Int32, output: String) {
+        let binary = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let folder = URL(fileURLWithPath: binary).deletingLastPathComponent()
+        let process = Process()
+        process.executableURL = folder.appendingPathComponent("soak")
+        process.arguments = arguments
+        var environment = ProcessInfo.processInfo.environment
+        environment["SWIFT_DETERMINISTIC_HASHING"] = "1"
+        if FileManager.default.isWritableFile(atPath: "/dev/shm") {
+            environment["TMPDIR"] = "/dev/shm"
+        }
+        process.environment = environment
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        try process.run()
+        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        let words = String(decoding: output, as: UTF8.self)
+        if process.terminationStatus != 0 { print(words.suffix(4_000)) }
+        return (process.terminationStatus, words)
+    }
+}
