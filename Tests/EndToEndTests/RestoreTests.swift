@@ -96,6 +96,39 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(2)))
+    func `a check tells of a certificate that ends soon, and of damage in store and trail`()
+        async throws
+    {
+        try await Stage.with(tls: true) { stage in
+            func check(_ status: Int32) async throws -> [String: String] {
+                let outcome = try await stage.run(
+                    .relay, ["check", "--data", stage.relayFolder], exits: status)
+                return outcome.output.split(separator: "\n").reduce(into: [:]) { points, line in
+                    let words = line.split(separator: " ", omittingEmptySubsequences: true)
+                    if words.count > 1, let name = words[0].split(separator: ":").first {
+                        points[String(name)] = String(words[1])
+                    }
+                }
+            }
+            // The stage's certificate is good for two days.
+            let points = try await check(75)
+            #expect(points["certificate"] == "LOOK")
+            #expect(points["store"] == "good" && points["trail"] == "good")
+            try await stage.stopRelay()
+            let trail = stage.relayFolder + "/trail/00000000000000000000.trail"
+            var octets = try #require(FileManager.default.contents(atPath: trail))
+            octets[octets.count / 2] ^= 1
+            try octets.write(to: URL(fileURLWithPath: trail))
+            #expect(try await check(65)["trail"] == "BAD")
+            let database = stage.relayFolder + "/relay.sqlite"
+            var pages = try #require(FileManager.default.contents(atPath: database))
+            for place in stride(from: 8_192, to: pages.count, by: 512) { pages[place] ^= 0xff }
+            try pages.write(to: URL(fileURLWithPath: database))
+            #expect(try await check(65)["store"] == "BAD")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
     func `a backup that can't be written leaves nothing behind, and the relay goes on`()
         async throws
     {

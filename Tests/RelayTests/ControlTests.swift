@@ -58,6 +58,31 @@ import Testing
         #expect(shorter.verifier.faults == [], "a torn end of the mirror is caught up later")
     }
 
+    @Test func `a clock far past the trail's last entry is doubted, at the next start too`() throws
+    {
+        let folder = try TemporaryFolder()
+        let data = folder.file("data")
+        func doubt(aheadDays: UInt32, accepts: Bool = false) throws -> Bool? {
+            let server = try Self.serve(in: folder) {
+                $0.clockAheadDays = aheadDays
+                $0.acceptsClock = accepts
+            }
+            defer {
+                server.stop()
+                server.wait()
+            }
+            return try RelayStatus(folder: data).live?.isClockDoubted
+        }
+        #expect(try doubt(aheadDays: 0) == false)
+        #expect(try doubt(aheadDays: 10) == true)
+        // What it wrote meanwhile doesn't vouch for the clock.
+        #expect(try doubt(aheadDays: 10) == true)
+        #expect(try doubt(aheadDays: 10, accepts: true) == false)
+        #expect(try doubt(aheadDays: 10) == false)
+        let entries = try TrailAudit(folder: data, last: 1_000).entries
+        #expect(entries.contains { $0.isClockDoubted } && entries.contains { !$0.isClockDoubted })
+    }
+
     @Test func `octets that are no request do no harm`() throws {
         let folder = try TemporaryFolder()
         let server = try Self.serve(in: folder)
