@@ -163,6 +163,27 @@ import Testing
         #expect(Set(groups.map(\.epochAuthenticator)).count == 1)
     }
 
+    @Test func `that propose more and more fill no memory`() throws {
+        var (clients, groups) = try three()
+        groups[1].policy.pendingProposalCount = 2
+        for number in 0..<4 {
+            let proposal = try groups[0].propose(
+                .preSharedKey(.external(id: [UInt8(number)])), signingKey: clients[0].signingKey,
+                validator: Anyone(), at: Fixture.now
+            ).bytes
+            if number < 2 {
+                _ = try groups[1].process(proposal, validator: Anyone(), at: Fixture.now)
+            } else {
+                expectRefused(proposal, by: groups[1], .refusedByPolicy)
+            }
+        }
+        #expect(throws: MLSError.refusedByPolicy) {
+            _ = try groups[1].propose(
+                .remove(LeafIndex(rawValue: 2)), signingKey: clients[1].signingKey,
+                validator: Anyone(), at: Fixture.now)
+        }
+    }
+
     @Test(arguments: formats)
     func `do not help a removed member to follow or to read on`(format: WireFormat) throws {
         var (clients, groups) = try three(format)

@@ -139,6 +139,7 @@ extension Group {
                 extensions: extensions, validator: arrival.validator, now: arrival.now,
                 isSending: false))
         if !proposals.contains(where: { $0.reference == pending.reference }) {
+            guard proposals.count < policy.pendingProposalCount else { throw .refusedByPolicy }
             proposals.append(pending)
             changedKeys.insert(.core)
         }

@@ -63,6 +63,7 @@ extension Group {
         validator: some CredentialValidator, at now: UnixSeconds
     ) throws(MLSError) -> EncryptedMessage {
         try requireActive(signingKey)
+        guard proposals.count < policy.pendingProposalCount else { throw .refusedByPolicy }
         var updateKey: HPKEPrivateKey?
         let proposal: Proposal
         switch request {

@@ -21,6 +21,9 @@ public struct GroupPolicy: Hashable, Sendable {
     /// Encrypted proposals and commits are padded to a multiple of this many octets.
     public var handshakePaddingBucket: Int = 256
 
+    /// How many proposals of an epoch are kept for its commit; all members must have the same.
+    public var pendingProposalCount: Int = 1_000
+
     /// Whether outsiders may join by an external commit (§12.4.3.2). A delivery service could use it
     /// to bring back whoever was locked out, so it is off unless the application wants it.
     public var acceptsExternalCommits = false
