@@ -179,6 +179,7 @@ final class Attacker: Client {
         case 13: takeGroupID()
         case 14: guessPermit()
         case 15: emptyShelf()
+        case 16: openAsCopy()
         default: speakAsVictim()
         }
     }
@@ -225,6 +226,13 @@ final class Attacker: Client {
         others.append(own)
         world.invitations.append(
             GuestInvitation(mailbox: own.id, permit: own.permit, client: number))
+    }
+
+    /// As a copy of a vault would: with a counter that was used.
+    private func openAsCopy() {
+        var copy = home
+        copy.counter -= min(copy.counter, UInt64(world.chance.between(1...3)))
+        open(&copy, creation: nil)
     }
 
     private func postToForeignGroup() {

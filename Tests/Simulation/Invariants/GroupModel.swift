@@ -80,6 +80,8 @@ final class BoxModel {
     let isHostile: Bool
     /// The highest counter that was answered with `Opened`.
     var counter: UInt64 = 0
+    /// The counters of the openings that wait for an answer, by wire.
+    var openings: [Int: [UInt64]] = [:]
     /// Where the relay has it open.
     var wire: Int?
     var asked: [UInt64: [RelayProtocol.Operation]] = [:]

@@ -61,7 +61,7 @@ final class Monitor {
             guard boxes[acknowledgement.mailbox]?.client == client else { continue }
             for id in acknowledgement.deliveries { acknowledged(id, acknowledgement.mailbox, wire) }
         }
-        for request in frame.requests { asked(request, client) }
+        for request in frame.requests { asked(request, client, wire) }
     }
 
     private func acknowledged(_ id: DeliveryID, _ mailbox: MailboxID, _ wire: Int) {
@@ -75,12 +75,15 @@ final class Monitor {
         world.trace.note(.acknowledged, at: world.now, wire)
     }
 
-    private func asked(_ request: Request, _ client: Int) {
+    private func asked(_ request: Request, _ client: Int, _ wire: Int) {
         world.trace.say("client \(client) asks \(request.id.rawValue): \(words(request.operation))")
         let mailbox = request.mailbox
         guard boxes[mailbox]?.client == client else { return }
         if request.id == .opening {
             boxes[mailbox]?.asked[0] = [request.operation]
+            if case .open(let opening) = request.operation {
+                boxes[mailbox]?.openings[wire, default: []].append(opening.counter)
+            }
             return
         }
         let id = request.id.rawValue
@@ -333,10 +336,16 @@ final class Monitor {
     }
 
     private func opened(_ outcome: Outcome, _ mailbox: MailboxID, _ wire: Int) {
+        var counter = UInt64.max
+        if let box = boxes[mailbox], box.openings[wire]?.isEmpty == false {
+            counter = box.openings[wire]?.removeFirst() ?? counter
+        }
         guard case .opened(let opened) = outcome, let box = boxes[mailbox] else { return }
         world.trace.note(.opened, at: world.now, box.client, wire)
-        if opened.lastCounter < box.counter { violate("an opening counter went back") }
-        boxes[mailbox]?.counter = opened.lastCounter
+        if opened.lastCounter < box.counter || counter <= box.counter {
+            violate("an opening counter went back")
+        }
+        box.counter = counter
         if box.wire != wire {
             boxes[mailbox]?.wire = wire
             boxes[mailbox]?.unacknowledged = [:]
