@@ -177,6 +177,57 @@ struct HostileTests {
         #expect(try second.texts() == ["weiter"])
     }
 
+    @Test func `many missing messages are one gap, which shrinks as they come`() async throws {
+        let (world, patient, doctor) = try await talk()
+        let sender = try patient.only().record.other.identityKey
+        var counters: [UInt64] = []
+        func gaps() throws -> [Message.Body] {
+            try patient.messages().map(\.body).filter { if case .gap = $0 { true } else { false } }
+        }
+        // Marks of a member that counts far ahead: one entry, whatever it claims.
+        try send(from: doctor) { group, identity, _, _ in
+            let payload = Payload(
+                id: Random.bytes(MessageID.byteCount), sentAt: 1, counter: 1 << 40, body: .marks)
+            return try group.encrypt(
+                try payload.encoded(), paddedTo: 256, signingKey: identity)
+        }
+        try world.settle()
+        let last: UInt64 = 1 << 40
+        #expect(try gaps() == [.gap(.missingSeveral(counters: (last - 63)...last))])
+        counters = try patient.only().ledgers[[UInt8](sender)]?.missing ?? []
+        #expect(counters.count == 64)
+        for counter in [last - 10, last - 63, last] {
+            try send(from: doctor) { group, identity, _, _ in
+                let payload = Payload(
+                    id: Random.bytes(MessageID.byteCount), sentAt: 1, counter: counter,
+                    body: .text("\(counter)"))
+                return try group.encrypt(
+                    try payload.encoded(), paddedTo: 256, signingKey: identity)
+            }
+            try world.settle()
+        }
+        #expect(
+            try gaps() == [
+                .gap(.missingSeveral(counters: (last - 62)...(last - 11))),
+                .gap(.missingSeveral(counters: (last - 9)...(last - 1))),
+            ])
+    }
+
+    @Test func `what was never read is shown once more when the other's end erases it`()
+        async throws
+    {
+        let (world, patient, doctor) = try await talk()
+        try doctor.say("Gute Besserung")
+        try world.settle()
+        try doctor.end()
+        try world.settle()
+        #expect(patient.engine.state.consultations.isEmpty)
+        let words = patient.events.compactMap { event -> [Message.Body]? in
+            if case .lastWords(_, let messages) = event { messages.map(\.body) } else { nil }
+        }
+        #expect(words == [[.accept, .text("Gute Besserung")]])
+    }
+
     @Test func `a relay takes no request number that its store can't order`() async throws {
         let (world, patient, _) = try await talk()
         let request = Request(

@@ -92,6 +92,8 @@ extension DeviceState {
     private func body(of message: StoredMessage) -> Message.Body {
         switch message.gap {
         case .undecryptable: return .gap(.undecryptable)
+        case .missing where message.detail > message.counter:
+            return .gap(.missingSeveral(counters: message.counter...message.detail))
         case .missing: return .gap(.missing(counter: message.counter))
         case .none, .UNRECOGNIZED: break
         }
@@ -99,7 +101,12 @@ extension DeviceState {
         case .memberAdded: return .notice(.memberAdded(name: message.subject))
         case .memberRemoved: return .notice(.memberRemoved(name: message.subject))
         case .epochMismatch: return .notice(.epochMismatch)
-        case .reopened: return .notice(.reopened(ReopenReason(message.reason)))
+        case .reopened:
+            return .notice(
+                .reopened(
+                    ReopenReason(
+                        StoredReopenReason(rawValue: Int(clamping: message.detail)) ?? .unspecified)
+                ))
         case .otherKey: return .notice(.otherKey)
         case .none, .UNRECOGNIZED: break
         }

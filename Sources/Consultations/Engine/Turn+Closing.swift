@@ -78,11 +78,24 @@ extension Turn {
         closing.closeSent = true
         try transaction.put(
             closing, for: consultation.groupID, of: .closings, in: mailbox.scope)
+        try showLastWords(of: consultation)
         try eraseContent(of: consultation)
         state.mailboxes[mailbox.id]?.closings[consultation.groupID] = closing
         if closing.abandoned { return }
         emit(.erased(consultation.id, nil))
         emit(.consultation(state.describe(closing)))
+    }
+
+    /// What the person hasn't read goes with the rest, so it is shown now or never.
+    private mutating func showLastWords(of consultation: ConsultationState) throws {
+        let unread = try unreadMessages(upTo: .max, in: consultation).filter { _, message in
+            guard message.gap == .none, message.notice == .none else { return false }
+            if case .close = Payload(decoding: [UInt8](message.payload))?.body { return false }
+            return true
+        }
+        guard !unread.isEmpty else { return }
+        let words = unread.map { state.describe($1, number: $0, in: consultation) }
+        emit(.lastWords(consultation.id, words))
     }
 
     /// Key slot, tables and everything else of the consultation's scope; its mailbox stays until

@@ -75,17 +75,21 @@ extension Turn {
     private mutating func agree(
         _ number: Vault.ConsultationNumber, _ told: GroupState
     ) throws {
-        try modify(number) { consultation, turn in
+        let hasChanged = try modify(number) { consultation, turn in
             consultation.inspection = .none
             consultation.mismatches = 0
+            let wasClosed = consultation.record.standing.relayClosed
             consultation.record.standing.relayClosed = told.closed
-            guard consultation.record.incarnation != turn.state.profile.registration.incarnation
-            else { return }
-            consultation.record.incarnation = turn.state.profile.registration.incarnation
+            let incarnation = turn.state.profile.registration.incarnation
+            guard consultation.record.incarnation != incarnation else {
+                return wasClosed && !told.closed
+            }
+            consultation.record.incarnation = incarnation
             if !told.closed { consultation.record.standing.closeSent = false }
             try turn.sendAgain(&consultation, relayed: true) { _ in false }
+            return true
         }
-        announce(number)
+        if hasChanged { announce(number) }
     }
 
     /// The relay's word doesn't fit: asked again, then believed to be another history.

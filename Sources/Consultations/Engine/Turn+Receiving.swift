@@ -17,9 +17,9 @@ extension Turn {
         acknowledge(delivery)
         state.mailboxes[delivery.mailbox]?.expected -= mailbox.expected > 0 ? 1 : 0
         let digest = Hash.sha256(delivery.content)
-        let isKnown = mailbox.handled.containsDelivery(delivery.id.bytes)
-        if isKnown { return }
         let isRepeated = mailbox.handled.containsContent(digest)
+        // The name alone isn't enough: a relay that was set back may give it again.
+        if isRepeated, mailbox.handled.containsDelivery(delivery.id.bytes) { return }
         try remember(delivery: delivery.id.bytes, digest: digest, of: delivery.mailbox)
         switch delivery.kind {
         case .welcome: if !isRepeated { try receiveWelcome(delivery) }
@@ -237,6 +237,10 @@ extension Turn {
             return
         }
         if finding == .filled { try fillGap(payload.counter, from: sender, in: &consultation) }
+        if finding == .next, payload.sentAt < consultation.record.reopening.beganAt {
+            // Sent again in a fresh group: one of those that couldn't be read before.
+            try dropUndecryptable(in: &consultation)
+        }
         try store(payload, message: message, in: &consultation)
         consultation.record.traffic.marksDue = true
         try act(on: payload, kind: kind, from: sender, in: &consultation)
@@ -267,7 +271,7 @@ extension Turn {
 
     /// Puts a received message, a gap or a notice behind the others.
     @discardableResult
-    private mutating func append(
+    mutating func append(
         _ record: StoredMessage, to consultation: inout ConsultationState
     ) throws -> Int64 {
         let number = try transaction.append(record, to: .messages, in: consultation.scope)
@@ -389,7 +393,7 @@ extension Turn {
 
     /// The messages not read yet, oldest first: the latest ones, as a rule, so that a long talk isn't
     /// read from its beginning for each.
-    private func unreadMessages(
+    func unreadMessages(
         upTo last: Int64, in consultation: ConsultationState
     ) throws -> [(Int64, StoredMessage)] {
         var found: [(Int64, StoredMessage)] = []
@@ -406,61 +410,6 @@ extension Turn {
             end = oldest - 1
         }
         return found.reversed()
-    }
-
-    // MARK: Gaps
-
-    private mutating func noteUndecryptable(
-        in consultation: inout ConsultationState
-    ) throws {
-        consultation.record.traffic.unattributed += 1
-        consultation.record.traffic.unreadable += 1
-        var record = StoredMessage()
-        record.id = Data(Random.bytes(MessageID.byteCount))
-        record.sentAt = now
-        record.receivedAt = now
-        record.gap = .undecryptable
-        record.unread = true
-        try append(record, to: &consultation)
-    }
-
-    /// Counted messages that never came. Those that came and could not be decrypted are shown
-    /// already.
-    private mutating func noteMissing(
-        _ counters: [UInt64], from sender: [UInt8], in consultation: inout ConsultationState
-    ) throws {
-        for counter in counters {
-            if consultation.record.traffic.unattributed > 0 {
-                consultation.record.traffic.unattributed -= 1
-                continue
-            }
-            var record = StoredMessage()
-            record.id = Data(Random.bytes(MessageID.byteCount))
-            record.sender = Data(sender)
-            record.sentAt = now
-            record.receivedAt = now
-            record.counter = counter
-            record.gap = .missing
-            record.unread = true
-            try append(record, to: &consultation)
-        }
-    }
-
-    /// A missing message came after all: its gap is closed.
-    private mutating func fillGap(
-        _ counter: UInt64, from sender: [UInt8], in consultation: inout ConsultationState
-    ) throws {
-        let stored = try transaction.allRecords(
-            StoredMessage.self, of: .messages, in: consultation.scope)
-        for (number, message) in stored
-        where message.gap == .missing && message.counter == counter
-            && [UInt8](message.sender) == sender
-        {
-            if message.unread {
-                consultation.record.traffic.unread -= min(1, consultation.record.traffic.unread)
-            }
-            try transaction.remove(at: number, of: .messages, in: consultation.scope)
-        }
     }
 
     mutating func append(
@@ -489,7 +438,7 @@ extension Turn {
         record.sentAt = now
         record.receivedAt = now
         record.notice = .reopened
-        record.reason = reason
+        record.detail = UInt64(clamping: reason.rawValue)
         record.unread = true
         try append(record, to: &consultation)
     }

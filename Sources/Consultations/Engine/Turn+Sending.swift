@@ -176,7 +176,6 @@ extension Turn {
             try modify(number) { consultation, _ in
                 consultation.record.standing.relayClosed = true
             }
-            announce(number)
         case .refused(.notAllowed, _):
             try reopen(number, because: .lost, otherwise: .removed)
         case .refused(let refusal, _):

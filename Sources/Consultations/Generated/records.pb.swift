@@ -915,7 +915,8 @@ nonisolated struct StoredMessage: Sendable {
   /// whom a notice is about
   var subject: String = String()
 
-  var reason: StoredReopenReason = .unspecified
+  /// of the notice REOPENED: its ReopenReason; of a gap of several messages: the last counter
+  var detail: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1959,7 +1960,7 @@ nonisolated extension StoredLedger: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Message"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}mine\0\u{1}sender\0\u{3}sent_at\0\u{3}received_at\0\u{1}counter\0\u{1}payload\0\u{1}state\0\u{1}unread\0\u{1}origin\0\u{1}gap\0\u{1}notice\0\u{1}subject\0\u{1}reason\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}mine\0\u{1}sender\0\u{3}sent_at\0\u{3}received_at\0\u{1}counter\0\u{1}payload\0\u{1}state\0\u{1}unread\0\u{1}origin\0\u{1}gap\0\u{1}notice\0\u{1}subject\0\u{1}detail\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1980,7 +1981,7 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 11: try { try decoder.decodeSingularEnumField(value: &self.gap) }()
       case 12: try { try decoder.decodeSingularEnumField(value: &self.notice) }()
       case 13: try { try decoder.decodeSingularStringField(value: &self.subject) }()
-      case 14: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
+      case 14: try { try decoder.decodeSingularUInt64Field(value: &self.detail) }()
       default: break
       }
     }
@@ -2030,8 +2031,8 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if !self.subject.isEmpty {
       try visitor.visitSingularStringField(value: self.subject, fieldNumber: 13)
     }
-    if self.reason != .unspecified {
-      try visitor.visitSingularEnumField(value: self.reason, fieldNumber: 14)
+    if self.detail != 0 {
+      try visitor.visitSingularUInt64Field(value: self.detail, fieldNumber: 14)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2050,7 +2051,7 @@ nonisolated extension StoredMessage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.gap != rhs.gap {return false}
     if lhs.notice != rhs.notice {return false}
     if lhs.subject != rhs.subject {return false}
-    if lhs.reason != rhs.reason {return false}
+    if lhs.detail != rhs.detail {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -50,6 +50,8 @@ public enum DeviceEvent: Hashable, Sendable {
     case prescription(KeptPrescription)
     /// A verified person appeared with another key and is no longer verified.
     case identityChanged(ConsultationID, Person)
+    /// It is being erased, and these messages were never read: they are here for the last time.
+    case lastWords(ConsultationID, [Message])
     /// This device's side is gone; without a receipt, that is still to come.
     case erased(ConsultationID, KeptReceipt?)
     /// The relay's receipt came.

@@ -90,4 +90,6 @@ public enum Gap: Hashable, Sendable {
     case undecryptable
     /// The sender counted a message that never came.
     case missing(counter: UInt64)
+    /// The sender counted several in a row that never came.
+    case missingSeveral(counters: ClosedRange<UInt64>)
 }

@@ -178,7 +178,8 @@ actor ChatSession {
         guard isCertain else {
             return try say([
                 "This closes the consultation for both and erases messages and keys for good.",
-                "Prescriptions stay in the patient's and the doctor's record.",
+                EndCommand.keeps(
+                    try await EndCommand.prescriptions(of: view.consultation, on: device)),
                 "To go on, type: /end yes",
             ])
         }

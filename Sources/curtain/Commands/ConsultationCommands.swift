@@ -188,8 +188,10 @@ struct EndCommand: AsyncParsableCommand {
         let until: Date?
         let receipt: String?
         let erasedAt: Date?
+        let prescriptionsKept: Int?
 
-        init(_ consultation: Consultation, _ receipt: KeptReceipt?) {
+        init(_ consultation: Consultation, _ receipt: KeptReceipt?, kept: Int? = nil) {
+            prescriptionsKept = kept
             let row = ConsultationRow(consultation)
             (id, state, until) = (row.id, receipt == nil ? row.state : "erased", row.until)
             self.receipt = receipt.map { Base64URL.encode($0.bytes) }
@@ -200,18 +202,43 @@ struct EndCommand: AsyncParsableCommand {
     func run() async throws {
         try await session.withDevice { device in
             let found = try await device.consultation(matching: consultation.id)
+            let kept = try await Self.prescriptions(of: found, on: device)
             if Prompt.isInteractive, !yes {
+                try output.output.line(Self.keeps(kept))
                 let question =
                     "End the consultation with \(found.otherName) and erase it for good?"
                 guard try Prompt.confirm(question) else {
                     throw Failure(.usage, "nothing was ended")
                 }
             }
-            try await end(found, on: device)
+            try await end(found, on: device, kept: kept)
         }
     }
 
-    private func end(_ found: Consultation, on device: Device) async throws {
+    /// How many prescriptions were signed in it; none of one that is erased already.
+    static func prescriptions(
+        of found: Consultation, on device: Device
+    ) async throws -> Int {
+        do {
+            let messages = try await device.messages(of: found.id)
+            return messages.count { message in
+                if case .prescription = message.body { true } else { false }
+            }
+        } catch {
+            guard error == .unknownConsultation else { throw error }
+            return 0
+        }
+    }
+
+    /// What stays on either side, for both to see beforehand (`protocol/erasure.md`).
+    static func keeps(_ prescriptions: Int) -> String {
+        if prescriptions == 0 { return "Both sides keep the relay's receipt, and nothing else." }
+        let what = prescriptions == 1 ? "the prescription" : "\(prescriptions) prescriptions"
+        return "The patient keeps \(what), the practice a copy of what it signed, and both the "
+            + "relay's receipt. Nothing else stays."
+    }
+
+    private func end(_ found: Consultation, on device: Device, kept: Int) async throws {
         var receipt: KeptReceipt?
         var later: Failure?
         do {
@@ -223,7 +250,7 @@ struct EndCommand: AsyncParsableCommand {
         let now = try await device.consultation(found.id)
         let output = output.output
         if output.isJSON {
-            try output.json(Row(now, receipt))
+            try output.json(Row(now, receipt, kept: kept))
         } else if let receipt {
             try output.line("erased, here and on the relay")
             try output.fields(receipt.fields)

@@ -199,10 +199,17 @@ struct SyncCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let summary = try await session.withDevice { device in
-            try await device.sync(wait: wait.map { .seconds($0) })
+        let (summary, events) = try await session.withDevice { device in
+            let events = await device.events()
+            return (try await device.sync(wait: wait.map { .seconds($0) }), events)
         }
         let output = output.output
+        // The device is closed, so the events have an end.
+        for await event in events {
+            if case .lastWords(let id, let messages) = event {
+                try MessageText.showLastWords(messages, of: id, to: output)
+            }
+        }
         if output.isJSON {
             try output.json(
                 Row(

@@ -65,8 +65,7 @@ struct SessionOptions: ParsableArguments {
     ) async throws -> Result {
         guard Device.exists(at: home.path) else { throw DeviceError.vault(.noVault) }
         let secret = try passphrase.existing()
-        let device = try await Device.open(
-            home: home.path, passphrase: secret, options: relay.options)
+        let device = try await open(secret)
         do {
             let result = try await body(device, secret)
             await device.close()
@@ -76,6 +75,22 @@ struct SessionOptions: ParsableArguments {
             // What fails because the person interrupted it is no failure of the relay's.
             try Task.checkCancellation()
             throw error
+        }
+    }
+
+    /// Opens the vault. Another short command may have it at this moment, so that one is given time
+    /// to end.
+    private func open(_ secret: SecretBytes) async throws -> Device {
+        let clock = ContinuousClock()
+        let end = clock.now + .seconds(1)
+        while true {
+            do {
+                return try await Device.open(
+                    home: home.path, passphrase: secret, options: relay.options)
+            } catch {
+                guard case .vault(.inUse) = error, clock.now < end else { throw error }
+            }
+            try await Task.sleep(for: .milliseconds(50))
         }
     }
 

@@ -183,8 +183,27 @@ struct MessageText {
         case .notice(.otherKey):
             return "somebody with another key tried to go on with this and was turned away"
         case .gap(.undecryptable): return "a message from \(name) could not be decrypted"
+        case .gap(.missingSeveral(let counters)):
+            return
+                "messages \(counters.lowerBound) to \(counters.upperBound) from \(name) are missing"
         case .gap(.missing(let counter)): return "message \(counter) from \(name) is missing"
         case .needsNewerVersion: return "a message from \(name) needs a newer Curtain"
+        }
+    }
+
+    /// What came and was never read, of a consultation that is erased.
+    static func showLastWords(
+        _ messages: [Message], of id: ConsultationID, to output: Output
+    ) throws {
+        if output.isJSON {
+            for message in messages { try output.json(MessageRow(message, event: "lastWords")) }
+            return
+        }
+        let short = String(id.description.prefix(8))
+        try output.line("\(short) was closed and is erased; what you had not read:")
+        let text = MessageText(width: output.width, style: output.style)
+        for message in messages {
+            for line in text.lines(message) { try output.line(line) }
         }
     }
 

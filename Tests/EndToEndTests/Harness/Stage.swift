@@ -83,6 +83,7 @@ final class Stage: Sendable {
             .relay,
             [
                 "serve", "--data", relayFolder, "--clinic-root", rootFile, "--listen", address,
+                "--metrics-listen", "127.0.0.1:0",
             ] + (isSecure ? ["--tls-cert", serverCertificate, "--tls-key", serverKey] : [])
                 + options)
         let ready = try await child.line { $0.contains("127.0.0.1:") }
