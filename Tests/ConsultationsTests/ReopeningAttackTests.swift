@@ -242,6 +242,10 @@ struct ReopeningAttackTests {
         #expect(old.stateWords == ["locked"])
         #expect(throws: DeviceError.copied) { try old.say("no") }
 
+        // The lost one, or what is left of it, connects once more before the person decides.
+        try world.connect(lost)
+        try world.settle()
+        world.disconnect(lost)
         try old.perform { try $0.recover() }
         try world.connect(old)
         try world.settle()

@@ -45,6 +45,18 @@ import Testing
             try await doctor.curtain("sync")
             #expect(
                 try await doctor.texts(id) == ["from the true home", "still the true home"])
+
+            // The person goes on with the copy: the doctor sees it, and the other one is out.
+            let recovered = try await copy.curtain("recover", "--yes", "--json").objects
+            #expect(recovered.first?.flag("copied") == false)
+            try await doctor.curtain("sync")
+            try await copy.curtain("sync")
+            try await copy.curtain("send", id, "from the copy, on purpose")
+            try await doctor.curtain("sync")
+            #expect(try await doctor.texts(id).last == "from the copy, on purpose")
+            let notices = try await doctor.messages(id).filter { $0["kind"] == "notice" }
+            #expect(notices.count == 1)
+            try await patient.curtain("send", id, "too late", exits: 77)
         }
     }
 }

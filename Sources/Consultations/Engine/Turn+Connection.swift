@@ -138,6 +138,7 @@ extension Turn {
         }
         if id == state.home {
             state.openedHome = true
+            if !state.profile.copied { state.profile.registration.recovering = false }
             if !state.profile.registered {
                 state.profile.registered = true
                 state.profile.admissionToken = Data()
@@ -153,6 +154,7 @@ extension Turn {
         for (number, consultation) in state.consultations where consultation.mailbox == id {
             state.consultations[number]?.inspection = .due(at: now)
             state.consultations[number]?.mismatches = 0
+            state.consultations[number]?.retryAt = 0
         }
         if let pending = state.mailboxes[id]?.pending, !state.profile.copied {
             ask(pending.request)

@@ -27,6 +27,13 @@ extension Turn {
             }
             return
         }
+        // The other copy may have gone on meanwhile. Once: two copies don't race each other.
+        if state.profile.registration.recovering {
+            state.profile.registration.recovering = false
+            try saveProfile()
+            state.mailboxes[id]?.link = .closed
+            return try open(id)
+        }
         if !state.profile.copied {
             state.profile.copied = true
             try saveProfile()
@@ -45,6 +52,7 @@ extension Turn {
         state.profile.copied = false
         state.profile.withdrawn = false
         state.profile.registration.restock = true
+        state.profile.registration.recovering = true
         state.profile.practice.shelfPackages = 0
         state.profile.practice.lastResortClaims = 0
         try saveProfile()

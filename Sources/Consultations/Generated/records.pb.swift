@@ -492,6 +492,9 @@ nonisolated struct StoredRegistration: Sendable {
   /// the person went on from this copy: the shelf is emptied before it is stocked
   var restock: Bool = false
 
+  /// likewise: the relay's counter is overtaken, whatever it is by now
+  var recovering: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1095,7 +1098,7 @@ nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Registration"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}restock\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}restock\0\u{1}recovering\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1105,6 +1108,7 @@ nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.restock) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.recovering) }()
       default: break
       }
     }
@@ -1117,12 +1121,16 @@ nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._
     if self.restock != false {
       try visitor.visitSingularBoolField(value: self.restock, fieldNumber: 2)
     }
+    if self.recovering != false {
+      try visitor.visitSingularBoolField(value: self.recovering, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: StoredRegistration, rhs: StoredRegistration) -> Bool {
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.restock != rhs.restock {return false}
+    if lhs.recovering != rhs.recovering {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
