@@ -194,6 +194,7 @@ final class Place {
     let passphrase = SecretBytes(Array("a passphrase".utf8))
     private(set) var relay: RelayServer
     private(set) var port: UInt16
+    private var isRunning = true
     var options = DeviceOptions()
 
     init() throws {
@@ -206,7 +207,10 @@ final class Place {
         port = relay.boundAddress.port
     }
 
-    deinit { relay.stop() }
+    deinit {
+        // The folder goes with this object, and a relay that ends still writes to it.
+        stopRelay()
+    }
 
     private static func start(
         _ path: String, _ clinic: TestClinic, port: UInt16
@@ -220,12 +224,15 @@ final class Place {
     }
 
     func stopRelay() {
+        guard isRunning else { return }
+        isRunning = false
         relay.stop()
         relay.wait()
     }
 
     func startRelay(port: UInt16) throws {
         relay = try Self.start(folder.file("relay"), clinic, port: port)
+        isRunning = true
     }
 
     func invitation(_ role: PersonRole, _ name: String) throws -> Invitation {
