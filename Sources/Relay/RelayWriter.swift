@@ -46,8 +46,8 @@ final class RelayWriter: Sendable {
     /// Signalled once the store is taken up and events are dealt with.
     let hasBegun = DispatchSemaphore(value: 0)
 
-    /// Octets that must stay free on the disk, or a sixteenth of a small one; below, what would grow
-    /// is refused.
+    /// Octets that must stay free on the disk, or a quarter of a small one, so that the log can
+    /// always be written back; below, what would grow is refused.
     private static let reserve: UInt64 = 64 << 20
     private static let tickMilliseconds = 1_000
 
@@ -76,9 +76,16 @@ final class RelayWriter: Sendable {
                 var isRunning = true
                 var isFull = false
                 var figures = BatchFigures()
+                var hasServed = false
                 while isRunning {
-                    isRunning = try serve(
-                        SQLiteStore(database, syncsItself: true), isFull: &isFull, &figures)
+                    do {
+                        isRunning = try serve(
+                            SQLiteStore(database, syncsItself: true), isFull: &isFull, &figures)
+                        hasServed = true
+                    } catch {
+                        guard StoreError(error) == .full, hasServed else { throw error }
+                        isRunning = waitForRoom()
+                    }
                 }
             }
             // The last connection to close writes the log back and removes it.
@@ -106,8 +113,8 @@ final class RelayWriter: Sendable {
                 waitingAtMost: schedule.isCatchingUp || desk.backup != nil
                     ? 0 : Self.tickMilliseconds)
             let now = clock.now
+            watchDisk(engine, &isFull)
             if schedule.isTimeForDisk(at: now) {
-                watchDisk(engine, &isFull)
                 for trouble in trail.newTroubles() { log.warning("\(trouble)") }
                 survey = try desk.survey(at: now)
             }
@@ -133,6 +140,16 @@ final class RelayWriter: Sendable {
             if batch.isLast { return false }
             desk.stepBackup()
         }
+    }
+
+    /// Not even an engine can start: sends everybody away for a second; false if it is to stop.
+    private func waitForRoom() -> Bool {
+        var isLast = false
+        for event in events.takeAll(waitingAtMost: Self.tickMilliseconds).items {
+            if case .stop = event { isLast = true }
+        }
+        release(RelayRelease(closesAll: true, isLast: isLast))
+        return !isLast
     }
 
     private func makeEngine(
@@ -241,7 +258,7 @@ final class RelayWriter: Sendable {
     private func watchDisk(_ engine: RelayEngine, _ isFull: inout Bool) {
         guard let (free, total) = folder.space else { return }
         let wasRefusing = engine.refusesGrowth
-        let reserve = min(Self.reserve, total / 16)
+        let reserve = min(Self.reserve, total / 4)
         if free >= reserve { isFull = false }
         engine.refusesGrowth = isFull || free < reserve
         if engine.refusesGrowth, !wasRefusing {
