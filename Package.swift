@@ -19,6 +19,7 @@ let package = Package(
         .executable(name: "curtain", targets: ["curtain"]),
         .executable(name: "curtain-relay", targets: ["curtain-relay"]),
         .executable(name: "curtain-clinic", targets: ["curtain-clinic"]),
+        .library(name: "LossyDisk", type: .dynamic, targets: ["LossyDisk"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -101,7 +102,8 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "RelayCore", "RelayProtocol", "Consultations", "Credentials", "Vault", "Clinic",
-                "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport", "TestSupport",
+                "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport",
+                "TestSupport",
             ], path: "Tests/Simulation", exclude: ["README.md"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
         .executableTarget(
@@ -175,7 +177,11 @@ let package = Package(
             ]),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Cryptography", "RelayProtocol", "WebSockets", "TestSupport", grdb]),
+            dependencies: [
+                "Cryptography", "RelayProtocol", "WebSockets", "Clinic", "Credentials",
+                "ClinicTestSupport", "RelayTestSupport", "TestSupport", grdb,
+            ]),
+        .target(name: "LossyDisk", path: "Tests/LossyDisk"),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -189,7 +195,7 @@ if Context.environment["CURTAIN_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
 }
 
-for target in package.targets where target.type != .system {
+for target in package.targets where target.type != .system && target.name != "LossyDisk" {
     target.swiftSettings =
         (target.swiftSettings ?? []) + [
             .swiftLanguageMode(.v6),

@@ -21,7 +21,7 @@ enum Program: String, Sendable {
         }
     }
 
-    private static let folder: String = {
+    static let folder: String = {
         // Typing to a process that has just been killed is no reason to end.
         _ = Glibc.signal(SIGPIPE, SIG_IGN)
         let binary = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")

@@ -1,0 +1,88 @@
+import Cryptography
+import Foundation
+import TestSupport
+import Testing
+import WebSockets
+
+/// The real relay on a disk that forgets what wasn't synced (`Tests/LossyDisk`), killed again and
+/// again while devices write.
+///
+/// `CURTAIN_CRASH_SEED` replays the choices of a seed.
+@Suite struct `Power failures` {
+    private static let seed = setting("CURTAIN_CRASH_SEED", default: 1)
+
+    @Test(.timeLimit(.minutes(5)))
+    func `of 20,000 accepted messages 20,000 are delivered, in order and once`() async throws {
+        let faults = try await Self.run(pairs: 8, messages: 2_500, failures: 12, lies: false)
+        #expect(
+            faults.isEmpty, "CURTAIN_CRASH_SEED=\(Self.seed)\n\(faults.joined(separator: "\n"))")
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a disk that lies about syncing is found out by this very test`() async throws {
+        let faults = try await Self.run(pairs: 2, messages: 300, failures: 1, lies: true)
+        #expect(faults.contains { $0.contains("lost") || $0.contains("damaged") })
+    }
+
+    /// Half of the readers are connected all the time, the others come when all is written.
+    private static func run(
+        pairs count: Int, messages: Int, failures: Int, lies: Bool
+    ) async throws -> [String] {
+        let relay = try RelayAlone()
+        let disk = try LossyFolder(relay.dataFolder)
+        let environment = disk.environment(lies: lies)
+        try await relay.start(environment: environment)
+        let loop = try EventLoop(name: "devices")
+        var pairs: [WirePair] = []
+        for _ in 0..<count { pairs.append(try await WirePair(at: relay, on: loop)) }
+
+        let accepted = Lock(0)
+        let total = count * messages
+        let readers = pairs.enumerated().filter { $0.offset.isMultiple(of: 2) }
+            .map { pair in Task { try await pair.element.read() } }
+        let writers = pairs.map { pair in
+            Task { try await pair.write(messages) { more in accepted.withLock { $0 += more } } }
+        }
+        defer { for task in readers + writers { task.cancel() } }
+
+        var generator = SeededGenerator(seed: seed)
+        for failure in 1...failures {
+            let moment =
+                failure == failures
+                ? total
+                : total * failure / failures
+                    - Int.random(
+                        in: 0..<total / failures, using: &generator)
+            while accepted.withLock({ $0 }) < moment {
+                try await Task.sleep(for: .milliseconds(2))
+            }
+            try await relay.kill()
+            // None, some or all of what wasn't synced survives.
+            let share =
+                failure == failures ? 0 : Double(Int.random(in: 0...2, using: &generator)) / 2
+            try disk.fail(keeping: share, with: &generator)
+            do {
+                try await relay.start(environment: environment)
+            } catch  where lies {
+                try await relay.remove()
+                return ["the store was damaged"]
+            }
+        }
+        for writer in writers { try await writer.value }
+        for reader in readers { reader.cancel() }
+        var faults: [String] = []
+        for (index, pair) in pairs.enumerated() {
+            let reading = Task { try await pair.read(untilAccepted: messages) }
+            let limit = Task {
+                try await Task.sleep(for: .seconds(lies ? 3 : 60))
+                reading.cancel()
+            }
+            _ = await reading.result
+            limit.cancel()
+            faults += await pair.faults().map { "pair \(index): \($0)" }
+        }
+        await loop.shutdownAndWait()
+        try await relay.remove()
+        return faults
+    }
+}

@@ -1,0 +1,84 @@
+import ClinicTestSupport
+import Credentials
+import Cryptography
+import Foundation
+import Glibc
+import RelayProtocol
+import RelayTestSupport
+import WebSockets
+
+/// The real relay process and nothing else: devices of its own kind talk to it (`WireDevice`).
+final class RelayAlone: Sendable {
+    private struct State {
+        var process: Child?
+        var port: UInt16 = 0
+        var starts = 0
+    }
+
+    let folder: String
+    let clinic: TestClinic
+    private let state = Lock(State())
+
+    var dataFolder: String { folder + "/relay" }
+
+    init() throws {
+        folder = NSTemporaryDirectory() + "curtain-relay-\(getpid())-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        clinic = try TestClinic()
+        try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: folder + "/root.pem"))
+    }
+
+    /// Kills what runs and removes everything.
+    func remove() async throws {
+        try await kill()
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    /// Starts the relay, on the same port every time.
+    func start(_ options: [String] = [], environment: [String: String] = [:]) async throws {
+        let (port, number) = state.withLock { state in
+            state.starts += 1
+            return (state.port, state.starts)
+        }
+        let inherited = ProcessInfo.processInfo.environment.filter {
+            ["PATH", "LD_LIBRARY_PATH"].contains($0.key)
+        }
+        let child = try Child(
+            .relay,
+            [
+                "serve", "--data", dataFolder, "--clinic-root", folder + "/root.pem", "--listen",
+                "127.0.0.1:\(port)",
+            ] + options,
+            environment: inherited.merging(environment) { $1 }
+                .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 },
+            outputPrefix: folder + "/\(number)")
+        let ready = try await child.line { $0.contains("127.0.0.1:") }
+        guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
+        else { throw StageError.unexpectedOutput("the ready line", output: ready) }
+        state.withLock {
+            $0.process = child
+            $0.port = port
+        }
+    }
+
+    var process: Child? { state.withLock { $0.process } }
+
+    var url: WebSocketURL? { WebSocketURL("ws://127.0.0.1:\(state.withLock { $0.port })") }
+
+    /// `kill -9`.
+    func kill() async throws {
+        guard let process else { return }
+        process.kill()
+        try await process.wait(for: .seconds(10))
+    }
+
+    /// A token of the clinic for a home mailbox.
+    func token(relayKey: VerifyingKey) throws -> [UInt8] {
+        try AdmissionToken(
+            relayKey: relayKey, serial: Random.bytes(16),
+            expires: UInt64(Date().timeIntervalSince1970) + 3_600, clinicRoot: clinic.rootKey
+        ).encoded()
+    }
+}
