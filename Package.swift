@@ -40,7 +40,8 @@ let package = Package(
             name: "CWebSockets", pkgConfig: "libwebsockets",
             providers: [.apt(["libwebsockets-dev", "libwebsockets-evlib-uv", "libuv1-dev"])]),
 
-        .target(name: "Cryptography", dependencies: ["CSodium", "CLibcrypto", crypto]),
+        .systemLibrary(name: "CXWing"),
+        .target(name: "Cryptography", dependencies: ["CSodium", "CLibcrypto", "CXWing", crypto]),
         .target(name: "TLSSyntax"),
         .target(name: "MLS", dependencies: ["TLSSyntax", "Cryptography"]),
         .target(

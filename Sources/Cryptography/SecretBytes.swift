@@ -17,6 +17,17 @@ public struct SecretBytes: Sendable {
         unsafe storage.mutate { unsafe $0.copyBytes(from: octets) }
     }
 
+    /// Copies `octets`; wiping the source is up to the caller.
+    public init(_ octets: UnsafeRawBufferPointer) {
+        storage = Storage(count: octets.count)
+        unsafe storage.buffer.copyMemory(from: octets)
+    }
+
+    /// Copies `octets`; wiping the source is up to the caller.
+    public init(_ octets: [UInt8]) {
+        self = unsafe octets.withUnsafeBytes { unsafe SecretBytes($0) }
+    }
+
     /// Makes a secret of `count` octets that `body` writes in place.
     public init<Failure: Error>(
         count: Int, initializingWith body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Void

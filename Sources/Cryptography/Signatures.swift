@@ -54,6 +54,7 @@ public struct SigningKey: Sendable {
     /// - Throws: `.wrongLength` unless the seed has 32 octets, `.invalidKey` if it is refused.
     public init(seed: SecretBytes) throws(CryptographyError) {
         guard seed.count == 32 else { throw .wrongLength(expected: 32, actual: seed.count) }
+        defer { StackScrub.run(StackScrub.curve25519) }
         do {
             key = unsafe try seed.withUnsafeBytes {
                 try unsafe Curve25519.Signing.PrivateKey(rawRepresentation: $0)
@@ -67,6 +68,7 @@ public struct SigningKey: Sendable {
 
     /// Signs exactly `content`: 64 octets.
     public func sign(_ content: [UInt8]) throws(CryptographyError) -> [UInt8] {
+        defer { StackScrub.run(StackScrub.curve25519) }
         do {
             return Array(try key.signature(for: content))
         } catch {

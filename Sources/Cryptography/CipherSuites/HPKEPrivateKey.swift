@@ -5,7 +5,7 @@ internal import Crypto
 public struct HPKEPrivateKey: Sendable {
     enum Key: Sendable {
         case x25519(Curve25519.KeyAgreement.PrivateKey)
-        case xwing(XWingMLKEM768X25519.PrivateKey)
+        case xwing(XWing.PrivateKey)
     }
 
     let key: Key
@@ -21,6 +21,7 @@ public struct HPKEPrivateKey: Sendable {
         guard bytes.count == 32 else { throw .wrongLength(expected: 32, actual: bytes.count) }
         switch algorithms {
         case .x25519AES128SHA256, .x25519ChaCha20SHA256:
+            defer { StackScrub.run(StackScrub.curve25519) }
             do {
                 let key = unsafe try bytes.withUnsafeBytes {
                     try unsafe Curve25519.KeyAgreement.PrivateKey(rawRepresentation: $0)
@@ -31,16 +32,9 @@ public struct HPKEPrivateKey: Sendable {
                 throw .invalidKey
             }
         case .xwingAES256SHA384:
-            do {
-                let key = unsafe try bytes.withUnsafeBytes {
-                    try unsafe XWingMLKEM768X25519.PrivateKey(
-                        seedRepresentation: $0, publicKey: nil)
-                }
-                self.key = .xwing(key)
-                publicKey = Array(key.publicKey.rawRepresentation)
-            } catch {
-                throw .invalidKey
-            }
+            let pair = try XWing.keyPair(seed: bytes)
+            key = .xwing(pair.privateKey)
+            publicKey = pair.publicKey
         }
         self.bytes = bytes
     }

@@ -1,11 +1,5 @@
 private import Crypto
 
-#if canImport(FoundationEssentials)
-    private import FoundationEssentials
-#else
-    private import Foundation
-#endif
-
 /// The key encapsulation of each suite (RFC 9180 §4.1; X-Wing of draft-ietf-hpke-pq).
 extension CipherAlgorithms {
     /// `Encap`: a fresh secret, and what lets the owner of the key find it.
@@ -14,28 +8,14 @@ extension CipherAlgorithms {
     func encapsulate(
         to publicKey: [UInt8]
     ) throws(CryptographyError) -> (secret: SecretBytes, output: [UInt8]) {
-        do {
-            switch self {
-            case .x25519AES128SHA256, .x25519ChaCha20SHA256:
-                let ephemeral = Curve25519.KeyAgreement.PrivateKey()
-                let recipient = try Curve25519.KeyAgreement.PublicKey(
-                    rawRepresentation: publicKey)
-                let output = Array(ephemeral.publicKey.rawRepresentation)
-                let agreement = try ephemeral.sharedSecretFromKeyAgreement(with: recipient)
-                let agreed = unsafe agreement.withUnsafeBytes { unsafe SecretBytes($0) }
-                // A point of small order gives zero (RFC 9180 §7.1.4).
-                guard agreed != SecretBytes(count: 32) else { throw CryptographyError.invalidKey }
-                return (sharedSecret(agreed: agreed, context: output + publicKey), output)
-            case .xwingAES256SHA384:
-                let result = try XWingMLKEM768X25519.PublicKey(rawRepresentation: publicKey)
-                    .encapsulate()
-                let secret = unsafe result.sharedSecret.withUnsafeBytes {
-                    unsafe SecretBytes($0)
-                }
-                return (secret, Array(result.encapsulated))
-            }
-        } catch {
-            throw .invalidKey
+        switch self {
+        case .x25519AES128SHA256, .x25519ChaCha20SHA256:
+            let ephemeral = Curve25519.KeyAgreement.PrivateKey()
+            let output = Array(ephemeral.publicKey.rawRepresentation)
+            guard let agreed = Self.agree(ephemeral, publicKey) else { throw .invalidKey }
+            return (sharedSecret(agreed: agreed, context: output + publicKey), output)
+        case .xwingAES256SHA384:
+            return try XWing.encapsulate(to: publicKey)
         }
     }
 
@@ -43,17 +23,24 @@ extension CipherAlgorithms {
     func decapsulate(_ output: [UInt8], with privateKey: HPKEPrivateKey) -> SecretBytes? {
         switch privateKey.key {
         case .x25519(let key):
-            guard
-                let sender = try? Curve25519.KeyAgreement.PublicKey(rawRepresentation: output),
-                let agreement = try? key.sharedSecretFromKeyAgreement(with: sender)
-            else { return nil }
-            let agreed = unsafe agreement.withUnsafeBytes { unsafe SecretBytes($0) }
-            guard agreed != SecretBytes(count: 32) else { return nil }
+            guard let agreed = Self.agree(key, output) else { return nil }
             return sharedSecret(agreed: agreed, context: output + privateKey.publicKey)
         case .xwing(let key):
-            guard let secret = try? key.decapsulate(Data(output)) else { return nil }
-            return unsafe secret.withUnsafeBytes { unsafe SecretBytes($0) }
+            return XWing.decapsulate(output, with: key)
         }
+    }
+
+    /// X25519; nil for a point of small order, which gives zero (RFC 9180 §7.1.4).
+    private static func agree(
+        _ key: Curve25519.KeyAgreement.PrivateKey, _ publicKey: [UInt8]
+    ) -> SecretBytes? {
+        defer { StackScrub.run(StackScrub.curve25519) }
+        guard
+            let peer = try? Curve25519.KeyAgreement.PublicKey(rawRepresentation: publicKey),
+            let agreement = try? key.sharedSecretFromKeyAgreement(with: peer)
+        else { return nil }
+        let agreed = unsafe agreement.withUnsafeBytes { unsafe SecretBytes($0) }
+        return agreed == SecretBytes(count: 32) ? nil : agreed
     }
 
     /// DHKEM's `ExtractAndExpand` (RFC 9180 §4.1).

@@ -1,17 +1,11 @@
-private import Crypto
-
-#if canImport(FoundationEssentials)
-    private import FoundationEssentials
-#else
-    private import Foundation
-#endif
-
 extension CipherAlgorithms {
     /// `Hash`: the suite's hash of `octets`.
     public func hash(_ octets: [UInt8]) -> [UInt8] {
-        switch self {
-        case .x25519AES128SHA256, .x25519ChaCha20SHA256: Self.hash(octets, SHA256.self)
-        case .xwingAES256SHA384: Self.hash(octets, SHA384.self)
+        unsafe octets.withUnsafeBytes { octets in
+            switch self {
+            case .x25519AES128SHA256, .x25519ChaCha20SHA256: unsafe SHA256.hash(octets)
+            case .xwingAES256SHA384: unsafe SHA384.hash(octets)
+            }
         }
     }
 
@@ -43,22 +37,21 @@ extension CipherAlgorithms {
     ///
     /// - Parameter count: octets wanted, at most 255 · Nh; more traps, as no caller asks for it.
     public func expand(_ secret: SecretBytes, info: [UInt8], count: Int) -> SecretBytes {
+        unsafe info.withUnsafeBytes { unsafe expand(secret, info: $0, count: count) }
+    }
+
+    /// `KDF.Expand` (RFC 5869 §2.3).
+    ///
+    /// - Parameter count: octets wanted, at most 255 · Nh; more traps, as no caller asks for it.
+    public func expand(
+        _ secret: SecretBytes, info: UnsafeRawBufferPointer, count: Int
+    ) -> SecretBytes {
         precondition(count <= 255 * hashByteCount)
         switch self {
         case .x25519AES128SHA256, .x25519ChaCha20SHA256:
-            return Self.expand(secret, info, count, SHA256.self)
+            return unsafe Self.expand(secret, info, count, SHA256.self)
         case .xwingAES256SHA384:
-            return Self.expand(secret, info, count, SHA384.self)
-        }
-    }
-
-    private static func hash<Function: HashFunction>(
-        _ octets: [UInt8], _: Function.Type
-    ) -> [UInt8] {
-        unsafe octets.withUnsafeBytes { octets in
-            var hash = Function()
-            unsafe hash.update(bufferPointer: octets)
-            return unsafe hash.finalize().withUnsafeBytes { unsafe [UInt8]($0) }
+            return unsafe Self.expand(secret, info, count, SHA384.self)
         }
     }
 
@@ -67,18 +60,17 @@ extension CipherAlgorithms {
         _ use: (UnsafeRawBufferPointer) -> Result
     ) -> Result {
         unsafe key.withUnsafeBytes { key in
-            unsafe HMACStates<Function>(key: key).authenticate(
-                feeding: { unsafe $0.update(bufferPointer: octets) }, use)
+            unsafe HMAC<Function>.keyed(by: key) { unsafe $0.authenticate(octets, use) }
         }
     }
 
     private static func expand<Function: HashFunction>(
-        _ secret: SecretBytes, _ info: [UInt8], _ count: Int, _: Function.Type
+        _ secret: SecretBytes, _ info: UnsafeRawBufferPointer, _ count: Int, _: Function.Type
     ) -> SecretBytes {
         unsafe secret.withUnsafeBytes { secret in
-            unsafe info.withUnsafeBytes { info in
-                unsafe SecretBytes(count: count) { output in
-                    unsafe HMACStates<Function>(key: secret).expand(info: info, into: output)
+            unsafe SecretBytes(count: count) { output in
+                unsafe HMAC<Function>.keyed(by: secret) {
+                    unsafe $0.expand(info: info, into: output)
                 }
             }
         }

@@ -7,6 +7,8 @@ enum SHAKE256 {
         from secret: SecretBytes, suffix: [UInt8], count: Int
     ) throws(CryptographyError) -> SecretBytes {
         guard let state = unsafe EVP_MD_CTX_new() else { throw .resourceExhausted }
+        // The permutation works on the stack, on a block that begins with the secret.
+        defer { StackScrub.run(StackScrub.hash) }
         defer { unsafe EVP_MD_CTX_free(state) }
         var succeeded = false
         let output = unsafe SecretBytes(count: count) { output in

@@ -156,7 +156,10 @@ import Testing
                 encapsulatedKey: Data(sealed.kemOutput))
             sender = try HPKE.Sender(
                 recipientKey: key.publicKey, ciphersuite: hpke, info: Data(info))
-        case .xwing(let key):
+        case .xwing:
+            let key = unsafe try key.bytes.withUnsafeBytes {
+                try unsafe XWingMLKEM768X25519.PrivateKey(seedRepresentation: $0, publicKey: nil)
+            }
             let hpke = HPKE.Ciphersuite(
                 kem: .XWingMLKEM768X25519, kdf: .HKDF_SHA384, aead: .AES_GCM_256)
             recipient = try HPKE.Recipient(
