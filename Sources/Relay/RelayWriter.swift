@@ -14,6 +14,8 @@ enum RelayEvent: Sendable {
     case closed(RelayCore.ConnectionID)
     case limits(RelayLimits)
     case task(WriterTask)
+    /// A held message's time is up.
+    case due
     case stop
 }
 
@@ -36,7 +38,7 @@ final class RelayWriter: Sendable {
     private let trail: TrailKeeper
     private let identity: RelayIdentity
     private let limits: Lock<RelayLimits>
-    private let clock: SystemClock
+    let clock: SystemClock
     private let acceptsClock: Bool
     private let folder: DataFolder
     private let log: Logger
@@ -45,6 +47,10 @@ final class RelayWriter: Sendable {
     let events = WorkQueue<RelayEvent>()
     /// Signalled once the store is taken up and events are dealt with.
     let hasBegun = DispatchSemaphore(value: 0)
+    /// Whether messages may be accepted without having been stored, when it started.
+    var canHold: Bool { limits.withLock { $0.holdMilliseconds > 0 } }
+    /// Between this thread and the loop.
+    let gate = EngineGate()
 
     /// Octets that must stay free on the disk, or a quarter of a small one, so that the log can
     /// always be written back; below, what would grow is refused.
@@ -84,6 +90,7 @@ final class RelayWriter: Sendable {
                         hasServed = true
                     } catch {
                         guard StoreError(error) == .full, hasServed else { throw error }
+                        gate.enter()
                         isRunning = waitForRoom()
                     }
                 }
@@ -108,10 +115,11 @@ final class RelayWriter: Sendable {
         var survey = try desk.survey(at: start)
         report(desk, figures, survey, start)
         hasBegun.signal()
+        var patience = 0
         while true {
             let (waiting, since) = events.takeAll(
-                waitingAtMost: schedule.isCatchingUp || desk.backup != nil
-                    ? 0 : Self.tickMilliseconds)
+                waitingAtMost: desk.backup != nil ? 0 : patience)
+            gate.enter()
             let now = clock.now
             watchDisk(engine, &isFull)
             if schedule.isTimeForDisk(at: now) {
@@ -128,6 +136,7 @@ final class RelayWriter: Sendable {
                 isFull = true
                 log.warning("the disk is full; all devices connect again, nothing accepted is lost")
                 batch.closesAll = true
+                gate.leave(with: nil, hasRelease: true)
                 release(batch)
                 return !batch.isLast
             }
@@ -136,7 +145,10 @@ final class RelayWriter: Sendable {
             }
             figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
             report(desk, figures, survey, now)
-            if !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast { release(batch) }
+            patience = Self.patience(engine, schedule, at: now)
+            let hasRelease = !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast
+            gate.leave(with: batch.isLast ? nil : engine, hasRelease: hasRelease)
+            if hasRelease { release(batch) }
             if batch.isLast { return false }
             desk.stepBackup()
         }
@@ -148,8 +160,19 @@ final class RelayWriter: Sendable {
         for event in events.takeAll(waitingAtMost: Self.tickMilliseconds).items {
             if case .stop = event { isLast = true }
         }
+        gate.leave(with: nil, hasRelease: true)
         release(RelayRelease(closesAll: true, isLast: isLast))
         return !isLast
+    }
+
+    /// Milliseconds to wait for something to do.
+    private static func patience(
+        _ engine: RelayEngine, _ schedule: Schedule, at now: RelayTime
+    ) -> Int {
+        guard !schedule.isCatchingUp else { return 0 }
+        guard let deadline = engine.nextDeadline else { return tickMilliseconds }
+        guard deadline > now.monotonicMilliseconds else { return 0 }
+        return Int(min(deadline - now.monotonicMilliseconds, UInt64(tickMilliseconds)))
     }
 
     private func makeEngine(
@@ -224,13 +247,14 @@ final class RelayWriter: Sendable {
             case .garbage(let id, let byteCount):
                 note(id, byteCount, in: &batch)
                 engine.receivedGarbage(from: id)
-            case .closed(let id): engine.disconnected(id)
+            case .closed(let id): try engine.disconnected(id)
             case .limits(let new):
                 limits.withLock { $0 = new }
                 engine.limits = new
             case .task(let task): try task(desk)
+            case .due: break  // The end of the batch sees to it.
             case .stop:
-                engine.sayGoodbye()
+                try engine.sayGoodbye()
                 batch.isLast = true
             }
         }

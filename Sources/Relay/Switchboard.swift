@@ -11,6 +11,7 @@ final class Switchboard: @unchecked Sendable {
     var writer: RelayWriter?
     private var server: WebSocketServer?
     private var loop: EventLoop?
+    private var shortWay: ShortWay?
 
     private struct Traffic {
         let socket: WebSockets.ConnectionID
@@ -42,6 +43,16 @@ final class Switchboard: @unchecked Sendable {
     func start(_ server: WebSocketServer, _ loop: EventLoop) {
         self.server = server
         self.loop = loop
+        if let writer, writer.canHold {
+            shortWay = ShortWay(
+                gate: writer.gate, clock: writer.clock, loop: loop,
+                send: { [unowned self, unowned server] output in
+                    let number = output.connection
+                    send(FramePacker.encode(output.frame), output.closing, to: number, server)
+                    pauseIfNeeded(number)
+                },
+                wakeWriter: { writer.events.add(.due) })
+        }
         for id in Array(early) { handle(id.0, id.1) }
         early = []
     }
@@ -57,9 +68,13 @@ final class Switchboard: @unchecked Sendable {
             traffic[number] = Traffic(socket: id)
             writer?.events.add(.opened(number))
         case .message(let bytes):
-            guard traffic[number] != nil, !isStopping else { return }
+            guard let state = traffic[number], !isStopping else { return }
             do {
-                let frame = try ClientFrame(decoding: bytes)
+                var frame = try ClientFrame(decoding: bytes)
+                if state.waiting == 0, let shortWay {
+                    guard let rest = shortWay.take(frame, from: number) else { return }
+                    frame = rest
+                }
                 writer?.events.add(.frame(number, frame, byteCount: bytes.count))
             } catch {
                 writer?.events.add(.garbage(number, byteCount: bytes.count))
@@ -77,21 +92,10 @@ final class Switchboard: @unchecked Sendable {
 
     /// Sends what a durable batch lets go.
     func release(_ release: RelayRelease) {
+        defer { writer?.gate.released() }
         guard let server else { return }
         for (number, frames, closing) in release.outputs {
-            guard let id = traffic[number]?.socket else { continue }
-            var isOpen = true
-            for frame in frames where isOpen {
-                switch server.send(frame, to: id) {
-                case .queued: break
-                case .full:
-                    log.info("a device doesn't read; its connection is closed")
-                    server.close(id, code: .policyViolation, reason: "too slow")
-                    isOpen = false
-                case .notOpen: isOpen = false
-                }
-            }
-            if let closing, isOpen { close(id, closing) }
+            send(frames, closing, to: number, server)
         }
         for (number, handled) in release.handled {
             totalByteCount -= handled.byteCount
@@ -106,6 +110,23 @@ final class Switchboard: @unchecked Sendable {
             }
         }
         if release.isLast { end(server) }
+    }
+
+    private func send(
+        _ frames: [[UInt8]], _ closing: ConnectionOutput.Closing?,
+        to number: RelayCore.ConnectionID, _ server: WebSocketServer
+    ) {
+        guard let id = traffic[number]?.socket else { return }
+        for frame in frames {
+            switch server.send(frame, to: id) {
+            case .queued: break
+            case .full:
+                log.info("a device doesn't read; its connection is closed")
+                return server.close(id, code: .policyViolation, reason: "too slow")
+            case .notOpen: return
+            }
+        }
+        if let closing { close(id, closing) }
     }
 
     private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {

@@ -39,6 +39,8 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("limit-frame-bytes")) var limitFrameBytes: String?
     @Option(help: .setting("limit-message-bytes")) var limitMessageBytes: String?
     @Option(help: .setting("limit-commit-bytes")) var limitCommitBytes: String?
+    @Option(help: .setting("limit-hold-milliseconds")) var limitHoldMilliseconds: String?
+    @Option(help: .setting("limit-hold-bytes")) var limitHoldBytes: String?
     @Option(help: .setting("limit-connection-mailboxes")) var limitConnectionMailboxes: String?
     @Option(help: .setting("limit-failed-openings")) var limitFailedOpenings: String?
     @Option(help: .setting("limit-openings-per-second")) var limitOpeningsPerSecond: String?

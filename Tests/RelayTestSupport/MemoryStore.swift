@@ -23,6 +23,10 @@ public final class MemoryStore: RelayStore {
     private var saved: State?
     /// The next write fails like this, and the batch with it.
     public var failure: StoreError?
+    /// So many writes succeed before `failure`.
+    public var writesBeforeFailure = 0
+    /// How many writes there were.
+    public private(set) var writeCount = 0
 
     /// An empty store.
     public init() {}
@@ -39,16 +43,21 @@ public final class MemoryStore: RelayStore {
 
     /// Messages that still wait for someone.
     public var messageCount: Int { state.messages.count }
+    /// Their contents, oldest first.
+    public var messageContents: [[UInt8]] {
+        state.messages.values.map(\.message).sorted { $0.number < $1.number }.map(\.content)
+    }
     /// Answers kept.
     public var answerCount: Int { state.answers.values.reduce(0) { $0 + $1.count } }
     /// Receipts kept.
     public var receiptCount: Int { state.receipts.count }
 
     private func write() throws(StoreError) {
-        if let failure {
-            self.failure = nil
-            throw failure
-        }
+        writeCount += 1
+        guard let failure else { return }
+        guard writesBeforeFailure == 0 else { return writesBeforeFailure -= 1 }
+        self.failure = nil
+        throw failure
     }
 
     private func slot() -> Int64 {

@@ -87,6 +87,13 @@ extension Setting {
             "limit-commit-bytes", \.limits.commitByteCount, 4 << 10...8 << 20,
             "One commit. Over it: too large."),
         count(
+            "limit-hold-milliseconds", \.limits.holdMilliseconds, 0...1_000,
+            "How long a message to connected recipients waits in memory for their acknowledgements before it is stored; 0: stored at once.",
+            unit: "milliseconds"),
+        octets(
+            "limit-hold-bytes", \.limits.holdByteCount, 0...1 << 30,
+            "All messages that wait so. Over it: stored at once."),
+        count(
             "limit-connection-mailboxes", \.limits.connectionMailboxes, 1...100_000,
             "Mailboxes open on one connection. Over it: limit."),
         count(

@@ -48,12 +48,18 @@ final class LiveMailbox {
         var byteCount: Int
         /// Nobody else waits for the message.
         var isLast: Bool
+        /// It isn't stored.
+        var held: HeldMessage?
     }
 
     let number: MailboxNumber
     var record: MailboxRecord
     var isDirty = false
+    /// Whether the record has changes that may be written later.
+    var isLate = false
     var isErased = false
+    /// Messages that it sent and that are neither accepted nor refused yet.
+    var unanswered: [RequestID: HeldMessage] = [:]
 
     // While open:
     var connection: Connection?
@@ -63,6 +69,13 @@ final class LiveMailbox {
     var cursor = MessageNumber(rawValue: 0)
     /// Whether messages above the cursor may be stored that weren't handed out.
     var isBehind = false
+    /// Messages on their way that aren't stored, and their octets.
+    var heldCount = 0
+    var heldByteCount = 0
+    /// How often in a row one had to be stored because its time was up.
+    var missedCount = 0
+    /// From when on messages to it may be held again, by the monotonic clock.
+    var holdsFrom: UInt64 = 0
     /// Whether it is listed for a look into the store at the end of the batch.
     var wantsRefill = false
 
@@ -86,7 +99,8 @@ final class LiveMailbox {
         commitBucket = TokenBucket(burst: limits.commitBurst)
     }
 
-    /// Forgets what concerned a connection; whatever wasn't acknowledged comes again.
+    /// Forgets what concerned a connection; whatever wasn't acknowledged comes again. What was held
+    /// for it has to be stored before.
     func detach() {
         connection?.inFlightByteCount -= inFlightByteCount
         connection = nil
@@ -95,6 +109,8 @@ final class LiveMailbox {
         cursor = MessageNumber(rawValue: 0)
         isBehind = false
         blocked = nil
+        missedCount = 0
+        holdsFrom = 0
     }
 }
 
@@ -106,6 +122,8 @@ final class LiveGroup {
     var commitBucket: TokenBucket
     var isDirty = false
     var isErased = false
+    /// What was handed out and isn't stored, oldest first.
+    var held: [HeldMessage] = []
 
     init(
         number: GroupNumber, record: GroupRecord, mailboxes: [LiveMailbox?], limits: RelayLimits

@@ -42,6 +42,10 @@ public struct BatchOutput: Sendable {
 public struct RelayCounters: Equatable, Sendable {
     /// Messages, commits and closings accepted.
     public var accepted: UInt64 = 0
+    /// Of these, messages and the like accepted because they were stored.
+    public var acceptedStored: UInt64 = 0
+    /// Messages accepted because every recipient had acknowledged them; they were never stored.
+    public var acceptedDelivered: UInt64 = 0
     /// Deliveries handed out, repetitions included.
     public var delivered: UInt64 = 0
     /// Deliveries acknowledged.

@@ -7,6 +7,8 @@ extension RelayEngine {
         _ kind: DeliveryKind, _ content: [UInt8], in group: LiveGroup, to members: MemberSet
     ) throws(StoreError) {
         guard members != 0 else { return }
+        // What is stored now must not come before what was handed out before it.
+        try storeHeld(of: group)
         let number = try nextMessageNumber()
         try store.addMessage(
             StoredMessage(number: number, kind: kind, waiting: members, content: content),
@@ -28,7 +30,7 @@ extension RelayEngine {
         }
     }
 
-    private func hasRoom(
+    func hasRoom(
         _ mailbox: LiveMailbox, _ connection: Connection, _ byteCount: Int
     ) -> Bool {
         // One is always on its way, however large.
@@ -38,13 +40,14 @@ extension RelayEngine {
             && connection.inFlightByteCount + byteCount <= limits.connectionByteCount
     }
 
-    private func hand(
+    func hand(
         _ message: StoredMessage, of group: LiveGroup, _ member: MemberSet,
-        to mailbox: LiveMailbox, on connection: Connection
+        to mailbox: LiveMailbox, on connection: Connection, held: HeldMessage? = nil
     ) {
         let byteCount = message.content.count
         mailbox.inFlight[message.number] = LiveMailbox.InFlight(
-            group: group, member: member, byteCount: byteCount, isLast: message.waiting == member)
+            group: group, member: member, byteCount: byteCount, isLast: message.waiting == member,
+            held: held)
         mailbox.inFlightByteCount += byteCount
         connection.inFlightByteCount += byteCount
         mailbox.cursor = message.number
@@ -173,6 +176,10 @@ extension RelayEngine {
             mailbox.inFlightByteCount -= item.byteCount
             mailbox.connection?.inFlightByteCount -= item.byteCount
             guard item.group?.isErased != true else { return }
+            if let held = item.held {
+                counters.acknowledged += 1
+                return acknowledge(held, by: item.member, mailbox)
+            }
             try store.acknowledge(number, by: item.member, isLast: item.isLast)
             group = item.group
             byteCount = item.byteCount

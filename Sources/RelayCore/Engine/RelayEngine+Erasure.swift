@@ -62,6 +62,7 @@ extension RelayEngine {
         _ group: LiveGroup, _ reason: ErasureReceipt.Reason, askedBy asker: LiveMailbox?
     ) throws(StoreError) -> [UInt8] {
         let members = group.mailboxes.compactMap { $0 }
+        dropHeld(of: group)
         for mailbox in members {
             dropInFlight(of: group, from: mailbox)
             mailbox.record.memberships.removeAll { $0 == group.number }

@@ -54,7 +54,7 @@ extension RelayEngine {
         guard let (group, position) = try activeMember(of: request.groupID, mailbox),
             group.record.members[position]?.role == .owner
         else { return .refused(.notAllowed, retryAfterSeconds: 0) }
-        if let outcome = check(
+        if case .answer(let outcome) = check(
             group, epoch: request.epoch, content: request.content, contentTypes: 3...3)
         {
             return outcome
@@ -119,36 +119,74 @@ extension RelayEngine {
         }
         try welcome(request.welcomes, in: group)
         counters.accepted += 1
+        counters.acceptedStored += 1
         return .committed(epoch: group.record.epoch, commitHash: group.record.commitHash)
     }
 
-    func send(_ request: MessageRequest, from mailbox: LiveMailbox) throws(StoreError) -> Outcome {
+    /// - Returns: `nil` if the answer comes later.
+    func send(
+        _ request: MessageRequest, _ id: RequestID, from mailbox: LiveMailbox,
+        on connection: Connection
+    ) throws(StoreError) -> Outcome? {
         guard let (group, position) = try activeMember(of: request.groupID, mailbox) else {
             return .refused(.notAllowed, retryAfterSeconds: 0)
         }
-        if let outcome = check(
+        let isApplication: Bool
+        switch check(
             group, epoch: request.epoch, content: request.content, contentTypes: 1...2)
         {
-            return outcome
+        case .answer(let outcome): return outcome
+        case .fits(let contentType): isApplication = contentType == 1
         }
         let recipients = activeMembers(of: group) & ~MemberSet(member: position)
         for case let (index, recipient?) in group.mailboxes.enumerated()
         where recipients & MemberSet(member: index) != 0 {
             let backlog = try backlog(of: recipient)
-            guard backlog.count < limits.mailboxMessages,
-                backlog.byteCount + request.content.count <= limits.mailboxByteCount
+            guard backlog.count + recipient.heldCount < limits.mailboxMessages,
+                backlog.byteCount + recipient.heldByteCount + request.content.count
+                    <= limits.mailboxByteCount
             else { return .refused(.mailboxFull, retryAfterSeconds: 60) }
+        }
+        if isApplication, canHold(request.content, in: group, for: recipients) {
+            try hold(
+                request.content, in: group, for: recipients, from: mailbox, id, on: connection)
+            return nil
         }
         try fanOut(.message, request.content, in: group, to: recipients)
         counters.accepted += 1
+        counters.acceptedStored += 1
         return .done
+    }
+
+    /// What `send` does, where everything that it needs is in memory and the message can be held.
+    ///
+    /// - Returns: false if nothing was done, since it isn't so.
+    func sendFromMemory(
+        _ request: MessageRequest, _ id: RequestID, from mailbox: LiveMailbox,
+        on connection: Connection
+    ) throws(StoreError) -> Bool {
+        guard hasNumbers, let group = groupsByID[request.groupID],
+            let position = group.position(of: mailbox),
+            group.record.members[position]?.isActive(on: now.day) == true,
+            case .fits(contentType: 1) = check(
+                group, epoch: request.epoch, content: request.content, contentTypes: 1...1)
+        else { return false }
+        let recipients = activeMembers(of: group) & ~MemberSet(member: position)
+        guard canHold(request.content, in: group, for: recipients),
+            mailbox.requestBucket.take(
+                perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
+                at: now.monotonicMilliseconds) == nil
+        else { return false }
+        try hold(
+            request.content, in: group, for: recipients, from: mailbox, id, on: connection)
+        return true
     }
 
     func close(_ request: MessageRequest, by mailbox: LiveMailbox) throws(StoreError) -> Outcome {
         guard let (group, position) = try activeMember(of: request.groupID, mailbox),
             group.record.members[position]?.role == .owner
         else { return .refused(.notAllowed, retryAfterSeconds: 0) }
-        if let outcome = check(
+        if case .answer(let outcome) = check(
             group, epoch: request.epoch, content: request.content, contentTypes: 1...1)
         {
             return outcome
@@ -159,6 +197,7 @@ extension RelayEngine {
         markDirty(group)
         try fanOut(.closing, request.content, in: group, to: activeMembers(of: group))
         counters.accepted += 1
+        counters.acceptedStored += 1
         return .done
     }
 
@@ -203,22 +242,31 @@ extension RelayEngine {
         return set
     }
 
+    private enum Check {
+        /// Nothing speaks against it.
+        case fits(contentType: UInt8)
+        case answer(Outcome)
+    }
+
     /// What speaks against a message of a member; the header is what MLS says in the clear.
     private func check(
         _ group: LiveGroup, epoch: UInt64, content: [UInt8], contentTypes: ClosedRange<UInt8>
-    ) -> Outcome? {
+    ) -> Check {
         guard content.count <= Int(limits.published.messageByteCount) else {
-            return .refused(.tooLarge, retryAfterSeconds: 0)
+            return .answer(.refused(.tooLarge, retryAfterSeconds: 0))
         }
         guard let header = try? PrivateMessageHeader(message: content),
             header.groupID == group.record.id.bytes, header.epoch == epoch,
             contentTypes.contains(header.contentType)
-        else { return .refused(.malformed, retryAfterSeconds: 0) }
-        guard !group.record.isClosed else { return .refused(.groupClosed, retryAfterSeconds: 0) }
-        guard epoch == group.record.epoch else {
-            return .staleEpoch(epoch: group.record.epoch, commitHash: group.record.commitHash)
+        else { return .answer(.refused(.malformed, retryAfterSeconds: 0)) }
+        guard !group.record.isClosed else {
+            return .answer(.refused(.groupClosed, retryAfterSeconds: 0))
         }
-        return nil
+        guard epoch == group.record.epoch else {
+            return .answer(
+                .staleEpoch(epoch: group.record.epoch, commitHash: group.record.commitHash))
+        }
+        return .fits(contentType: header.contentType)
     }
 
     /// What speaks against Welcomes: each is for one of the new members, at most one for each.

@@ -68,8 +68,8 @@ extension RelayEngine {
         markDirty(mailbox)
         if let older = mailbox.connection, older !== connection {
             notify(older, .displaced(mailbox.record.id))
+            try detach(mailbox)
             older.mailboxes[mailbox.record.id] = nil
-            mailbox.detach()
         }
         // Open here already: what is on its way stays so.
         if mailbox.connection == nil { attach(mailbox, to: connection) }
@@ -136,8 +136,8 @@ extension RelayEngine {
     /// Erases a mailbox that is in no group.
     func erase(_ mailbox: LiveMailbox) throws(StoreError) {
         if let connection = mailbox.connection {
+            try detach(mailbox)
             connection.mailboxes[mailbox.record.id] = nil
-            mailbox.detach()
         }
         mailbox.isErased = true
         mailboxesByID[mailbox.record.id] = nil

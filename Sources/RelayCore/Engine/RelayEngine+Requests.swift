@@ -26,7 +26,9 @@ extension RelayEngine {
             }
             return reply(connection, to: request, .refused(.notAllowed, retryAfterSeconds: 0))
         }
-        reply(connection, to: request, try answer(request, of: mailbox))
+        if let outcome = try answer(request, of: mailbox, on: connection) {
+            reply(connection, to: request, outcome)
+        }
     }
 
     /// Openings, and requests of mailboxes that aren't open, count for the connection.
@@ -36,16 +38,19 @@ extension RelayEngine {
             at: now.monotonicMilliseconds)
     }
 
+    /// - Returns: `nil` if the answer comes later.
     private func answer(
-        _ request: Request, of mailbox: LiveMailbox
-    ) throws(StoreError) -> Outcome {
+        _ request: Request, of mailbox: LiveMailbox, on connection: Connection
+    ) throws(StoreError) -> Outcome? {
         guard request.id > request.confirmed, request.id <= .last else {
             return .refused(.malformed, retryAfterSeconds: 0)
         }
         if request.confirmed > mailbox.record.requests.confirmed {
-            markDirty(mailbox)
             if mailbox.record.requests.confirm(through: request.confirmed) {
+                markDirty(mailbox)
                 try store.removeAnswers(mailbox.number, through: request.confirmed)
+            } else {
+                markLate(mailbox)
             }
         }
         // Repetitions count too: a stored answer can be much longer than the question.
@@ -56,6 +61,10 @@ extension RelayEngine {
             ?? mailbox.requestBucket.take(
                 perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
                 at: now.monotonicMilliseconds)
+        if let held = mailbox.unanswered[request.id] {
+            // It was asked before and waits for acknowledgements; the asker doesn't want to wait.
+            try storeHeld(of: held.group)
+        }
         let standing = mailbox.record.requests.standing(of: request.id)
         if let wait, standing != .free { return .refused(.rate, retryAfterSeconds: wait) }
         switch standing {
@@ -77,7 +86,9 @@ extension RelayEngine {
         } else if refusesGrowth, request.operation.grows {
             outcome = .refused(.storage, retryAfterSeconds: 60)
         } else {
-            outcome = try carryOut(request.operation, of: mailbox)
+            let answer = try carryOut(request, of: mailbox, on: connection)
+            guard let answer else { return nil }
+            outcome = answer
         }
         try remember(outcome, of: request.id, mailbox)
         return outcome
@@ -122,10 +133,11 @@ extension RelayEngine {
     }
 
     private func carryOut(
-        _ operation: RelayProtocol.Operation, of mailbox: LiveMailbox
-    ) throws(StoreError) -> Outcome {
-        switch operation {
-        case .send(let message): return try send(message, from: mailbox)
+        _ request: Request, of mailbox: LiveMailbox, on connection: Connection
+    ) throws(StoreError) -> Outcome? {
+        switch request.operation {
+        case .send(let message):
+            return try send(message, request.id, from: mailbox, on: connection)
         case .commit(let commit): return try self.commit(commit, from: mailbox)
         case .createGroup(let creation): return try createGroup(creation, by: mailbox)
         case .close(let message): return try close(message, by: mailbox)

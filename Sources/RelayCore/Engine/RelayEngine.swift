@@ -63,6 +63,11 @@ public final class RelayEngine {
     var dirtyMailboxes: [LiveMailbox] = []
     var dirtyGroups: [LiveGroup] = []
     var refills: [LiveMailbox] = []
+    /// What was handed out and isn't stored.
+    var held = HeldQueue()
+    /// Mailboxes whose records may be written later, and since when the first one waits.
+    var lateMailboxes: [LiveMailbox] = []
+    var lateSince: UInt64 = 0
     var talking: [Connection] = []
     var hasErased = false
     var deliveryCount = 0
@@ -109,11 +114,16 @@ public final class RelayEngine {
 
     /// Ends a batch: hands out what waits, writes what changed, and says what to send.
     public func finish() throws(StoreError) -> BatchOutput {
+        try storeOverdue()
+        for connection in talking where connection.closing != nil {
+            try disconnected(connection.id)
+        }
         while !refills.isEmpty {
             let batch = refills
             refills.removeAll(keepingCapacity: true)
             for mailbox in batch { try refill(mailbox) }
         }
+        writeLate()
         for mailbox in dirtyMailboxes where !mailbox.isErased {
             mailbox.isDirty = false
             try store.updateMailbox(mailbox.number, mailbox.record)
@@ -125,6 +135,13 @@ public final class RelayEngine {
         }
         dirtyGroups.removeAll(keepingCapacity: true)
 
+        let output = takeOutput()
+        if mailboxesByNumber.count > Self.cacheLimit { forgetIdle() }
+        return output
+    }
+
+    /// What is to be sent.
+    func takeOutput() -> BatchOutput {
         var output = BatchOutput(hasErased: hasErased, deliveryCount: deliveryCount)
         output.connections.reserveCapacity(talking.count)
         for connection in talking {
@@ -134,11 +151,9 @@ public final class RelayEngine {
                     connection: connection.id, frame: connection.frame,
                     closing: connection.closing))
             connection.frame = RelayFrame()
-            if connection.closing != nil { disconnected(connection.id) }
         }
         talking.removeAll(keepingCapacity: true)
         counters.delivered += UInt64(deliveryCount)
-        if mailboxesByNumber.count > Self.cacheLimit { forgetIdle() }
         return output
     }
 
@@ -151,13 +166,20 @@ public final class RelayEngine {
     }
 
     /// A connection is gone; what it hadn't acknowledged comes again on the next one.
-    public func disconnected(_ id: ConnectionID) {
+    public func disconnected(_ id: ConnectionID) throws(StoreError) {
         guard let connection = connections.removeValue(forKey: id) else { return }
         for mailbox in connection.mailboxes.values where mailbox.connection === connection {
-            mailbox.detach()
+            try detach(mailbox)
         }
         connection.mailboxes = [:]
         connection.phase = .ending
+    }
+
+    /// Ends what a mailbox has to do with its connection.
+    func detach(_ mailbox: LiveMailbox) throws(StoreError) {
+        try storeHeld(for: mailbox)
+        if mailbox.isLate { markDirty(mailbox) }
+        mailbox.detach()
     }
 
     /// A frame came.
@@ -190,7 +212,8 @@ public final class RelayEngine {
     }
 
     /// Tells every device that the relay stops.
-    public func sayGoodbye() {
+    public func sayGoodbye() throws(StoreError) {
+        try storeAllHeld()
         for connection in connections.values { end(connection, .goingAway, "the relay stops") }
     }
 
@@ -228,12 +251,18 @@ public final class RelayEngine {
     }
 
     func reply(_ connection: Connection, to request: Request, _ outcome: Outcome) {
+        reply(connection, to: request.mailbox, request.id, outcome)
+    }
+
+    func reply(
+        _ connection: Connection, to mailbox: MailboxID, _ id: RequestID, _ outcome: Outcome
+    ) {
         if case .refused(let refusal, _) = outcome {
             counters.refusals[refusal.rawValue, default: 0] += 1
         }
         touch(connection)
         connection.frame.replies.append(
-            Reply(mailbox: request.mailbox, id: request.id, outcome: outcome))
+            Reply(mailbox: mailbox, id: id, outcome: outcome))
     }
 
     func notify(_ connection: Connection, _ notice: Notice) {
@@ -244,6 +273,7 @@ public final class RelayEngine {
     // MARK: What is held in memory
 
     func markDirty(_ mailbox: LiveMailbox) {
+        mailbox.isLate = false
         guard !mailbox.isDirty else { return }
         mailbox.isDirty = true
         dirtyMailboxes.append(mailbox)
@@ -253,6 +283,8 @@ public final class RelayEngine {
         guard !group.isDirty else { return }
         group.isDirty = true
         dirtyGroups.append(group)
+        // What changes the group could change the answer to a message that it took before.
+        for case let mailbox? in group.mailboxes where mailbox.isLate { markDirty(mailbox) }
     }
 
     func mailbox(_ id: MailboxID) throws(StoreError) -> LiveMailbox? {
@@ -318,6 +350,9 @@ public final class RelayEngine {
             mailboxesByID[mailbox.record.id] = nil
         }
     }
+
+    /// Whether the next message gets its number without the store.
+    var hasNumbers: Bool { nextMessage < messageLimit }
 
     func nextMessageNumber() throws(StoreError) -> MessageNumber {
         if nextMessage == messageLimit {

@@ -20,6 +20,11 @@ public struct RelayLimits: Equatable, Sendable {
     public var windowByteCount = 4 << 20
     /// Octets on their way to one connection without acknowledgement.
     public var connectionByteCount = 8 << 20
+    /// How long a message to connected recipients may wait in memory for their acknowledgements
+    /// before it is stored; 0: everything is stored at once.
+    public var holdMilliseconds: UInt64 = 0
+    /// Octets of all messages that wait so.
+    public var holdByteCount = 16 << 20
     /// Mailboxes open on one connection.
     public var connectionMailboxes = 1_024
     /// Failed openings after which a connection is closed.

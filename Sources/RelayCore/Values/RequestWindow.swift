@@ -78,6 +78,13 @@ public struct RequestWindow: Equatable, Sendable {
         highest = max(highest, id)
     }
 
+    /// Whether an answer of its own is kept for an id that `confirm(through:)` would confirm.
+    public func hasStored(through id: RequestID) -> Bool {
+        guard id > confirmed else { return false }
+        let count = min(id.rawValue - confirmed.rawValue, Self.width)
+        return (1...count).contains { codes[place(confirmed.rawValue &+ $0)] == 2 }
+    }
+
     /// The device has every answer up to `id`. Returns whether a stored answer is among them.
     public mutating func confirm(through id: RequestID) -> Bool {
         guard id > confirmed else { return false }

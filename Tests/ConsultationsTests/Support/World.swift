@@ -248,7 +248,7 @@ final class TestRelay {
 
     func disconnect(_ id: ConnectionID?) -> [(ConnectionID, RelayFrame)] {
         guard let id else { return [] }
-        return batch { $0.disconnected(id) }
+        return batch { try $0.disconnected(id) }
     }
 
     func receive(_ message: [UInt8], from id: ConnectionID?) -> [(ConnectionID, RelayFrame)] {

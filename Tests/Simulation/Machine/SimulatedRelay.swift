@@ -141,7 +141,7 @@ final class SimulatedRelay {
         for arrival in arrivals {
             switch arrival {
             case .opened(let wire): engine.connected(ConnectionID(rawValue: UInt64(wire)))
-            case .closed(let wire): engine.disconnected(ConnectionID(rawValue: UInt64(wire)))
+            case .closed(let wire): try engine.disconnected(ConnectionID(rawValue: UInt64(wire)))
             case .frame(let wire, let content):
                 let id = ConnectionID(rawValue: UInt64(wire))
                 guard let frame = try? ClientFrame(decoding: content) else {
