@@ -90,5 +90,8 @@ struct Profile {
             limits.commitsPerHour = 600
         }
         if chance.happens(3_000) { limits.published.groupMembers = 3 }
+        if chance.happens(5_000) {
+            limits.holdMilliseconds = UInt64(chance.pick([0, 1, 100, 1_000]) ?? 0)
+        }
     }
 }

@@ -148,6 +148,7 @@ final class World {
         case .durable(let batch): relay.durable(batch)
         case .relayStart(let life): if life == relay.life, !relay.isUp { relay.start() }
         case .relayTick(let life): if life == relay.life { relay.tick() }
+        case .relayDue(let life): if life == relay.life { relay.due() }
         case .act(let client): if !isCalm { clients[client].act() }
         case .wake(let client, let stamp): clients[client].wake(stamp)
         case .deviceStart(let client, let stamp): clients[client].restart(stamp)

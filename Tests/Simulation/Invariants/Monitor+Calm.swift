@@ -94,7 +94,9 @@ extension Monitor {
     private func checkOrder() {
         var logs: [GroupID: [[UInt64]]] = [:]
         for device in world.devices {
-            for talk in device.state.talks { logs[talk.group, default: []].append(talk.log) }
+            for talk in device.state.talks {
+                logs[talk.group, default: []].append(talk.log.filter { !floating.contains($0) })
+            }
         }
         for (id, lists) in logs where !Self.isOneOrder(lists) {
             violate("members of group \(groups[id]?.number ?? -1) saw different orders")
@@ -133,6 +135,8 @@ extension Monitor {
     /// What is settled needn't be remembered.
     private func forget() {
         waiting = [:]
+        accepted = []
+        floating = []
         for (id, box) in boxes where !box.isHostile {
             boxes[id]?.acknowledged = []
             boxes[id]?.idOfName = [:]

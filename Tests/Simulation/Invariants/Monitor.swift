@@ -19,6 +19,10 @@ final class Monitor {
     private var claimed: [[UInt8]: (MailboxID, RequestID)] = [:]
     /// Ids of erased groups that an attacker has tried to use again.
     private(set) var retaken: Set<GroupID> = []
+    /// What the relay has said that it has, since the last calm.
+    var accepted: Set<UInt64> = []
+    /// Handed out by a relay that ended before it said that it had it.
+    var floating: Set<UInt64> = []
     private var looks = 0
     private var batches = 0
 
@@ -127,8 +131,31 @@ final class Monitor {
 
     // MARK: What leaves the relay
 
-    func relayStopped() {
-        for id in boxes.keys { boxes[id]?.wire = nil }
+    /// The relay's process ended.
+    ///
+    /// - Parameter state: what it will find when it starts again.
+    func relayStopped(_ state: SimulatedStore.State) {
+        for (id, box) in boxes {
+            box.wire = nil
+            let record = state.mailboxNumbers[id].flatMap { state.mailboxes[$0] }
+            for (request, answer) in box.answers where answer == .done {
+                // What every recipient has may be taken once more: nobody gets it twice.
+                guard record?.requests.standing(of: RequestID(rawValue: request)) == .free,
+                    case .send(let message)? = box.asked[request]?.first,
+                    waiting[Body.name(of: message.content)] == nil
+                else { continue }
+                box.answers[request] = nil
+                accepted.remove(Body.name(of: message.content))
+            }
+        }
+        for box in boxes.values {
+            // What nobody was told that it was taken may come again as something new, or never.
+            for name in box.idOfName.keys where !accepted.contains(name) {
+                box.idOfName[name] = nil
+                box.ranks[name] = nil
+                floating.insert(name)
+            }
+        }
     }
 
     /// A batch is let go. What it says of commits is looked at first: the rest may build on it.
@@ -228,7 +255,7 @@ final class Monitor {
 
     /// On every connection in the order in which it came on the first.
     private func checkOrder(_ mailbox: MailboxID, _ name: UInt64) {
-        guard let box = boxes[mailbox] else { return }
+        guard let box = boxes[mailbox], !box.isHostile, !floating.contains(name) else { return }
         let rank = box.ranks[name] ?? box.lastRank + 1
         if rank <= box.cursor { violate("mail in another order than before") }
         boxes[mailbox]?.ranks[name] = rank
@@ -451,6 +478,7 @@ final class Monitor {
     private func accept(_ content: [UInt8], _ group: GroupModel, _ recipients: [MailboxID]) {
         let name = Body.name(of: content)
         world.trace.note(.accepted, at: world.now, group.number, content.count)
+        accepted.insert(name)
         let missing = recipients.filter { id in
             guard let box = boxes[id], !box.isHostile else { return false }
             return !box.acknowledged.contains(name)

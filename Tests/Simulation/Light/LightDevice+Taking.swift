@@ -264,6 +264,13 @@ extension LightDevice {
             if body.epoch < it.joined { violate("something of before it was a member") }
             if it.isClosed { violate("something after the closing") }
             if body.sender == it.box, body.kind == .message { violate("its own message") }
+            // Under its id, which is the sender's counter, it is known: a relay that ended took it once
+            // more, perhaps in another epoch.
+            if let last = it.heard[body.sender], body.counter <= last,
+                body.kind == .message, world.flaw != .takesTwice
+            {
+                return
+            }
             if let last = it.heard[body.sender], body.counter != last + 1,
                 !world.monitor.mayExpire(body.sender, in: group),
                 !world.monitor.mayExpire(it.box, in: group)

@@ -8,6 +8,7 @@ struct EventQueue {
         case durable(Int)
         case relayStart(Int)
         case relayTick(Int)
+        case relayDue(Int)
         case act(Int)
         case wake(Int, Int)
         case deviceStart(Int, Int)
