@@ -7,10 +7,12 @@ extension RelayEngine {
         _ id: MailboxID, _ opening: Opening, on connection: Connection, _ proof: OpeningProof
     ) throws(StoreError) -> Outcome {
         let isOwner = proof.isValid(opening, of: id)
-        // A wrong signature takes the same way as an unknown mailbox, with a name nobody has.
-        guard let lookup = isOwner ? id : MailboxID(random(MailboxID.byteCount)) else {
+        // A wrong signature takes the same way as an unknown mailbox, with a name nobody has. It is
+        // drawn in any case, because drawing takes time.
+        guard let nobody = MailboxID(random(MailboxID.byteCount)) else {
             return .refused(.notAllowed, retryAfterSeconds: 0)
         }
+        let lookup = isOwner ? id : nobody
         if let mailbox = try mailbox(lookup) {
             return try open(mailbox, counter: opening.counter, on: connection)
         }
