@@ -5,7 +5,8 @@ import WebSockets
 /// run and what brokers did on such a machine.
 ///
 /// The recipients of all loads keep nothing on disk: they acknowledge from memory. "Stored" says that
-/// the relay has every message on its own disk, synced, before it accepts it.
+/// the relay has every message on its own disk, synced, before it accepts it; "delivered", that it
+/// may accept a message when its recipient has acknowledged it. The goals of M are for both.
 struct RelayBenchmarks {
     private let runs: Int
     private var echo = 0.0
@@ -70,19 +71,19 @@ struct RelayBenchmarks {
         table.line(
             "M, 50 pairs × 16, \(mode.name)",
             Figure(value: median(many.map(\.perSecond)), unit: "/s"),
-            mode.isUsual ? .atLeast(60_000) : .none, ("54,000", "87,000", "9,600"),
+            .atLeast(60_000), ("54,000", "87,000", "9,600"),
             why: time(of: many))
 
         let most = try await measure(500, window: 16, on: relay)
         table.line(
             "M, 500 pairs × 16, \(mode.name)",
             Figure(value: median(most.map(\.perSecond)), unit: "/s"),
-            mode.isUsual ? .atLeast(50_000) : .none, ("12,000", "71,000", "9,900"),
+            .atLeast(50_000), ("12,000", "71,000", "9,900"),
             why: time(of: most))
         table.line(
             "M, 500 pairs × 16, \(mode.name): accepted after, p99",
             Figure(value: median(most.map(\.high)), unit: "ms"),
-            mode.isUsual ? .atMost(250) : .none, ("1,100", "172", "4,400"))
+            .atMost(250), ("1,100", "172", "4,400"))
     }
 
     private mutating func runPairs(_ pairs: Int, window: Int) async throws {
@@ -178,10 +179,12 @@ struct RelayBenchmarks {
         let name: String
         let options: [String]
         /// Every message is on the disk before it is accepted.
+        /// Else a message whose recipients acknowledge it in time is accepted without the disk.
         let isStored: Bool
-        /// Without options: what the goals are about.
-        var isUsual: Bool { options.isEmpty }
     }
 
-    private static let modes = [Mode(name: "stored", options: [], isStored: true)]
+    private static let modes = [
+        Mode(name: "stored", options: ["--limit-hold-milliseconds", "0"], isStored: true),
+        Mode(name: "delivered", options: ["--limit-hold-milliseconds", "15"], isStored: false),
+    ]
 }
