@@ -102,7 +102,7 @@ struct AttackTests {
     }
 
     enum Swap: CaseIterable, Sendable {
-        case othersDoctor, weakerSuite, expired, otherMailbox, noise
+        case othersDoctor, weakerSuite, expired, otherMailbox, unfitCapabilities, noise
 
         func package(of doctor: TestDevice, other: TestDevice) throws -> [UInt8] {
             let state = doctor.engine.state
@@ -113,16 +113,19 @@ struct AttackTests {
             var suite = CipherSuite.consultations
             var lifetime = Lifetime(notBefore: now - 10, notAfter: now + 1_000)
             var named = mailbox
+            var credentials = [CredentialType.basic, .x509]
             switch self {
             case .othersDoctor: signer = other.engine.state
             case .weakerSuite: suite = .x25519AES128
             case .expired: lifetime = Lifetime(notBefore: now - 1_000, notAfter: now - 10)
             case .otherMailbox: named = try SigningKey().publicKey.bytes
+            case .unfitCapabilities: credentials = [.x509]
             case .noise: return Random.bytes(500)
             }
+            var leaf = try signer.leaf(mailbox: id)
+            leaf.capabilities.credentials = credentials
             let bundle = try KeyPackageBundle(
-                suite: suite, leaf: signer.leaf(mailbox: id), signingKey: signer.identity,
-                lifetime: lifetime)
+                suite: suite, leaf: leaf, signingKey: signer.identity, lifetime: lifetime)
             let entry = try ShelfEntry(
                 keyPackage: bundle.keyPackage.encoded(), mailbox: named,
                 permit: JoinPermit().secret)

@@ -138,6 +138,18 @@ extension Turn {
         _ consultation: inout ConsultationState, with keyPackage: KeyPackage, _ entry: ShelfEntry,
         phase: StoredPhase
     ) throws {
+        do {
+            try makeGroup(&consultation, with: keyPackage, entry, phase: phase)
+        } catch let error as MLSError where error != .corruptState && error != .machine {
+            // Its capabilities don't fit, or its keys are none: only adding it tells.
+            throw UnfitKeyPackage(fault: .wrongKeyPackage)
+        }
+    }
+
+    private mutating func makeGroup(
+        _ consultation: inout ConsultationState, with keyPackage: KeyPackage, _ entry: ShelfEntry,
+        phase: StoredPhase
+    ) throws {
         let lifetime = Lifetime(notBefore: seconds - 3_600, notAfter: seconds + 400 * 86_400)
         var group = try Group.create(
             groupID: consultation.groupID, suite: keyPackage.cipherSuite,
