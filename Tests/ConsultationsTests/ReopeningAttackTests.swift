@@ -1,3 +1,4 @@
+import Credentials
 import Cryptography
 import FoundationEssentials
 import MLS
@@ -160,6 +161,233 @@ struct ReopeningAttackTests {
         world.tamper = nil
     }
 
+    @Test func `a KeyPackage that can't be added doesn't stop the device`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let state = patient.engine.state
+        let key = try SigningKey().publicKey.bytes
+        var leaf = try state.leaf(mailbox: try #require(MailboxID(key)))
+        // The doctor shows a certificate, and the patient's leaf says that it can't read those.
+        leaf.capabilities.credentials = [.basic]
+        let now = world.now / 1_000
+        let bundle = try KeyPackageBundle(
+            suite: .consultations, leaf: leaf, signingKey: state.identity,
+            lifetime: Lifetime(notBefore: now - 10, notAfter: now + 1_000))
+        let entry = try ShelfEntry(
+            keyPackage: bundle.keyPackage.encoded(), mailbox: key, permit: JoinPermit().secret)
+        let sealed = try entry.sealed(shelfKey: state.shelfKey, shelf: state.home.bytes)
+        var claims = 0
+        world.tamper = { frame, device in
+            var frame = frame
+            frame.replies = frame.replies.map { reply in
+                guard device === doctor, case .keyPackage = reply.outcome else { return reply }
+                claims += 1
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id,
+                    outcome: .keyPackage(sealed: sealed, lastResort: false))
+            }
+            return frame
+        }
+        try doctor.reopen()
+        try world.settle()
+        #expect(claims == 1)
+        #expect(doctor.troubles.isEmpty)
+        #expect(try doctor.only().record.phase == .reopening)
+        world.tamper = nil
+        try world.pass(seconds: 61)
+        try doctor.say("jetzt")
+        try world.settle()
+        #expect(try patient.texts() == ["jetzt"])
+    }
+
+    @Test func `nobody makes a second consultation under the name of another`() async throws {
+        let world = try World()
+        let (_, doctor) = try await world.open()
+        let id = try doctor.only().id
+        let mallory = try await world.addPatient("Mallory Moss", reference: "P-666")
+        try world.connect(mallory)
+        try world.settle()
+        let card = try doctor.card()
+        func request() throws {
+            try mallory.perform { turn in
+                let number = try turn.request(
+                    card, time: world.now / 1_000 + 3_600, minutes: 20, reason: "")
+                try turn.modify(number) { consultation, _ in
+                    let rest = Random.bytes(GroupID.byteCount - id.bytes.count)
+                    consultation.record.groupID = Data(id.bytes + rest)
+                }
+            }
+            try world.settle()
+        }
+        try request()
+        #expect(doctor.engine.state.consultations.count == 1)
+        #expect(try doctor.only().record.other.name == "Paul Patient")
+        // Nor does it come back when it has ended here.
+        try doctor.perform { turn in
+            let number = try #require(turn.state.consultations.keys.first)
+            try turn.lock(number, .removed)
+            try turn.end(number)
+        }
+        try request()
+        #expect(doctor.engine.state.consultations.isEmpty)
+    }
+
+    @Test func `ending one consultation leaves the mailbox that others have to them`()
+        async throws
+    {
+        let world = try World()
+        world.options.shelfTarget = 1
+        let doctor = try await world.addDoctor()
+        try world.connect(doctor)
+        try world.settle()
+        let card = try doctor.card()
+        world.disconnect(doctor)
+        for number in 1...3 {
+            let patient = try await world.addPatient("Patient \(number)", reference: "P-\(number)")
+            try world.connect(patient)
+            try world.settle()
+            try patient.request(card)
+            try world.settle()
+        }
+        try world.connect(doctor)
+        try world.settle()
+        let shared = Dictionary(
+            grouping: doctor.engine.state.consultations.values, by: \.mailbox
+        ).first { $0.value.count == 2 }
+        let (id, served) = try #require(shared)
+        try doctor.perform { turn in
+            for consultation in served { try turn.lock(consultation.number, .removed) }
+            try turn.takeOffShelf(try #require(turn.state.mailboxes[id]))
+            try turn.end(served[0].number)
+        }
+        try doctor.crash()
+        #expect(doctor.engine.state.mailboxes[id] != nil)
+        #expect(doctor.engine.state.consultations[served[1].number]?.mailbox == id)
+        try doctor.perform { try $0.end(served[1].number) }
+        try doctor.crash()
+        #expect(doctor.engine.state.mailboxes[id] == nil)
+    }
+
+    @Test(arguments: [true, false])
+    func `a consultation that can't be reopened ends, by hand or on its last day`(
+        _ isByHand: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, _) = try await world.open()
+        world.tamper = { frame, device in
+            var frame = frame
+            frame.replies = frame.replies.map { reply in
+                guard device === patient, case .keyPackage = reply.outcome else { return reply }
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id,
+                    outcome: .refused(.shelfEmpty, retryAfterSeconds: 0))
+            }
+            return frame
+        }
+        try patient.reopen()
+        try world.settle()
+        try patient.end()
+        try world.settle()
+        // It is tried for a while: the other is to know that it is over.
+        #expect(try patient.only().record.phase == .reopening)
+        if isByHand {
+            try patient.end()
+            try world.settle()
+        } else {
+            for _ in 0..<2 { try world.pass(seconds: 32 * 86_400) }
+        }
+        #expect(patient.engine.state.consultations.isEmpty)
+        let erased = patient.events.contains { if case .erased = $0 { true } else { false } }
+        #expect(erased)
+        for _ in 0..<2 { try world.pass(seconds: 61) }
+        try patient.crash()
+        try world.connect(patient)
+        try world.settle()
+        // Only the old group's mailbox is left, for the receipt.
+        let left = patient.engine.state.mailboxes.values.filter { $0.record.kind == .consultation }
+        #expect(left.allSatisfy { !$0.closings.isEmpty })
+    }
+
+    @Test func `noise in a group that hasn't said what it is for changes nothing`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        var count = 0
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === doctor else { return frame }
+            if let at = frame.deliveries.firstIndex(where: { $0.kind == .welcome }) {
+                count += 1
+                let welcome = frame.deliveries[at]
+                let noise = Delivery(
+                    mailbox: welcome.mailbox, id: DeliveryID(high: 3, low: UInt64(count)),
+                    kind: .commit, groupID: welcome.groupID, content: Random.bytes(300))
+                frame.deliveries.insert(noise, at: at + 1)
+            }
+            return frame
+        }
+        try patient.reopen()
+        try world.settle()
+        try #require(count == 1)
+        try patient.say("weiter")
+        try world.settle()
+        #expect(try doctor.texts() == ["weiter"])
+        #expect(doctor.engine.state.consultations.count == 1)
+    }
+
+    @Test func `a relay that keeps back the word of a reopening makes no second consultation`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let old = try patient.only().groupID
+        var kept = 0
+        world.tamper = { frame, device in
+            var frame = frame
+            guard device === doctor, kept == 0 else { return frame }
+            let word = frame.deliveries.firstIndex {
+                $0.kind == .message && $0.groupID?.bytes != old
+            }
+            if let word {
+                kept += 1
+                frame.deliveries.remove(at: word)
+            }
+            return frame
+        }
+        try patient.reopen()
+        try patient.say("eins")
+        try world.settle()
+        try #require(kept == 1)
+        #expect(doctor.engine.state.consultations.values.filter(\.isShown).count == 1)
+        #expect(doctor.stateWords.contains("open"))
+    }
+
+    @Test func `an attempt from tomorrow's tomorrow is turned away`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let group = try doctor.only().groupID
+        let number = try patient.only().number
+        for ahead in [UInt64.max, world.now + 3 * 86_400_000] {
+            try patient.perform { turn in
+                try turn.reopen(number, because: .byHand)
+                try turn.modify(number) { consultation, _ in
+                    consultation.record.reopening.beganAt = ahead
+                }
+            }
+            try world.settle()
+            #expect(try doctor.only().groupID == group)
+            try patient.perform { turn in
+                try turn.modify(number) { consultation, _ in
+                    consultation.record.reopening.beganAt = world.now
+                }
+            }
+        }
+        try patient.reopen()
+        try world.settle()
+        try patient.say("nun")
+        try world.settle()
+        #expect(try doctor.texts() == ["nun"])
+    }
+
     @Test func `receipts of groups that were left neither lock nor wipe`() async throws {
         let world = try World()
         let (patient, doctor) = try await world.open()
@@ -299,14 +527,16 @@ struct ReopeningAttackTests {
         #expect(thief.troubles.last == .copied)
     }
 
-    @Test(arguments: [5, UInt64.max / 2, UInt64.max])
+    @Test(arguments: [5, 1 << 33, 1 << 61, UInt64.max])
     func `a relay that lies about the counter doesn't end a device for good`(
         _ ahead: UInt64
     ) async throws {
         let world = try World()
         let (patient, doctor) = try await world.open()
         world.disconnect(patient)
-        let last = ahead == 5 ? 1 << 40 : ahead
+        let home = Vault.Scope.person
+        let own = try patient.engine.read { try $0.counter(named: KeyName.opening, in: home) } ?? 0
+        let last = ahead == .max ? ahead : own + ahead
         world.tamper = { frame, device in
             var frame = frame
             guard device === patient else { return frame }

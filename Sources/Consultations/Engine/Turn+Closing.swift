@@ -18,6 +18,9 @@ extension Turn {
         switch consultation.record.phase {
         case .claiming, .failed:
             try abandon(consultation)
+        case .reopening where consultation.record.standing.ending:
+            // The other can't be reached to be told: asking a second time erases this side.
+            try abandon(consultation)
         default:
             if consultation.record.standing.relayClosed {
                 // The other's closing is on its way; if the relay never gives it, asking a second
@@ -38,7 +41,7 @@ extension Turn {
     }
 
     /// Erases this device's side of what the relay can't close any more, or never heard of.
-    private mutating func abandon(_ consultation: ConsultationState) throws {
+    mutating func abandon(_ consultation: ConsultationState) throws {
         let receipt = [UInt8](consultation.record.standing.receipt)
         try eraseContent(of: consultation)
         try transaction.put([1], for: consultation.id.bytes, of: .ended, in: .person)
@@ -49,16 +52,23 @@ extension Turn {
             return
         }
         emit(.erased(consultation.id, nil))
-        if consultation.record.phase == .claiming || consultation.record.phase == .failed,
+        let phase = consultation.record.phase
+        if phase == .claiming || phase == .failed || phase == .reopening,
             state.mailboxes[consultation.mailbox]?.link != .gone
         {
             try modifyMailbox(consultation.mailbox) { $0.record.kind = .retiring }
             if state.mailboxes[consultation.mailbox]?.record.exists == false {
                 try forget(consultation.mailbox)
             }
-        } else if state.mailboxes[consultation.mailbox]?.package == nil {
+        } else if !isUsed(consultation.mailbox) {
             try forget(consultation.mailbox)
         }
+    }
+
+    /// Whether a mailbox serves anything: the last resort's may serve many consultations.
+    private func isUsed(_ id: MailboxID) -> Bool {
+        state.mailboxes[id]?.closings.isEmpty == false || state.mailboxes[id]?.package != nil
+            || state.consultations.values.contains { $0.mailbox == id }
     }
 
     /// Everything that was sent before the Close has come: this device's side goes, and the relay
@@ -197,11 +207,7 @@ extension Turn {
         record.storedAt = seconds
         record.declined = declined
         try transaction.put(record, for: consultation.bytes, of: .receipts, in: .person)
-        let isUsed =
-            state.mailboxes[id]?.closings.isEmpty == false
-            || state.mailboxes[id]?.package != nil
-            || state.consultations.values.contains { $0.mailbox == id }
-        if !isUsed { try forget(id) }
+        if !isUsed(id) { try forget(id) }
         guard let receipt = KeptReceipt(record) else { return }
         emit(.erased(consultation, receipt))
         emit(.receipt(receipt))

@@ -16,8 +16,9 @@ extension Turn {
         let seen: [Payload.Seen]
     }
 
-    /// No attempt may claim to come from later, so that there is always a later one.
-    private static let lastBeginning: UInt64 = 1 << 62
+    /// No attempt may claim to come from later than this (milliseconds; clocks differ), so that
+    /// there is always a later one.
+    private static let clockTolerance: UInt64 = 86_400_000
 
     /// Decides what becomes of a group whose first message asks to go on with a consultation.
     mutating func resolve(
@@ -29,6 +30,9 @@ extension Turn {
         let known = state.consultations.values.first {
             $0.number != number && $0.id == arrival.consultation && $0.isShown
         }
+        guard arrival.beganAt <= now + Self.clockTolerance else {
+            return try turnAway(number, for: known?.id)
+        }
         guard let known else { return try resolveUnknown(arrival, of: number) }
         guard known.record.other.identityKey == arriving.record.other.identityKey else {
             // Nobody else goes on with it. A person with a new key asks for a new consultation,
@@ -39,7 +43,7 @@ extension Turn {
             announce(known.number)
             return try turnAway(number, for: known.id)
         }
-        guard arrival.beganAt < Self.lastBeginning, isLater(arrival, than: known),
+        guard isLater(arrival, than: known),
             !known.record.standing.closed, known.record.standing.lock != .reopenedTooOften
         else { return try turnAway(number, for: known.id) }
         guard let times = counting(known.record.reopening.times) else {
@@ -71,6 +75,14 @@ extension Turn {
             || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
             || state.isClosing(id)
         guard state.role == .doctor, !wasEnded else { return try sayGoodbye(number) }
+        let namesake = state.consultations.values.first { $0.number != number && $0.id == id }
+        if let namesake {
+            // Its first group came and said nothing: the same person goes on without it.
+            let key = state.consultations[number]?.record.other.identityKey
+            guard namesake.record.phase == .arriving, namesake.record.other.identityKey == key
+            else { return try turnAway(number) }
+            try turnAway(namesake.number)
+        }
         try modify(number) { consultation, turn in
             consultation.record.consultation = Data(id.bytes)
             consultation.record.phase = .active

@@ -7,14 +7,17 @@ import Vault
 /// Copies and old backups of a vault (`protocol/vault.md`, "Copies"): the relay has seen a higher
 /// opening counter than this vault's.
 extension Turn {
-    /// No counter comes near in a device's life: a relay that names such a one lies.
-    private static let lastCounter: UInt64 = 1 << 62
+    /// No copy gets further ahead than this: a relay that says so lies, and mustn't use the
+    /// counter up.
+    private static let furthestLead: UInt64 = 1 << 32
 
     /// This vault is a copy or an old backup: from now on nothing is sent, and a doctor's shelf is
     /// emptied, so that nobody writes to keys that two devices may hold. The person decides which
     /// of them goes on.
     mutating func refusedCounter(_ id: MailboxID, last: UInt64) throws {
-        guard let mailbox = state.mailboxes[id], last < Self.lastCounter else {
+        guard let mailbox = state.mailboxes[id] else { return giveUp(.protocolViolation) }
+        let own = try transaction.counter(named: KeyName.opening, in: mailbox.scope) ?? 0
+        guard last < own || last - own < Self.furthestLead else {
             return giveUp(.protocolViolation)
         }
         try transaction.raiseCounter(named: KeyName.opening, in: mailbox.scope, to: last)
@@ -59,11 +62,13 @@ extension Turn {
         try transaction.removeAll(of: .tickets, in: .person)
         state.tickets = []
         for (id, mailbox) in state.mailboxes where mailbox.isOnShelf {
-            if state.consultations.values.contains(where: { $0.mailbox == id }) {
+            if mailbox.closings.isEmpty,
+                !state.consultations.values.contains(where: { $0.mailbox == id })
+            {
+                try forget(id)
+            } else {
                 // The last resort's, which serves consultations: without its keys nobody joins.
                 try takeOffShelf(mailbox)
-            } else if mailbox.closings.isEmpty {
-                try forget(id)
             }
         }
         for number in state.consultations.keys.sorted() {

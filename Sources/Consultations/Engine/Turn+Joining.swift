@@ -76,12 +76,14 @@ extension Turn {
                 welcome: delivery.content, bundle: bundle,
                 validator: MemberValidator(root: state.root), at: seconds)
         else { return nil }
-        // The last resort's keys outlive a consultation: its Welcome must not bring it back.
+        // The last resort's keys outlive a consultation: its Welcome must not bring it back. And who
+        // makes a group chooses its id: no two consultations go by the same one.
         let id = ConsultationID(groupID: group.groupID)
         let receipt = try transaction.value(for: id.bytes, of: .receipts, in: .person)
+        let ended = try transaction.value(for: id.bytes, of: .ended, in: .person)
         let isNew =
-            !state.consultations.values.contains { $0.groupID == group.groupID }
-            && !state.isClosing(id) && receipt == nil
+            !state.consultations.values.contains { $0.groupID == group.groupID || $0.id == id }
+            && !state.isClosing(id) && receipt == nil && ended == nil
             && !state.mailboxes.values.contains { $0.closings[group.groupID] != nil }
         guard group.groupID.count == GroupID.byteCount, group.groupID == delivery.groupID?.bytes,
             group.suite == bundle.keyPackage.cipherSuite, isNew

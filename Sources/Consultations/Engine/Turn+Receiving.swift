@@ -102,6 +102,8 @@ extension Turn {
             // A restored relay gives again what was dealt with long ago. If that was something
             // else after all, the sender's counters tell.
             if let epoch, epoch < group.epoch, delivery.kind == .commit { return .nothing }
+            // Nobody is shown this group yet, so there is nothing to lock or to reopen.
+            if delivery.kind == .commit, consultation.record.phase == .arriving { return .nothing }
             switch error {
             case .keyUnavailable: return .nothing
             case .wrongEpoch(let past) where past < group.epoch: return .nothing
@@ -199,7 +201,8 @@ extension Turn {
                         reason: StoredReopenReason(rawValue: Int(reason)) ?? .unspecified,
                         seen: payload.seen))
             }
-            guard state.role == .doctor else { return .unasked }
+            // Any other beginning may be that of a reopened one, kept back by the relay.
+            guard state.role == .doctor, case .request = payload.body else { return .unasked }
             consultation.record.phase = .active
         }
         try take(payload, of: message, kind: kind, from: sender, in: &consultation)

@@ -216,6 +216,10 @@ extension Turn {
     /// Asks for a KeyPackage of the other's home shelf.
     mutating func claimAgain(_ consultation: ConsultationState) throws {
         guard consultation.group == nil, consultation.record.standing.lock == .none else { return }
+        // The relay erases on that day; a consultation that never got back to it goes with it.
+        guard Day(unixSeconds: seconds).rawValue < consultation.record.deadlineDay else {
+            return try abandon(consultation)
+        }
         guard consultation.retryAt <= now else { return wake(at: consultation.retryAt) }
         guard let shelf = MailboxID([UInt8](consultation.record.shelf)) else { return }
         try start(
@@ -296,6 +300,12 @@ extension ConsultationState {
         (record.phase == .active || record.phase == .reopening) && record.hasOther
             && !record.shelf.isEmpty && record.suite != 0 && !record.standing.closed
             && !record.standing.quiet
+    }
+
+    /// Whether the other is to say first which counters are taken: this vault has forgotten some.
+    /// Nothing is worth waiting for when it ends.
+    var isCatchingUp: Bool {
+        record.reopening.fellBack && record.reopening.unconfirmed && !record.standing.ending
     }
 
     /// Whether it is this consultation that is shown to the person.

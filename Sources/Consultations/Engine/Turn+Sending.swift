@@ -25,7 +25,7 @@ extension Turn {
                 try modify(number) { try $1.encryptReopen(in: &$0) }
             } else if isRefreshOverdue(consultation) {
                 try modify(number) { try $1.refreshKeys(of: &$0) }
-            } else if let next = consultation.outbox.first {
+            } else if let next = consultation.outbox.first, !consultation.isCatchingUp {
                 try modify(number) { try $1.encrypt(message: next, in: &$0) }
             } else if consultation.record.traffic.marksDue {
                 try modify(number) { try $1.encryptUncounted(.marks, in: &$0) }
@@ -277,6 +277,8 @@ extension Turn {
         _ commit: PendingCommit, in consultation: inout ConsultationState
     ) throws {
         guard var group = consultation.group else { return }
+        // Another's was taken in its place.
+        guard commit.epoch == group.epoch else { return try dropCommit(of: &consultation) }
         try group.merge(commit, at: seconds)
         consultation.group = group
         consultation.record.commitHash = Data(commit.commitHash)
