@@ -98,10 +98,10 @@ extension RelayEngine {
     /// Stores what a mailbox was handed without storing, before its connection is forgotten.
     func storeHeld(for mailbox: LiveMailbox) throws(StoreError) {
         while mailbox.heldCount > 0 {
-            guard let message = mailbox.inFlight.values.lazy.compactMap(\.held).first else {
-                return
-            }
-            try storeHeld(of: message.group)
+            // The dictionary has no order; the same history is to be stored in the same way.
+            let groups = mailbox.inFlight.values.compactMap { $0.held?.group }
+            guard let group = groups.min(by: { $0.number < $1.number }) else { return }
+            try storeHeld(of: group)
         }
     }
 

@@ -83,10 +83,15 @@ final class World {
 
     struct Restless: Error {}
 
-    /// One frame from somebody to somebody; false if there is none.
+    /// One frame from somebody to somebody, or what the relay does when all are silent; false if
+    /// there is neither.
     func step() throws -> Bool {
         let talking = devices.filter { !$0.toRelay.isEmpty || !$0.fromRelay.isEmpty }
-        guard let device = talking.randomElement(using: &random) else { return false }
+        guard let device = talking.randomElement(using: &random) else {
+            guard relay.isWaiting else { return false }
+            deliver(relay.passHoldingTime())
+            return true
+        }
         let outward =
             device.fromRelay.isEmpty || (!device.toRelay.isEmpty && Bool.random(using: &random))
         if outward {
@@ -255,6 +260,16 @@ final class TestRelay {
         guard let id, let frame = try? ClientFrame(decoding: message) else { return [] }
         clock.monotonicMilliseconds += 1
         return batch { try $0.received(frame, from: id) }
+    }
+
+    /// Messages wait in the relay's memory for their recipients.
+    var isWaiting: Bool { engine.nextDeadline != nil }
+
+    /// The time of what waits longest in memory is up.
+    func passHoldingTime() -> [(ConnectionID, RelayFrame)] {
+        guard let deadline = engine.nextDeadline else { return [] }
+        clock.monotonicMilliseconds = max(clock.monotonicMilliseconds, deadline)
+        return batch { _ in }
     }
 
     /// Days pass, and the relay does what is due.
