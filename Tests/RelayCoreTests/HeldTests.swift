@@ -331,4 +331,25 @@ struct HeldTests {
         #expect(memory.messageCount == 1)
         #expect(world.engine.counters.acceptedDelivered == 0)
     }
+
+    @Test func `the short way leaves an acknowledgement that comes twice to the store`() throws {
+        try post([1], from: talk.patient)
+        _ = try line(talk.doctor).drain()
+        try post([2], from: talk.patient)
+        let doctor = try line(talk.doctor)
+        let came = try #require(doctor.deliveries.first)
+        let once = Acknowledgement(mailbox: came.mailbox, deliveries: [came.id])
+        for twice in [
+            [once, once], [Acknowledgement(mailbox: came.mailbox, deliveries: [came.id, came.id])],
+        ] {
+            let frame = ClientFrame(acknowledgements: twice)
+            world.engine.beginFromMemory(at: world.now)
+            #expect(try world.engine.receivedFromMemory(frame, from: doctor.id) == frame)
+            #expect(world.engine.finishFromMemory().connections.isEmpty)
+        }
+        world.engine.beginFromMemory(at: world.now)
+        let frame = ClientFrame(acknowledgements: [once])
+        #expect(try world.engine.receivedFromMemory(frame, from: doctor.id) == nil)
+        _ = world.engine.finishFromMemory()
+    }
 }

@@ -19,6 +19,10 @@ final class Connection {
     var failedOpenings = 0
     var bucket: TokenBucket
     var requestBucket: TokenBucket
+    /// For acknowledgements of what isn't on its way.
+    var acknowledgementBucket: TokenBucket
+    /// Octets of stored answers that this batch repeats.
+    var repeatedByteCount = 0
     /// Whether it ever opened a mailbox.
     var hasOpened = false
     /// Octets on their way without acknowledgement.
@@ -36,6 +40,7 @@ final class Connection {
         self.since = since
         bucket = TokenBucket(burst: limits.openingBurst)
         requestBucket = TokenBucket(burst: limits.connectionRequestBurst)
+        acknowledgementBucket = TokenBucket(burst: limits.connectionRequestBurst)
     }
 }
 

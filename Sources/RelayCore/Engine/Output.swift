@@ -26,6 +26,8 @@ public struct ConnectionOutput: Sendable {
     public var frame: RelayFrame
     /// Whether to close afterwards.
     public var closing: Closing?
+    /// Whether the connection ever opened a mailbox.
+    public var hasOpened: Bool
 }
 
 /// What follows from a batch.

@@ -148,14 +148,22 @@ extension RelayEngine {
         _ acknowledgement: Acknowledgement, on connection: Connection
     ) throws(StoreError) {
         guard let mailbox = connection.mailboxes[acknowledgement.mailbox] else { return }
+        var hasRoom = false
         for id in acknowledgement.deliveries {
-            switch names.item(of: id, for: mailbox.number) {
+            let item = names.item(of: id, for: mailbox.number)
+            if case .message(let number)? = item, mailbox.inFlight[number] != nil {
+                hasRoom = true
+            } else if takesNoMore(connection) {
+                continue  // It comes again.
+            }
+            switch item {
             case .message(let number)?: try acknowledge(number, by: mailbox)
             case .receipt(let number)?:
                 try store.removeReceipt(number, of: mailbox.record.id)
             case nil: break
             }
         }
+        guard hasRoom else { return }
         if mailbox.isBehind, mailbox.inFlight.count <= limits.windowMessages / 2 {
             wantRefill(mailbox)
         }
@@ -165,6 +173,13 @@ extension RelayEngine {
             }
             connection.starved.removeAll()
         }
+    }
+
+    /// What isn't on its way has to be looked up, and could be sent without end.
+    private func takesNoMore(_ connection: Connection) -> Bool {
+        connection.acknowledgementBucket.take(
+            perSecond: limits.connectionRequestsPerSecond, burst: limits.connectionRequestBurst,
+            at: now.monotonicMilliseconds) != nil
     }
 
     private func acknowledge(

@@ -20,8 +20,9 @@ extension RelayEngine {
         guard let connection = connections[id], case .challenged = connection.phase,
             frame.hello == nil, connection.starved.isEmpty
         else { return frame }
+        var seen: Set<DeliveryID> = []
         for acknowledgement in frame.acknowledgements {
-            guard areHeld(acknowledgement, on: connection) else { return frame }
+            guard areHeld(acknowledgement, on: connection, &seen) else { return frame }
         }
         for acknowledgement in frame.acknowledgements {
             try acknowledge(acknowledgement, on: connection)
@@ -38,7 +39,8 @@ extension RelayEngine {
     public func finishFromMemory() -> BatchOutput { takeOutput() }
 
     private func areHeld(
-        _ acknowledgement: Acknowledgement, on connection: Connection
+        _ acknowledgement: Acknowledgement, on connection: Connection,
+        _ seen: inout Set<DeliveryID>
     ) -> Bool {
         guard let mailbox = connection.mailboxes[acknowledgement.mailbox], !mailbox.isBehind else {
             return false
@@ -47,7 +49,8 @@ extension RelayEngine {
             guard case .message(let number)? = names.item(of: id, for: mailbox.number) else {
                 return false
             }
-            return mailbox.inFlight[number]?.held != nil
+            // The second time it would be looked for in the store.
+            return mailbox.inFlight[number]?.held != nil && seen.insert(id).inserted
         }
     }
 

@@ -70,7 +70,7 @@ extension RelayEngine {
         switch standing {
         case .forgotten: return .refused(.forgotten, retryAfterSeconds: 0)
         case .beyond: return .refused(.limit, retryAfterSeconds: 0)
-        case .answered(let answer): return try repeated(answer, request.id, mailbox)
+        case .answered(let answer): return try repeated(answer, request.id, mailbox, connection)
         case .free: break
         }
         if let blocked = mailbox.blocked {
@@ -95,19 +95,28 @@ extension RelayEngine {
     }
 
     private func repeated(
-        _ answer: RequestWindow.Answer, _ id: RequestID, _ mailbox: LiveMailbox
+        _ answer: RequestWindow.Answer, _ id: RequestID, _ mailbox: LiveMailbox,
+        _ connection: Connection
     ) throws(StoreError) -> Outcome {
         switch answer {
         case .done: return .done
         case .shelf: return .shelf(try shelfState(of: mailbox))
         case .refused(let refusal): return .refused(refusal, retryAfterSeconds: 0)
         case .stored:
+            // Asking costs some eighty octets, an answer has up to 32 KiB.
+            guard connection.repeatedByteCount < Self.repeatedByteLimit else {
+                return .refused(.rate, retryAfterSeconds: 1)
+            }
             guard let content = try store.answer(mailbox.number, id),
                 let outcome = try? Outcome(decoding: content)
             else { throw .corrupt("an answer is missing") }
+            connection.repeatedByteCount += content.count
             return outcome
         }
     }
+
+    /// Octets of stored answers after which a batch repeats no more on a connection.
+    private static let repeatedByteLimit = 1 << 20
 
     /// Notes an answer, so that the same request gets it again.
     private func remember(

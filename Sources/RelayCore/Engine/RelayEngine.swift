@@ -146,10 +146,11 @@ public final class RelayEngine {
         output.connections.reserveCapacity(talking.count)
         for connection in talking {
             connection.hasOutput = false
+            connection.repeatedByteCount = 0
             output.connections.append(
                 ConnectionOutput(
                     connection: connection.id, frame: connection.frame,
-                    closing: connection.closing))
+                    closing: connection.closing, hasOpened: connection.hasOpened))
             connection.frame = RelayFrame()
         }
         talking.removeAll(keepingCapacity: true)
