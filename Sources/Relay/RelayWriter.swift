@@ -23,6 +23,8 @@ enum RelayEvent: Sendable {
 struct RelayRelease: Sendable {
     /// Encoded frames, and whether the connection ends.
     var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
+    /// Which of them have opened a mailbox at some time.
+    var opened: [RelayCore.ConnectionID] = []
     /// What of each connection's frames has been dealt with.
     var handled: [RelayCore.ConnectionID: (frames: Int, byteCount: Int)] = [:]
     /// Every connection is to be closed: what they have open is no longer known.
@@ -106,7 +108,7 @@ final class RelayWriter: Sendable {
     private func serve(
         _ store: SQLiteStore, isFull: inout Bool, _ figures: inout BatchFigures
     ) throws(StoreError) -> Bool {
-        _ = try store.forgetLog()
+        try forget(store)
         let start = clock.now
         let engine = try makeEngine(store, at: start)
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
@@ -146,11 +148,12 @@ final class RelayWriter: Sendable {
             figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
             report(desk, figures, survey, now)
             patience = Self.patience(engine, schedule, at: now)
+            // Before the loop may take the engine: both use the same database.
+            if !batch.isLast { desk.stepBackup() }
             let hasRelease = !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast
             gate.leave(with: batch.isLast ? nil : engine, hasRelease: hasRelease)
             if hasRelease { release(batch) }
             if batch.isLast { return false }
-            desk.stepBackup()
         }
     }
 
@@ -225,6 +228,7 @@ final class RelayWriter: Sendable {
         desk.batchIsDurable()
         if output.hasErased { try forget(store) }
         for connection in output.connections {
+            if connection.hasOpened { batch.opened.append(connection.connection) }
             batch.outputs.append(
                 (
                     connection.connection, FramePacker.encode(connection.frame),

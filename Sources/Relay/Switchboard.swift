@@ -19,6 +19,8 @@ final class Switchboard: @unchecked Sendable {
         var waiting = 0
         var waitingByteCount = 0
         var isPaused = false
+        /// Until it has opened a mailbox it may be anybody's, and little is kept for it.
+        var hasOpened = false
     }
 
     /// Octets of all connections waiting for the writer.
@@ -37,6 +39,9 @@ final class Switchboard: @unchecked Sendable {
     private static let totalByteCountLimit = 128 << 20
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
+
+    /// Octets of a message before the first mailbox is open.
+    private static let openingByteCount = 64 << 10
 
     init(log: Logger) { self.log = log }
 
@@ -66,6 +71,7 @@ final class Switchboard: @unchecked Sendable {
         switch event {
         case .opened:
             traffic[number] = Traffic(socket: id)
+            server?.limitMessages(of: id, toByteCount: Self.openingByteCount)
             writer?.events.add(.opened(number))
         case .message(let bytes):
             guard let state = traffic[number], !isStopping else { return }
@@ -94,6 +100,10 @@ final class Switchboard: @unchecked Sendable {
     func release(_ release: RelayRelease) {
         defer { writer?.gate.released() }
         guard let server else { return }
+        for number in release.opened where traffic[number]?.hasOpened == false {
+            traffic[number]?.hasOpened = true
+            if let id = traffic[number]?.socket { server.limitMessages(of: id, toByteCount: nil) }
+        }
         for (number, frames, closing) in release.outputs {
             send(frames, closing, to: number, server)
         }

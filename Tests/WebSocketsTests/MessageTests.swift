@@ -47,6 +47,27 @@ import WebSockets
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `of one connection can be limited further, and no more`() async throws {
+        let server = try TestServer { $0.limits.maxMessageByteCount = 1000 }
+        let made = server.server
+        for isLifted in [true, false] {
+            let client = TestClient(try server.url, on: server.loop)
+            try await client.opened()
+            let id = try await server.opened()
+            try server.loop.executeAndWait {
+                made.limitMessages(of: id, toByteCount: 100)
+                if isLifted { made.limitMessages(of: id, toByteCount: nil) }
+            }
+            try client.send(pattern(101))
+            if isLifted {
+                #expect(try await server.message().count == 101)
+            } else {
+                #expect(try await server.closed().cause == .messageTooBig)
+            }
+        }
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `over the limit in small fragments are refused too`() async throws {
         let server = try TestServer { $0.limits.maxMessageByteCount = 300 }
         let peer = try RawPeer(port: server.port)

@@ -62,6 +62,8 @@ struct UpgradeRequest {
 
     /// A message of which the last part has not come.
     private var incoming: [UInt8] = []
+    /// Octets of a received message, if fewer than `limits` says.
+    var shorterMessageByteCount: Int?
 
     private var queue: [[UInt8]] = []
     private var queueHead = 0
@@ -263,10 +265,11 @@ struct UpgradeRequest {
         guard phase == .open else { return }
         heard()
         guard isBinary else { return refuse(.unsupportedData, .textFrame) }
+        let limit = min(
+            limits.maxMessageByteCount, shorterMessageByteCount ?? limits.maxMessageByteCount)
         let (sofar, hasOverflowed) = incoming.count.addingReportingOverflow(octets.count)
         guard
-            !hasOverflowed, missing >= 0, sofar <= limits.maxMessageByteCount,
-            missing <= limits.maxMessageByteCount - sofar
+            !hasOverflowed, missing >= 0, sofar <= limit, missing <= limit - sofar
         else { return refuse(.messageTooBig, .messageTooBig) }
         if isLast, incoming.isEmpty {
             unsafe owner?.received([UInt8](octets), on: self)

@@ -190,6 +190,13 @@ public final class WebSocketServer: @unchecked Sendable {
         connection(id)?.pauseReading()
     }
 
+    /// Takes shorter messages from one connection than from the others, or the same again. Loop only.
+    ///
+    /// - Parameter byteCount: `nil` for the limit that it had when it came.
+    public func limitMessages(of id: ConnectionID, toByteCount byteCount: Int?) {
+        connection(id)?.shorterMessageByteCount = byteCount
+    }
+
     /// Reads on. Loop only.
     public func resumeReading(_ id: ConnectionID) {
         connection(id)?.resumeReading()
