@@ -164,12 +164,13 @@ public struct DataFolder: Sendable {
     /// Writes a file as a whole, for the owner only, and returns once it is on the disk.
     func writeDurably(_ content: [UInt8], to path: String) throws(RelayError) {
         let temporary = path + ".new"
-        let file = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        unsafe unlink(temporary)
+        let file = Self.openFile(temporary, O_WRONLY | O_CREAT | O_EXCL)
         guard file >= 0 else { throw .dataFolder("a file can't be made") }
         let written = unsafe content.withUnsafeBytes {
             unsafe write(file, $0.baseAddress, $0.count)
         }
-        hand(temporary)
+        hand(file)
         let isDurable = written == content.count && fsync(file) == 0
         close(file)
         guard isDurable, unsafe rename(temporary, path) == 0 else {
@@ -182,7 +183,7 @@ public struct DataFolder: Sendable {
     ///
     /// - Throws: `.inUse` or `.dataFolder`.
     func lock() throws(RelayError) -> FolderLock {
-        let file = unsafe open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = Self.openFile(lockPath, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the lock can't be made") }
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
@@ -202,7 +203,7 @@ public struct DataFolder: Sendable {
 
     /// The process that has the folder, if one has.
     public var holder: Int32? {
-        let file = unsafe open(lockPath, O_RDONLY | O_CLOEXEC)
+        let file = Self.openFile(lockPath, O_RDONLY)
         guard file >= 0 else { return nil }
         defer { close(file) }
         guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
@@ -218,10 +219,34 @@ public struct DataFolder: Sendable {
 
     /// Gives a file to the folder's owner, if root made it: the relay must be able to write it.
     func hand(_ path: String) {
+        let file = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard file >= 0 else { return }
+        hand(file)
+        close(file)
+    }
+
+    private func hand(_ file: Int32) {
         guard geteuid() == 0, owner != 0 else { return }
         let attributes = try? FileManager.default.attributesOfItem(atPath: self.path)
         let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
-        unsafe chown(path, owner, group)
+        fchown(file, owner, group)
+    }
+
+    /// Opens a file of a folder that may be another user's: never what a link points to, and only a
+    /// regular file that has no other name, which could be in a folder of root's.
+    ///
+    /// - Returns: -1 if it can't be opened.
+    static func openFile(_ path: String, _ flags: Int32) -> Int32 {
+        let file = unsafe open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
+        guard file >= 0 else { return -1 }
+        var state = stat()
+        guard unsafe fstat(file, &state) == 0, state.st_mode & S_IFMT == S_IFREG,
+            state.st_nlink == 1
+        else {
+            close(file)
+            return -1
+        }
+        return file
     }
 
     /// Octets free on the folder's file system.

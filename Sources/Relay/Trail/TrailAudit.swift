@@ -103,7 +103,8 @@ public struct TrailAudit: Sendable {
                 $0.first == last.first
             })
         {
-            verifier.note(.tailMissing(next: verifier.next, expected: last.first + 1))
+            verifier.note(
+                .tailMissing(next: verifier.next, expected: min(last.first, .max - 1) + 1))
         }
     }
 }

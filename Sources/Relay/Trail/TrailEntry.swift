@@ -86,6 +86,7 @@ public struct TrailEntry: Equatable, Sendable {
     init(decoding body: [UInt8]) throws(TLSError) {
         var reader = TLSReader(body)
         sequence = try reader.readUInt64()
+        guard sequence < .max else { throw .invalidValue }
         previous = try reader.readBytes(count: 32)
         hour = try reader.readUInt32()
         isClockDoubted = try reader.readPresence()

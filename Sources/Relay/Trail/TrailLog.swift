@@ -53,7 +53,7 @@ final class TrailLog {
     /// holds no whole entry.
     private func takeUp(_ last: TrailFolder.Segment) throws(RelayError) {
         let content = try folder.read(last)
-        file = unsafe open(last.path, O_RDWR | O_CLOEXEC)
+        file = DataFolder.openFile(last.path, O_RDWR)
         guard file >= 0 else { throw .trail("the trail can't be opened for writing") }
         if content.restByteCount > 0 {
             tornByteCount = content.restByteCount
@@ -100,7 +100,7 @@ final class TrailLog {
     }
 
     private func begin(_ next: TrailFolder.Segment) throws(StoreError) {
-        let made = unsafe open(next.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let made = DataFolder.openFile(next.path, O_RDWR | O_CREAT)
         guard made >= 0 else {
             throw errno == ENOSPC || errno == EDQUOT
                 ? .full : .failed("a segment of the trail can't be made")
@@ -134,13 +134,17 @@ final class TrailLog {
             try Self.make(mirror.path)
             let kept = try mirror.segments().last
             let from = kept?.first ?? 0
-            for segment in try folder.segments() where segment.first >= from {
+            let segments = try folder.segments()
+            if let last = segments.last, from > last.first {
+                throw .trail("the mirror goes on behind the trail's end")
+            }
+            for segment in segments where segment.first >= from {
                 try copy(segment, to: mirror.segment(first: segment.first))
             }
             mirrorTrouble = nil
             guard let segment else { return }
-            mirrorFile = unsafe open(
-                mirror.segment(first: segment.first).path, O_RDWR | O_CLOEXEC)
+            mirrorFile = DataFolder.openFile(
+                mirror.segment(first: segment.first).path, O_RDWR)
             mirrorByteCount = byteCount
         } catch {
             if case .trail(let words) = error { mirrorTrouble = words }
@@ -160,7 +164,7 @@ final class TrailLog {
     private func copy(
         _ source: TrailFolder.Segment, to target: TrailFolder.Segment
     ) throws(RelayError) {
-        let file = unsafe open(target.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = DataFolder.openFile(target.path, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .trail("the mirror can't be written") }
         defer { close(file) }
         var size = Int(lseek(file, 0, SEEK_END))
