@@ -58,8 +58,8 @@ import Testing
     func `each primitive leaves nothing behind`(suite: CipherSuite) throws {
         let algorithms = try #require(CipherAlgorithms(suite))
         func check(_ name: String, _ body: (ProcessImage) throws -> Void) throws {
-            // At a function's first call the dynamic linker puts the vector registers, whatever they
-            // hold, on the stack; so the second time counts.
+            // After a function's first call a secret may be left on the stack, perhaps by the dynamic
+            // linker, which saves the vector registers there; so the second time counts.
             try body(ProcessImage())
             let image = try ProcessImage()
             try body(image)
