@@ -9,6 +9,7 @@ extension CipherAlgorithms {
 
     private static func labelled(_ label: String, _ content: [UInt8]) -> [UInt8] {
         var writer = TLSWriter()
+        writer.reserve(content.count + 40)
         writer.write(vector: labelled(label))
         writer.write(vector: content)
         return writer.bytes

@@ -35,7 +35,7 @@ extension Group {
             if let leafNode = renewal?.leafNode {
                 try checks.validateCapabilities(of: leafNode)
                 if leafNode.hasNewIdentity(comparedTo: current.tree[ownLeafIndex]) {
-                    try checks.validateTogether(tree.leaves.map(\.node))
+                    try checks.validateTogether(tree)
                 }
             }
         } else if content.leaf != nil || content.newSigningKey != nil {

@@ -123,7 +123,7 @@ extension Group {
             algorithms: algorithms)
         try checks.validateCapabilities(of: leafNode)
         tree.set(own.node, to: .leaf(leafNode))
-        try checks.validateTogether(tree.leaves.map(\.node))
+        try checks.validateTogether(tree)
         next.treeHash = tree.treeHash()
         var privateKeys = TreePrivateKeys(leaf: own, key: leafKey)
         for (step, key) in zip(steps, secrets.keys) { privateKeys[step.parent] = key }

@@ -51,9 +51,9 @@ extension Group {
             of: previous, groupSecrets.preSharedKeys, context: context, tree: tree,
             validator: validator)
 
-        guard
-            let own = tree.leaves.first(where: { $0.node == bundle.keyPackage.leafNode })?.index
-        else { throw .invalid(.welcomeLeaf) }
+        guard let own = tree.index(of: bundle.keyPackage.leafNode) else {
+            throw .invalid(.welcomeLeaf)
+        }
         var privateKeys = TreePrivateKeys(leaf: own, key: bundle.encryptionKey)
         if let pathSecret = groupSecrets.pathSecret {
             try privateKeys.derive(from: pathSecret, of: groupInfo.signer, for: own, in: tree)
@@ -121,10 +121,12 @@ extension Group {
         }
         try tree.verifyStructure()
         try tree.verifyParentHashes()
-        for (index, leaf) in tree.leaves {
-            try checks.validate(leaf, as: .tree(index), isOwn: leaf == own)
+        let ownIndex = own.flatMap { tree.index(of: $0) }
+        try tree.forEachLeaf { (index, leaf) throws(MLSError) in
+            try checks.validate(leaf, as: .tree(index), isOwn: index == ownIndex)
         }
-        try checks.validateTogether(tree.leaves.map(\.node))
+        // `verifyStructure` has seen that all encryption keys differ.
+        try checks.validateIdentities(of: tree)
         return tree
     }
 }
@@ -155,15 +157,13 @@ extension TreePrivateKeys {
 extension RatchetTree {
     /// Checks parents and their unmerged leaves (RFC 9420 §12.4.3.1).
     func verifyStructure() throws(MLSError) {
-        var keys = Set<[UInt8]>()
-        var count = 0
-        for (_, leaf) in leaves {
-            keys.insert(leaf.encryptionKey)
-            count += 1
+        var keys = DistinctKeys(expecting: width.nodeCount)
+        var areDistinct = true
+        try forEachLeaf { (_, leaf) in
+            if !keys.insert(leaf.encryptionKey) { areDistinct = false }
         }
         for (index, parent) in parents {
-            keys.insert(parent.encryptionKey)
-            count += 1
+            if !keys.insert(parent.encryptionKey) { areDistinct = false }
             guard parent.encryptionKey.count == algorithms.publicKeyByteCount else {
                 throw .invalid(.publicKey)
             }
@@ -183,6 +183,6 @@ extension RatchetTree {
                 }
             }
         }
-        guard keys.count == count else { throw .invalid(.uniqueParentKey) }
+        guard areDistinct else { throw .invalid(.uniqueParentKey) }
     }
 }

@@ -46,7 +46,7 @@ extension Group {
             }
             tree.set(leaf.node, to: .leaf(path.leafNode))
             if path.leafNode.hasNewIdentity(comparedTo: committer.flatMap { current.tree[$0] }) {
-                try checks.validateTogether(tree.leaves.map(\.node))
+                try checks.validateTogether(tree)
             }
             next.treeHash = tree.treeHash()
             privateKeys.prune(to: tree)

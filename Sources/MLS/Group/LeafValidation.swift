@@ -43,19 +43,20 @@ struct LeafChecks {
     func validate(_ leaf: LeafNode, as role: Role, isOwn: Bool = false) throws(MLSError) {
         let index: LeafIndex?
         var previous: LeafNode?
-        switch (role, leaf.source) {
-        case (.keyPackage, .keyPackage):
+        switch role {
+        case .keyPackage:
+            guard case .keyPackage = leaf.source else { throw .invalid(.leafSource) }
             index = nil
-        case (.update(let place, let old), .update):
+        case .update(let place, let old):
+            guard case .update = leaf.source else { throw .invalid(.leafSource) }
             index = place
             previous = old
-        case (.commit(let place, let old), .commit):
+        case .commit(let place, let old):
+            guard case .commit = leaf.source else { throw .invalid(.leafSource) }
             index = place
             previous = old
-        case (.tree(let place), _):
+        case .tree(let place):
             index = place
-        default:
-            throw .invalid(.leafSource)
         }
         if let previous, previous.encryptionKey == leaf.encryptionKey {
             throw .invalid(.leafKeyIsNew)
@@ -129,19 +130,31 @@ struct LeafChecks {
     }
 
     /// Checks what leaves have to have in common or apart (RFC 9420 §7.3).
-    func validateTogether(_ leaves: [LeafNode]) throws(MLSError) {
-        guard Set(leaves.map(\.signatureKey)).count == leaves.count else {
-            throw .invalid(.uniqueSignatureKey)
+    func validateTogether(_ tree: RatchetTree) throws(MLSError) {
+        try validateIdentities(of: tree)
+        var encryptionKeys = DistinctKeys(expecting: tree.width.rawValue)
+        try tree.forEachLeaf { (_, leaf) throws(MLSError) in
+            guard encryptionKeys.insert(leaf.encryptionKey) else {
+                throw .invalid(.uniqueEncryptionKey)
+            }
         }
-        guard Set(leaves.map(\.encryptionKey)).count == leaves.count else {
-            throw .invalid(.uniqueEncryptionKey)
+    }
+
+    /// The same for a tree whose encryption keys are known to differ.
+    func validateIdentities(of tree: RatchetTree) throws(MLSError) {
+        var signatureKeys = DistinctKeys(expecting: tree.width.rawValue)
+        var types = Set<CredentialType>()
+        try tree.forEachLeaf { (_, leaf) throws(MLSError) in
+            guard signatureKeys.insert(leaf.signatureKey) else {
+                throw .invalid(.uniqueSignatureKey)
+            }
+            types.insert(leaf.credential.type)
         }
-        let types = Set(leaves.map(\.credential.type))
-        guard
-            leaves.allSatisfy({ leaf in
-                types.allSatisfy { leaf.capabilities.credentials.contains($0) }
-            })
-        else { throw .invalid(.credentialTypeSupport) }
+        try tree.forEachLeaf { (_, leaf) throws(MLSError) in
+            guard types.allSatisfy({ leaf.capabilities.credentials.contains($0) }) else {
+                throw .invalid(.credentialTypeSupport)
+            }
+        }
     }
 }
 

@@ -111,7 +111,7 @@ struct AppliedProposals: Sendable {
             for (_, leaf) in self.tree.leaves { try checks.validateCapabilities(of: leaf) }
         }
         if !adds.isEmpty || !updates.isEmpty {
-            try checks.validateTogether(self.tree.leaves.map(\.node))
+            try checks.validateTogether(self.tree)
         }
     }
 
@@ -119,10 +119,11 @@ struct AppliedProposals: Sendable {
         _ adds: [KeyPackage], _ checks: LeafChecks
     ) throws(MLSError) {
         guard !adds.isEmpty else { return }
-        var clients = Set(tree.leaves.map(\.node.signatureKey))
+        var clients = DistinctKeys(expecting: tree.width.rawValue + adds.count)
+        try tree.forEachLeaf { (_, leaf) in _ = clients.insert(leaf.signatureKey) }
         for keyPackage in adds {
             try checks.validate(keyPackage)
-            guard clients.insert(keyPackage.leafNode.signatureKey).inserted else {
+            guard clients.insert(keyPackage.leafNode.signatureKey) else {
                 throw .invalid(.duplicateAdd)
             }
             added.append((try tree.add(keyPackage.leafNode), keyPackage))

@@ -45,6 +45,10 @@ extension RatchetTree {
                 let unmergedBelow = unmerged.filter { range.contains(Int($0.rawValue)) }
                 guard resolution.count == unmergedBelow.count + 1 else { continue }
                 for candidate in resolution where self[candidate]?.parentHash == hash {
+                    if unmergedBelow.isEmpty {
+                        chains += 1
+                        continue
+                    }
                     let others = resolution.filter { $0 != candidate }
                     if Set(others) == Set(unmergedBelow.map(\.node)) { chains += 1 }
                 }

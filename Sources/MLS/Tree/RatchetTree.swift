@@ -87,6 +87,29 @@ struct RatchetTree: Sendable {
         }
     }
 
+    /// Looks at the leaves that are not blank, from the left, without copying them.
+    func forEachLeaf(
+        _ body: (LeafIndex, LeafNode) throws(MLSError) -> Void
+    ) throws(MLSError) {
+        for index in stride(from: 0, to: nodes.count, by: 2) {
+            guard case .leaf(let node) = nodes[index], let leaf = NodeIndex(index).leaf else {
+                continue
+            }
+            try body(leaf, node)
+        }
+    }
+
+    /// Where exactly this leaf is.
+    func index(of leafNode: LeafNode) -> LeafIndex? {
+        let wanted = Self.prefix(of: leafNode.encryptionKey)
+        for index in keyPrefixes.indices where keyPrefixes[index] == wanted {
+            if case .leaf(let node) = nodes[index], node == leafNode {
+                return NodeIndex(index).leaf
+            }
+        }
+        return nil
+    }
+
     /// The parents that are not blank, from the left.
     var parents: [(index: NodeIndex, node: ParentNode)] {
         stride(from: 1, to: nodes.count, by: 2).compactMap { index in
@@ -266,10 +289,12 @@ struct RatchetTree: Sendable {
     /// `TreeHashInput` of a leaf (RFC 9420 §7.8).
     private func hashInput(leafAt index: NodeIndex, isBlanked: Bool) -> [UInt8] {
         var writer = TLSWriter()
+        let node = isBlanked ? nil : index.leaf.flatMap { self[$0] }
+        writer.reserve(6 + (node?.estimatedByteCount ?? 0))
         writer.write(UInt8(1))
         if let leaf = index.leaf {
             writer.write(leaf)
-            writer.write(optional: isBlanked ? nil : self[leaf])
+            writer.write(optional: node)
         }
         return writer.bytes
     }
@@ -279,6 +304,7 @@ struct RatchetTree: Sendable {
         parent: ParentNode?, _ leftHash: [UInt8], _ rightHash: [UInt8]
     ) -> [UInt8] {
         var writer = TLSWriter()
+        writer.reserve(2 * leftHash.count + 64 + (parent?.encryptionKey.count ?? 0))
         writer.write(UInt8(2))
         writer.write(optional: parent)
         writer.write(vector: leftHash)

@@ -172,11 +172,15 @@ extension LeafNode: TLSCodable {
         writer.write(array: extensions)
     }
 
+    /// About what the encoding takes, so that most are written without moving them.
+    var estimatedByteCount: Int { encryptionKey.count + signature.count + 256 }
+
     /// `LeafNodeTBS`: what the signature covers (RFC 9420 §7.2).
     ///
     /// - Parameter place: group and leaf, which sign a leaf made inside a group to its place.
     func toBeSigned(at place: Place?) -> [UInt8] {
         var writer = TLSWriter()
+        writer.reserve(estimatedByteCount + 40)
         encodeUnsigned(to: &writer)
         if case .keyPackage = source { return writer.bytes }
         if let place {
