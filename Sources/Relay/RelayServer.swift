@@ -93,7 +93,7 @@ public final class RelayServer: Sendable {
                 ) { handler.answer($0, from: $1) }
                 metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
             } catch {
-                server.closeAll(code: .goingAway) { loop.shutdown() }
+                loop.execute { server.closeAll(code: .goingAway) { loop.shutdown() } }
                 throw error
             }
             loop.execute {
