@@ -85,8 +85,10 @@ import Glibc
                     if holds(entry, count) { names.insert(entry.name) }
                 }
                 unsafe memset(window, 0, Self.size)
-                // Pieces are far shorter than the overlap.
-                start += wanted == Self.size ? wanted - 256 : wanted
+                // Pieces are far shorter than the overlap. Other threads may have unmapped what comes
+                // next: only that page is left out.
+                let step = count == wanted ? wanted : max(4_096, count / 4_096 * 4_096)
+                start += step == Self.size ? step - 256 : step
             }
         }
         return names.sorted()
