@@ -15,14 +15,21 @@ import Testing
     }
 
     @Test func `the image scan finds what was freed as it was`() throws {
+        // Held between the copies, so that the allocator can't give the memory back or join it.
+        var fillers: [[UInt8]] = []
         try Self.seen("a freed secret") { image in
             // Many, as other tests use the memory again meanwhile.
-            let many = 1_000
+            let many = 4_000
             let secret = SecretBytes.random(count: 32)
             image.watch(secret, "a freed secret")
-            let copies = (0..<many).map { _ in secret.exposedCopy() }
+            var copies: [[UInt8]] = []
+            for _ in 0..<many {
+                copies.append(secret.exposedCopy())
+                fillers.append([UInt8](repeating: 1, count: 32))
+            }
             #expect(copies.count == many)
         }
+        withExtendedLifetime(fillers) {}
     }
 
     @Test func `the image scan finds what a call left on the stack, until it is scrubbed`() throws {
