@@ -47,7 +47,8 @@ import Testing
                 try await doctor.texts(id) == ["from the true home", "still the true home"])
 
             // The person goes on with the copy: the doctor sees it, and the other one is out.
-            let recovered = try await copy.curtain("recover", "--yes", "--json").objects
+            // What it had written waits until the doctor's device has said what it knows.
+            let recovered = try await copy.curtain("recover", "--yes", "--json", exits: 75).objects
             #expect(recovered.first?.flag("copied") == false)
             try await doctor.curtain("sync")
             try await copy.curtain("sync")
