@@ -1,3 +1,4 @@
+import Cryptography
 import RelayCore
 import RelayProtocol
 import RelayTestSupport
@@ -60,6 +61,85 @@ import Testing
                 == 3_000 - repeats)
         world.advance(seconds: 1)
         #expect(try line.ask(request) == answer)
+    }
+
+    @Test(arguments: [true, false])
+    func `all mailboxes of a connection share what is on its way`(areOpen: Bool) throws {
+        var limits = RelayLimits()
+        limits.connectionByteCount = 4_096
+        let world = try RelayWorld(limits: limits)
+        let talks = try (0..<6).map { _ in try TestConsultation(world) }
+        let line = try world.connect()
+        for talk in talks { _ = try talk.doctor.line?.drain() }
+        if areOpen { for talk in talks { try line.open(talk.doctor) } }
+        for number in 0..<3 as Range<UInt8> {
+            for talk in talks {
+                let body = [UInt8](repeating: number, count: 1_000)
+                #expect(try talk.send(body, from: talk.patient) == .done)
+            }
+        }
+        if !areOpen { for talk in talks { try line.open(talk.doctor) } }
+        #expect(line.deliveries.reduce(0) { $0 + $1.content.count } <= 4_096)
+        #expect(!line.deliveries.isEmpty)
+        // One mailbox's room is everybody's, also when it isn't acknowledged but opened elsewhere.
+        let first = try #require(line.deliveries.first?.mailbox)
+        let moved = try #require(talks.first { $0.doctor.id == first })
+        let other = try world.connect()
+        try other.open(moved.doctor)
+        #expect(Set(line.deliveries.map(\.mailbox)).count > 1)
+        line.deliveries.removeAll { $0.mailbox == first }
+        let all = try line.drain() + other.drain()
+        for talk in talks {
+            let came = all.filter { $0.mailbox == talk.doctor.id }.compactMap(\.content.last)
+            #expect(came == [0, 1, 2])
+        }
+    }
+
+    @Test func `one message is always on its way, however large`() throws {
+        var limits = RelayLimits()
+        limits.connectionByteCount = 100
+        let world = try RelayWorld(limits: limits)
+        let talk = try TestConsultation(world)
+        let line = try world.connect()
+        try line.open(talk.doctor)
+        for _ in 0..<3 {
+            #expect(try talk.send(Random.bytes(1_000), from: talk.patient) == .done)
+        }
+        #expect(line.deliveries.count == 1)
+        #expect(try line.drain().filter { $0.kind == .message }.count == 3)
+    }
+
+    @Test func `receipts come once on a connection without room`() throws {
+        var limits = RelayLimits()
+        limits.connectionByteCount = 2_000
+        let world = try RelayWorld(limits: limits)
+        // A mailbox whose permit had a use left outlives its group, and is in another one.
+        let ended = try TestConsultation(world, permitUses: 2)
+        let sender = try world.connect()
+        let second = try sender.makeFresh(from: sender.makeHome(), permitUses: 0)
+        let group = try #require(GroupID(Random.bytes(32)))
+        let outcome = try second.ask(
+            .createGroup(
+                GroupCreation(
+                    groupID: group, epoch: 1, commitHash: Random.bytes(32),
+                    members: [ended.doctor.member(.owner)],
+                    welcomes: [
+                        WelcomeDelivery(mailbox: ended.doctor.id, content: Random.bytes(500))
+                    ], deadline: world.now.day.adding(days: 60))))
+        #expect(outcome == .done)
+        #expect(try ended.doctor.ask(ended.closing()) == .done)
+        #expect(try ended.doctor.ask(.confirm(ended.group)) == .done)
+        try ended.patient.ask(.confirm(ended.group))
+
+        let busy = try TestConsultation(world)
+        let line = try world.connect()
+        try line.open(busy.doctor)
+        _ = try line.drain()
+        #expect(try busy.send(Random.bytes(1_900), from: busy.patient) == .done)
+        try line.open(ended.doctor)
+        try line.acknowledge(line.deliveries.filter { $0.mailbox == busy.doctor.id })
+        let came = line.deliveries.filter { $0.mailbox == ended.doctor.id }.map(\.kind)
+        #expect(came == [.receipt, .welcome])
     }
 
     @Test func `acknowledging what isn't on its way is bounded`() throws {

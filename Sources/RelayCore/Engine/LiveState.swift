@@ -72,6 +72,8 @@ final class LiveMailbox {
     var inFlightByteCount = 0
     /// The highest message handed out on this connection.
     var cursor = MessageNumber(rawValue: 0)
+    /// Whether receipts that wait for it are still to be handed out.
+    var wantsReceipts = false
     /// Whether messages above the cursor may be stored that weren't handed out.
     var isBehind = false
     /// Messages on their way that aren't stored, and their octets.
@@ -112,6 +114,7 @@ final class LiveMailbox {
         inFlight = [:]
         inFlightByteCount = 0
         cursor = MessageNumber(rawValue: 0)
+        wantsReceipts = false
         isBehind = false
         blocked = nil
         missedCount = 0

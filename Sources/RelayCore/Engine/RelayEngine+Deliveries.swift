@@ -20,8 +20,10 @@ extension RelayEngine {
                 mailbox.backlog = (backlog.count + 1, backlog.byteCount + content.count)
             }
             guard let connection = mailbox.connection else { continue }
-            guard !mailbox.isBehind, hasRoom(mailbox, connection, content.count) else {
+            guard !mailbox.isBehind else { continue }
+            guard hasRoom(mailbox, connection, content.count) else {
                 mailbox.isBehind = true
+                wait(mailbox, on: connection)
                 continue
             }
             hand(
@@ -33,11 +35,14 @@ extension RelayEngine {
     func hasRoom(
         _ mailbox: LiveMailbox, _ connection: Connection, _ byteCount: Int
     ) -> Bool {
-        // One is always on its way, however large.
+        // One is always on its way, however large: on the connection, not to each of its mailboxes.
+        guard connection.inFlightByteCount > 0 || !mailbox.inFlight.isEmpty else { return true }
+        guard connection.inFlightByteCount + byteCount <= limits.connectionByteCount else {
+            return false
+        }
         guard !mailbox.inFlight.isEmpty else { return true }
         return mailbox.inFlight.count < limits.windowMessages
             && mailbox.inFlightByteCount + byteCount <= limits.windowByteCount
-            && connection.inFlightByteCount + byteCount <= limits.connectionByteCount
     }
 
     func hand(
@@ -75,14 +80,15 @@ extension RelayEngine {
         guard let connection = mailbox.connection, mailbox.isBehind, !mailbox.isErased else {
             return
         }
-        if mailbox.cursor.rawValue == 0 { try handReceipts(of: mailbox, on: connection) }
+        if mailbox.wantsReceipts {
+            mailbox.wantsReceipts = false
+            try handReceipts(of: mailbox, on: connection)
+        }
         let count = limits.windowMessages - mailbox.inFlight.count
         let byteCount = min(
             limits.windowByteCount - mailbox.inFlightByteCount,
             limits.connectionByteCount - connection.inFlightByteCount)
-        guard mailbox.inFlight.isEmpty || (count > 0 && byteCount > 0) else {
-            return wait(mailbox, on: connection)
-        }
+        guard count > 0, byteCount > 0 else { return wait(mailbox, on: connection) }
 
         var candidates: [(StoredMessage, LiveGroup, MemberSet)] = []
         /// Above this number some group may have more than was read.
@@ -93,8 +99,8 @@ extension RelayEngine {
             else { continue }
             let member = MemberSet(member: position)
             let (found, isComplete) = try store.messages(
-                in: number, waitingFor: member, after: mailbox.cursor, limit: max(count, 1),
-                byteCount: max(byteCount, 1))
+                in: number, waitingFor: member, after: mailbox.cursor, limit: count,
+                byteCount: byteCount)
             if !isComplete, let last = found.last {
                 horizon = min(horizon, last.number.rawValue)
             }
@@ -118,6 +124,15 @@ extension RelayEngine {
     private func wait(_ mailbox: LiveMailbox, on connection: Connection) {
         guard mailbox.inFlight.isEmpty else { return }  // Its own acknowledgements will do.
         connection.starved.append(mailbox)
+    }
+
+    /// Looks after mailboxes that wait for room on a connection, once half of it is free.
+    func wakeStarved(on connection: Connection) {
+        guard connection.inFlightByteCount <= limits.connectionByteCount / 2 else { return }
+        for starved in connection.starved where starved.connection === connection {
+            wantRefill(starved)
+        }
+        connection.starved.removeAll()
     }
 
     private func handReceipts(
@@ -167,12 +182,7 @@ extension RelayEngine {
         if mailbox.isBehind, mailbox.inFlight.count <= limits.windowMessages / 2 {
             wantRefill(mailbox)
         }
-        if connection.inFlightByteCount <= limits.connectionByteCount / 2 {
-            for starved in connection.starved where starved.connection === connection {
-                wantRefill(starved)
-            }
-            connection.starved.removeAll()
-        }
+        wakeStarved(on: connection)
     }
 
     /// What isn't on its way has to be looked up, and could be sent without end.

@@ -105,5 +105,6 @@ extension RelayEngine {
         }
         mailbox.backlog = nil
         if mailbox.isBehind { wantRefill(mailbox) }
+        if let connection = mailbox.connection { wakeStarved(on: connection) }
     }
 }

@@ -182,7 +182,9 @@ extension RelayEngine {
     private func forget(_ number: MessageNumber, inFlightTo mailbox: LiveMailbox) {
         guard let item = mailbox.inFlight.removeValue(forKey: number) else { return }
         mailbox.inFlightByteCount -= item.byteCount
-        mailbox.connection?.inFlightByteCount -= item.byteCount
+        guard let connection = mailbox.connection else { return }
+        connection.inFlightByteCount -= item.byteCount
+        wakeStarved(on: connection)
     }
 
     // MARK: Answers that are stored later

@@ -86,6 +86,7 @@ extension RelayEngine {
         connection.mailboxes[mailbox.record.id] = mailbox
         connection.hasOpened = true
         mailbox.connection = connection
+        mailbox.wantsReceipts = true
         mailbox.isBehind = true
         wantRefill(mailbox)
     }

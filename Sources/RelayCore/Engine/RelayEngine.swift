@@ -180,7 +180,9 @@ public final class RelayEngine {
     func detach(_ mailbox: LiveMailbox) throws(StoreError) {
         try storeHeld(for: mailbox)
         if mailbox.isLate { markDirty(mailbox) }
+        let connection = mailbox.connection
         mailbox.detach()
+        if let connection { wakeStarved(on: connection) }
     }
 
     /// A frame came.
