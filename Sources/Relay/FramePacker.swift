@@ -3,15 +3,19 @@ import RelayProtocol
 
 /// Turns what a batch sends over one connection into few frames of bounded size.
 enum FramePacker {
-    /// Octets of content after which a new frame begins; a frame has at most this and one delivery.
+    /// Octets of content after which a new frame begins; a frame has at most this, or one part.
+    ///
+    /// At least 16 octets are counted for each field, so that a frame of this size has no more
+    /// fields than it may have (`ProtocolConstants.frameFields`).
     private static let target = 256 << 10
-    /// What a reply or delivery adds besides its content, roughly.
+    /// What a part adds besides its content, roughly: at most ten fields.
     private static let overhead = 160
 
     static func encode(_ frame: RelayFrame) -> [[UInt8]] {
         let total =
             frame.deliveries.reduce(0) { $0 + $1.content.count + overhead }
             + frame.replies.reduce(0) { $0 + size(of: $1) }
+            + frame.notices.count * overhead
         guard total > target else { return [frame.encoded()] }
 
         var frames: [[UInt8]] = []
@@ -33,7 +37,11 @@ enum FramePacker {
             part.deliveries.append(delivery)
             filled += delivery.content.count + overhead
         }
-        part.notices = frame.notices
+        for notice in frame.notices {
+            flushIfFull(overhead)
+            part.notices.append(notice)
+            filled += overhead
+        }
         frames.append(part.encoded())
         return frames
     }
@@ -43,7 +51,7 @@ enum FramePacker {
         case .tickets(let tickets): overhead + tickets.count * 60
         case .keyPackage(let sealed, _): overhead + sealed.count
         case .erased(let receipts): overhead + receipts.count * 150
-        case .groupState(let state): overhead + state.members.count * 50
+        case .groupState(let state): overhead + state.members.count * 80
         default: overhead
         }
     }

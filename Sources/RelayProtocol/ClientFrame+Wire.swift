@@ -22,6 +22,7 @@ extension ClientFrame {
 
     /// The same for any frame, by the generated code alone.
     init(uncommon bytes: [UInt8]) throws(RelayProtocolError) {
+        guard FrameShape.fieldCount(bytes, .clientFrame) != nil else { throw .notAFrame }
         let wire: Wire
         do {
             wire = try Wire(serializedBytes: bytes)

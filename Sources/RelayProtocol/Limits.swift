@@ -12,6 +12,8 @@ public enum ProtocolConstants {
     public static let hashByteCount = 32
     /// How far a request's id may be above the highest confirmed one.
     public static let requestWindow: UInt64 = 256
+    /// Fields of one frame, those of the messages within it counted too.
+    public static let frameFields = 16_384
     /// Days for which a receipt is kept after an erasure.
     public static let receiptDays: UInt32 = 400
     /// Days between closing and erasure when not all owners confirm.

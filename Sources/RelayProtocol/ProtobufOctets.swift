@@ -7,6 +7,8 @@ struct ProtobufScanner {
     private let octets: [UInt8]
     private var position: Int
     private var end: Int
+    /// Fields that may still come.
+    private var allowance = ProtocolConstants.frameFields
 
     /// Begins at the first octet.
     init(_ octets: [UInt8]) {
@@ -20,15 +22,18 @@ struct ProtobufScanner {
 
     /// Passes a tag of one octet, if it comes next.
     mutating func pass(_ tag: UInt8) -> Bool {
-        guard position < end, octets[position] == tag else { return false }
+        guard position < end, octets[position] == tag, allowance > 0 else { return false }
+        allowance -= 1
         position += 1
         return true
     }
 
     /// Passes a tag of two octets, if it comes next.
     mutating func pass(_ first: UInt8, _ second: UInt8) -> Bool {
-        guard end - position >= 2, octets[position] == first, octets[position + 1] == second
+        guard end - position >= 2, octets[position] == first, octets[position + 1] == second,
+            allowance > 0
         else { return false }
+        allowance -= 1
         position += 2
         return true
     }

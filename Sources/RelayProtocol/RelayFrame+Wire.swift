@@ -17,6 +17,7 @@ extension RelayFrame {
 
     /// The same for any frame, by the generated code alone.
     init(uncommon bytes: [UInt8]) throws(RelayProtocolError) {
+        guard FrameShape.fieldCount(bytes, .relayFrame) != nil else { throw .notAFrame }
         let wire: Wire
         do {
             wire = try Wire(serializedBytes: bytes)

@@ -223,6 +223,96 @@ struct FrameTests {
         }
     }
 
+    /// A frame of empty parts: within which fields, and the parts' own number.
+    struct Crowd: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let outer: [UInt8]
+        let part: UInt8
+
+        init(_ name: String, in outer: [UInt8] = [], _ part: UInt8) {
+            (testDescription, self.outer, self.part) = (name, outer, part)
+        }
+
+        /// Its octets, with so many fields.
+        func make(_ count: Int) -> [UInt8] {
+            var octets = [UInt8]((0..<count - outer.count).flatMap { _ in [part << 3 | 2, 0] })
+            for number in outer.reversed() {
+                let tag: [UInt8] = number < 16 ? [number << 3 | 2] : [number << 3 | 0x82, 1]
+                let length = [0, 7, 14].map { UInt8(octets.count >> $0 & 0x7f) }
+                octets = tag + [length[0] | 0x80, length[1] | 0x80, length[2]] + octets
+            }
+            return octets
+        }
+    }
+
+    @Test(arguments: [
+        Crowd("requests", 2), Crowd("acknowledgements", 3), Crowd("unknown fields", 9),
+        Crowd("acknowledged ids", in: [3], 2), Crowd("KeyPackages", in: [2, 12], 1),
+        Crowd("members", in: [2, 14], 4), Crowd("Welcomes", in: [2, 14], 5),
+        Crowd("adds", in: [2, 15], 4), Crowd("removes", in: [2, 15], 5),
+        Crowd("Welcomes of a commit", in: [2, 15], 6),
+        Crowd("fields of a member", in: [2, 15, 4], 1),
+        Crowd("fields of a fresh mailbox", in: [2, 10, 4], 1),
+        Crowd("fields of a confirmation", in: [2, 18], 1),
+    ])
+    func `a frame of too many parts is refused before anything is built of it`(crowd: Crowd) {
+        let limit = ProtocolConstants.frameFields
+        #expect(FrameShape.fieldCount(crowd.make(limit), .clientFrame) == limit)
+        // As many as there may be are read, and refused for what they are, if at all.
+        do {
+            _ = try ClientFrame(decoding: crowd.make(limit))
+        } catch {
+            #expect(error != .notAFrame)
+        }
+        #expect(throws: RelayProtocolError.notAFrame) {
+            try ClientFrame(decoding: crowd.make(limit + 1))
+        }
+    }
+
+    @Test func `too many parts of the common kind are refused, too`() throws {
+        let ids = [DeliveryID](
+            repeating: DeliveryID(high: 1, low: 2), count: ProtocolConstants.frameFields - 2)
+        var frame = ClientFrame(acknowledgements: [
+            Acknowledgement(mailbox: try mailbox(1), deliveries: ids)
+        ])
+        #expect(ClientFrame(common: frame.encoded()) == frame)
+        frame.acknowledgements[0].deliveries.append(DeliveryID(high: 3, low: 4))
+        #expect(throws: RelayProtocolError.notAFrame) {
+            try ClientFrame(decoding: frame.encoded())
+        }
+        #expect(throws: RelayProtocolError.notAFrame) {
+            try RelayFrame(decoding: [UInt8]((0..<20_000).flatMap { _ in [18 as UInt8, 0] }))
+        }
+    }
+
+    @Test func `a device's parts travel whole, in order, in frames that a relay takes`() throws {
+        let requests =
+            try (0..<40).flatMap { _ in try clientFrame().requests }
+            + (0..<3_000).map { id in
+                Request(
+                    mailbox: try mailbox(7), id: RequestID(rawValue: id), operation: .retire)
+            }
+        let acknowledgements = try (0..<20).map { octet in
+            Acknowledgement(
+                mailbox: try mailbox(octet),
+                deliveries: (0..<2_500).map { DeliveryID(high: UInt64(octet), low: $0) })
+        }
+        let limit = 200_000
+        let frames = ClientFrame.pack(acknowledgements, requests, frameByteCount: limit)
+        var (gotRequests, gotIDs): ([Request], [DeliveryID]) = ([], [])
+        for octets in frames {
+            #expect(octets.count <= limit)
+            let frame = try ClientFrame(decoding: octets)
+            if !frame.acknowledgements.isEmpty { #expect(gotRequests.isEmpty) }
+            gotRequests += frame.requests
+            gotIDs += frame.acknowledgements.flatMap(\.deliveries)
+        }
+        #expect(gotRequests == requests)
+        #expect(gotIDs == acknowledgements.flatMap(\.deliveries))
+        #expect(frames.count < 12)
+        #expect(ClientFrame.pack([], [], frameByteCount: limit).isEmpty)
+    }
+
     @Test func `random octets are refused or read, never fatal`() {
         for round in 0..<500 {
             let bytes = Random.bytes(round % 97)

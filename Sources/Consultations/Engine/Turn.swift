@@ -58,24 +58,10 @@ struct Turn {
     func frames() -> [[UInt8]] {
         if let greeting { return [greeting.encoded()] }
         let limit = Int(state.session?.limits?.frameByteCount ?? 1 << 16)
-        var frames: [[UInt8]] = []
-        var frame = ClientFrame(
-            acknowledgements: acknowledgements.sorted {
-                $0.key.bytes.lexicographicallyPrecedes($1.key.bytes)
-            }.map { Acknowledgement(mailbox: $0.key, deliveries: $0.value) })
-        var byteCount = frame.encoded().count
-        for request in requests {
-            let size = ClientFrame(requests: [request]).encoded().count
-            if byteCount > 0, byteCount + size > limit {
-                frames.append(frame.encoded())
-                frame = ClientFrame()
-                byteCount = 0
-            }
-            frame.requests.append(request)
-            byteCount += size
-        }
-        if byteCount > 0 { frames.append(frame.encoded()) }
-        return frames
+        let acknowledgements = acknowledgements.sorted {
+            $0.key.bytes.lexicographicallyPrecedes($1.key.bytes)
+        }.map { Acknowledgement(mailbox: $0.key, deliveries: $0.value) }
+        return ClientFrame.pack(acknowledgements, requests, frameByteCount: limit)
     }
 
     // MARK: Records

@@ -163,7 +163,7 @@ extension Setting {
 
     private static let homes: [Setting] = [
         count(
-            "limit-tickets-per-day", \.limits.published.ticketsPerDay, 1...100_000,
+            "limit-tickets-per-day", \.limits.published.ticketsPerDay, 1...10_000,
             "Tickets that one home mailbox draws per day. Over it: limit."),
         count(
             "limit-ticket-days", \.limits.ticketDays, 1...1_000, "Days for which a ticket is good.",
