@@ -1,4 +1,5 @@
 public import Cryptography
+private import CoreFoundation
 private import Foundation
 
 /// The folder that holds everything a relay keeps: keys, database, lock.
