@@ -17,6 +17,7 @@
 #include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -112,6 +113,21 @@ static inline void shim_context_destroy(
         if (lws_get_socket_fd(wsi) == -1) return;
         words[i] = descriptor;
     }
+}
+
+static inline void shim_free_handle(uv_handle_t *handle) { free(handle); }
+
+static inline void shim_forgotten_poll_step(uv_handle_t *handle, void *wsi) {
+    if (handle->data == wsi && uv_handle_get_type(handle) == UV_POLL && !uv_is_closing(handle))
+        uv_close(handle, shim_free_handle);
+}
+
+/// Closes the poll handle of a client's attempt that is being freed.
+///
+/// libwebsockets 4.1.6 closes the socket of an attempt that failed at once by itself, and takes that
+/// for a sign that there is no handle either: it stays in the loop, stopped, pointing to what is free.
+static inline void shim_close_forgotten_poll(uv_loop_t *loop, struct lws *wsi) {
+    uv_walk(loop, shim_forgotten_poll_step, wsi);
 }
 
 static inline struct lws *shim_adopt(struct lws_context *context, int fd, void *opaque) {

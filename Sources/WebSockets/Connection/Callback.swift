@@ -26,6 +26,7 @@ func webSocketCallback(
         unsafe connection(wsi)?.opened()
         return 0
     case LWS_CALLBACK_CLOSED, LWS_CALLBACK_CLIENT_CLOSED, LWS_CALLBACK_WSI_DESTROY:
+        if reason == LWS_CALLBACK_WSI_DESTROY { unsafe closeForgottenPoll(of: wsi) }
         guard let connection = unsafe connection(wsi) else { return 0 }
         if connection.phase == .opening, reason != LWS_CALLBACK_WSI_DESTROY { return 0 }
         connection.core.end(connection)
@@ -58,6 +59,7 @@ private func handshakeCallback(
         guard let connection = unsafe connection(wsi) else { return -1 }
         return connection.confirms(subprotocol: unsafe subprotocolHeader(wsi)) ? 0 : -1
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+        if unsafe lws_get_socket_fd(wsi) < 0 { unsafe core(wsi)?.forgetful = wsi }
         let text = unsafe UnsafeRawBufferPointer(start: input, count: input == nil ? 0 : length)
         unsafe connection(wsi)?.failed(
             status: UInt16(clamping: lws_http_client_http_response(wsi)),
@@ -80,6 +82,12 @@ private func core(_ wsi: OpaquePointer) -> LoopCore? {
     guard let context = unsafe lws_get_context(wsi), let user = unsafe lws_context_user(context)
     else { return nil }
     return unsafe Unmanaged<LoopCore>.fromOpaque(user).takeUnretainedValue()
+}
+
+private func closeForgottenPoll(of wsi: OpaquePointer) {
+    guard let core = unsafe core(wsi), unsafe core.forgetful == wsi else { return }
+    unsafe core.forgetful = nil
+    unsafe shim_close_forgotten_poll(core.uvLoop, wsi)
 }
 
 private func connection(_ wsi: OpaquePointer) -> Connection? {

@@ -34,6 +34,8 @@ internal import CWebSockets
     private var serverTLS: OpaquePointer?
     /// Why OpenSSL refused the last certificate chain on this loop.
     let verificationError: UnsafeMutablePointer<Int32> = .allocate(capacity: 1)
+    /// A client's attempt whose socket libwebsockets has closed, and will forget its poll handle.
+    var forgetful: OpaquePointer?
 
     /// Where a message is laid out for libwebsockets, which writes the frame's header before it and,
     /// on the client, masks it in place.
