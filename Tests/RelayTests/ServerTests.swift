@@ -240,4 +240,24 @@ struct ServerTests {
         server.stop()
         server.wait()
     }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a port that is taken is said to be, and the next start succeeds`() throws {
+        let served = try Served()
+        let other = try Served()
+        let occupant = try other.start()
+        for _ in 1...3 {
+            #expect(throws: RelayError.listen("metrics: inUse")) {
+                try served.start { $0.metricsAddress = occupant.boundAddress }
+            }
+            #expect(throws: RelayError.listen("inUse")) {
+                try served.start { $0.port = occupant.boundAddress.port }
+            }
+        }
+        let server = try served.start()
+        for server in [server, occupant] {
+            server.stop()
+            server.wait()
+        }
+    }
 }
