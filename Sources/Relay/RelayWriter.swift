@@ -49,7 +49,7 @@ final class RelayWriter: Sendable {
     let events = WorkQueue<RelayEvent>()
     /// Signalled once the store is taken up and events are dealt with.
     let hasBegun = DispatchSemaphore(value: 0)
-    /// Whether messages may be accepted without having been stored, when it started.
+    /// Whether messages may be accepted without having been stored.
     var canHold: Bool { limits.withLock { $0.holdMilliseconds > 0 } }
     /// Between this thread and the loop.
     let gate = EngineGate()

@@ -48,7 +48,7 @@ final class Switchboard: @unchecked Sendable {
     func start(_ server: WebSocketServer, _ loop: EventLoop) {
         self.server = server
         self.loop = loop
-        if let writer, writer.canHold {
+        if let writer {
             shortWay = ShortWay(
                 gate: writer.gate, clock: writer.clock, loop: loop,
                 send: { [unowned self, unowned server] output in
@@ -77,7 +77,7 @@ final class Switchboard: @unchecked Sendable {
             guard let state = traffic[number], !isStopping else { return }
             do {
                 var frame = try ClientFrame(decoding: bytes)
-                if state.waiting == 0, let shortWay {
+                if state.waiting == 0, let shortWay, writer?.canHold == true {
                     guard let rest = shortWay.take(frame, from: number) else { return }
                     frame = rest
                 }

@@ -11,30 +11,40 @@ import WebSockets
 @Suite struct `Power failures` {
     private static let seed = setting("CURTAIN_CRASH_SEED", default: 1)
 
-    @Test(.timeLimit(.minutes(5)))
-    func `of 20,000 accepted messages 20,000 are delivered, in order and once`() async throws {
-        let faults = try await Self.run(pairs: 8, messages: 2_500, failures: 12, lies: false)
+    /// Stored, or, where the reader is connected, accepted when it has acknowledged.
+    @Test(.timeLimit(.minutes(5)), arguments: [0, 15])
+    func `of 20,000 accepted messages 20,000 are delivered, in order and once`(
+        holdMilliseconds: Int
+    ) async throws {
+        let faults = try await Self.run(
+            pairs: 8, messages: 2_500, failures: 12, lies: false,
+            holdMilliseconds: holdMilliseconds)
         #expect(
             faults.isEmpty, "CURTAIN_CRASH_SEED=\(Self.seed)\n\(faults.joined(separator: "\n"))")
     }
 
     @Test(.timeLimit(.minutes(2)))
     func `a disk that lies about syncing is found out by this very test`() async throws {
-        let faults = try await Self.run(pairs: 2, messages: 300, failures: 1, lies: true)
+        let faults = try await Self.run(
+            pairs: 2, messages: 300, failures: 1, lies: true, holdMilliseconds: 0)
         #expect(faults.contains { $0.contains("lost") || $0.contains("damaged") })
     }
 
     /// Half of the readers are connected all the time, the others come when all is written.
     private static func run(
-        pairs count: Int, messages: Int, failures: Int, lies: Bool
+        pairs count: Int, messages: Int, failures: Int, lies: Bool, holdMilliseconds: Int
     ) async throws -> [String] {
+        let options = ["--limit-hold-milliseconds", "\(holdMilliseconds)"]
         let relay = try RelayAlone()
         let disk = try LossyFolder(relay.dataFolder)
         let environment = disk.environment(lies: lies)
-        try await relay.start(environment: environment)
+        try await relay.start(options, environment: environment)
         let loop = try EventLoop(name: "devices")
         var pairs: [WirePair] = []
-        for _ in 0..<count { pairs.append(try await WirePair(at: relay, on: loop)) }
+        for _ in 0..<count {
+            pairs.append(
+                try await WirePair(at: relay, on: loop, dropsRepeats: holdMilliseconds > 0))
+        }
 
         let accepted = Lock(0)
         let total = count * messages
@@ -62,7 +72,7 @@ import WebSockets
                 failure == failures ? 0 : Double(Int.random(in: 0...2, using: &generator)) / 2
             try disk.fail(keeping: share, with: &generator)
             do {
-                try await relay.start(environment: environment)
+                try await relay.start(options, environment: environment)
             } catch  where lies {
                 try await relay.remove()
                 return ["the store was damaged"]

@@ -49,7 +49,7 @@ final class RelayAlone: Sendable {
             .relay,
             [
                 "serve", "--data", dataFolder, "--clinic-root", folder + "/root.pem", "--listen",
-                "127.0.0.1:\(port)",
+                "127.0.0.1:\(port)", "--metrics-listen", "off",
             ] + options,
             environment: inherited.merging(environment) { $1 }
                 .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 },
