@@ -102,8 +102,8 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "RelayCore", "RelayProtocol", "Consultations", "Credentials", "Vault", "Clinic",
-                "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport",
+                "Relay", "RelayCore", "RelayProtocol", "Consultations", "Credentials", "Vault",
+                "Clinic", "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport",
                 "TestSupport",
             ], path: "Tests/Simulation", exclude: ["README.md"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
@@ -151,7 +151,7 @@ let package = Package(
             dependencies: [
                 "Consultations", "MLS", "Credentials", "Prescriptions", "RelayProtocol", "Relay",
                 "RelayCore", "Vault", "WebSockets", "Clinic", "Cryptography", "ClinicTestSupport",
-                "TestSupport", "TLSSyntax", logging,
+                "RelayTestSupport", "TestSupport", "TLSSyntax", logging,
             ]),
         .testTarget(
             name: "ClinicTests",

@@ -5,6 +5,7 @@ import Foundation
 import MLS
 import Prescriptions
 import RelayProtocol
+import RelayTestSupport
 import TLSSyntax
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 import Cryptography
 import RelayProtocol
+import RelayTestSupport
 import Testing
 
 @testable import Consultations

@@ -1,5 +1,6 @@
 import MLS
 import RelayProtocol
+import RelayTestSupport
 import TestSupport
 import Testing
 

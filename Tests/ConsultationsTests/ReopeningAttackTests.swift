@@ -3,6 +3,7 @@ import Cryptography
 import FoundationEssentials
 import MLS
 import RelayProtocol
+import RelayTestSupport
 import TLSSyntax
 import TestSupport
 import Testing

@@ -3,6 +3,7 @@ import FoundationEssentials
 import MLS
 import RelayCore
 import RelayProtocol
+import RelayTestSupport
 import TestSupport
 import Testing
 import Vault
@@ -93,7 +94,7 @@ struct ReopeningTests {
         let (patient, doctor) = try await world.open()
         try patient.say("eins")
         try world.settle()
-        let backup = world.relay.store.backUp()
+        let backup = world.relay.store.committed
         try doctor.refresh()
         try doctor.say("zwei")
         try world.settle()
@@ -119,7 +120,7 @@ struct ReopeningTests {
     {
         let world = try World()
         let (patient, doctor) = try await world.open()
-        let backup = world.relay.store.backUp()
+        let backup = world.relay.store.committed
         world.disconnect(doctor)
         try patient.say("eins")
         try patient.say("zwei")
@@ -137,7 +138,7 @@ struct ReopeningTests {
         let patient = try await world.addPatient()
         for device in [doctor, patient] { try world.connect(device) }
         try world.settle()
-        let backup = world.relay.store.backUp()
+        let backup = world.relay.store.committed
         try patient.request(try doctor.card())
         try world.settle()
         try doctor.accept()
@@ -160,7 +161,7 @@ struct ReopeningTests {
         let patient = try await world.addPatient()
         for device in [doctor, patient] { try world.connect(device) }
         try world.settle()
-        let backup = world.relay.store.backUp()
+        let backup = world.relay.store.committed
         world.disconnect(doctor)
         try patient.request(try doctor.card(), reason: "Rücken")
         try patient.say("seit Montag")
@@ -185,7 +186,7 @@ struct ReopeningTests {
         let (patient, doctor) = try await world.open()
         world.disconnect(doctor)
         world.disconnect(patient)
-        world.relay.store.addSpy(try #require(MailboxID(SigningKey().publicKey.bytes)))
+        try world.relay.store.addSpy(#require(MailboxID(SigningKey().publicKey.bytes)))
         try world.relay.restart()
         try world.connect(patient)
         try world.settle()
@@ -207,7 +208,7 @@ struct ReopeningTests {
         try world.settle()
         world.disconnect(doctor)
         world.disconnect(patient)
-        world.relay.store.forgeHistory()
+        try world.relay.store.forgeHistory()
         try world.relay.restart()
         for device in [patient, doctor] { try world.connect(device) }
         try patient.say("eins")
@@ -275,7 +276,7 @@ struct ReopeningTests {
         world.options.reopeningsPerHour = 1_000
         let (patient, doctor) = try await world.open()
         var said: [String: [String]] = [patient.name: [], doctor.name: []]
-        var backup: MemoryRelayStore.Backup?
+        var backup: MemoryState?
         for step in 0..<150 {
             let device = Bool.random(using: &world.random) ? patient : doctor
             do {
@@ -290,7 +291,7 @@ struct ReopeningTests {
                 case 40..<47: device.crashAtNextCommit(.afterCommit)
                 case 47..<49: try world.restartRelay()
                 case 49..<52: try device.reopen()
-                case 52..<53: backup = backup ?? world.relay.store.backUp()
+                case 52..<53: backup = backup ?? world.relay.store.committed
                 case 53..<55:
                     if let found = backup {
                         try world.restoreRelay(found)

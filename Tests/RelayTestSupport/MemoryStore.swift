@@ -2,231 +2,229 @@ public import RelayCore
 public import RelayProtocol
 
 /// A `RelayStore` in memory, with transactions that can be rolled back: the model that the real
-/// store is compared with.
+/// store is compared with, and what simulated disks are made of.
 public final class MemoryStore: RelayStore {
-    private struct State {
-        var mailboxes: [MailboxNumber: MailboxRecord] = [:]
-        var answers: [MailboxNumber: [RequestID: [UInt8]]] = [:]
-        var shelves: [MailboxNumber: [[UInt8]]] = [:]
-        var lastResorts: [MailboxNumber: [UInt8]] = [:]
-        var spent: [[UInt8]: Day] = [:]
-        var groups: [GroupNumber: GroupRecord] = [:]
-        var messages: [MessageNumber: (group: GroupNumber, message: StoredMessage)] = [:]
-        var receipts: [UInt64: (mailbox: MailboxID, until: Day, content: [UInt8])] = [:]
-        var nextSlot: Int64 = 1
-        var nextMessage: UInt64 = 1
-        var nextReceipt: UInt64 = 1
-        var clockMark: UInt64?
-    }
-
-    private var state = State()
-    private var saved: State?
+    /// As the batch at hand left it.
+    package private(set) var state = MemoryState()
+    /// As the last commit left it.
+    package private(set) var committed = MemoryState()
+    private var batch: [MemoryChange] = []
     /// The next write fails like this, and the batch with it.
     public var failure: StoreError?
     /// So many writes succeed before `failure`.
     public var writesBeforeFailure = 0
     /// How many writes there were.
     public private(set) var writeCount = 0
+    /// Whether something happens that ought to; `nil`: everything does.
+    package var filter: ((MemoryChange) -> Bool)?
 
     /// An empty store.
     public init() {}
 
+    // MARK: Transactions
+
     /// Begins a batch.
-    public func begin() { saved = state }
+    public func begin() { batch = [] }
+
     /// Keeps a batch.
-    public func commit() { saved = nil }
-    /// Undoes a batch.
-    public func rollback() {
-        if let saved { state = saved }
-        saved = nil
+    ///
+    /// - Returns: what it did.
+    @discardableResult package func commit() -> [MemoryChange] {
+        for change in batch { committed.apply(change) }
+        defer { batch = [] }
+        return batch
     }
 
+    /// Undoes a batch.
+    public func rollback() {
+        batch = []
+        state = committed
+    }
+
+    /// Takes another state in place of everything, as a restore does.
+    package func replace(with state: MemoryState) {
+        batch = []
+        self.state = state
+        committed = state
+    }
+
+    private func write(_ change: MemoryChange) throws(StoreError) {
+        writeCount += 1
+        if let failure {
+            guard writesBeforeFailure > 0 else {
+                self.failure = nil
+                throw failure
+            }
+            writesBeforeFailure -= 1
+        }
+        note(change)
+    }
+
+    private func note(_ change: MemoryChange) {
+        guard filter?(change) ?? true else { return }
+        batch.append(change)
+        state.apply(change)
+    }
+
+    // MARK: Looking
+
     /// Messages that still wait for someone.
-    public var messageCount: Int { state.messages.count }
+    public var messageCount: Int { state.groupsOfMessages.count }
     /// Their contents, oldest first.
     public var messageContents: [[UInt8]] {
-        state.messages.values.map(\.message).sorted { $0.number < $1.number }.map(\.content)
+        state.messages.values.flatMap { $0 }.sorted { $0.number < $1.number }.map(\.content)
     }
     /// Answers kept.
     public var answerCount: Int { state.answers.values.reduce(0) { $0 + $1.count } }
     /// Receipts kept.
     public var receiptCount: Int { state.receipts.count }
 
-    private func write() throws(StoreError) {
-        writeCount += 1
-        guard let failure else { return }
-        guard writesBeforeFailure == 0 else { return writesBeforeFailure -= 1 }
-        self.failure = nil
-        throw failure
-    }
-
-    private func slot() -> Int64 {
-        defer { state.nextSlot += 1 }
-        return state.nextSlot
-    }
+    // MARK: RelayStore
 
     /// As `RelayStore` says.
     public var mailboxCount: Int { state.mailboxes.count }
+    /// As `RelayStore` says.
+    public var groupCount: Int { state.groups.count }
 
     /// As `RelayStore` says.
-    public func mailbox(
-        _ id: MailboxID
-    ) throws(StoreError) -> (MailboxNumber, MailboxRecord)? {
-        state.mailboxes.first { $0.value.id == id }.map { ($0.key, $0.value) }
+    public func mailbox(_ id: MailboxID) throws(StoreError) -> (MailboxNumber, MailboxRecord)? {
+        guard let place = state.mailboxNumbers[id], let record = state.mailboxes[place] else {
+            return nil
+        }
+        return (MailboxNumber(rawValue: place), record)
     }
 
     /// As `RelayStore` says.
     public func mailbox(_ number: MailboxNumber) throws(StoreError) -> MailboxRecord? {
-        state.mailboxes[number]
+        state.mailboxes[number.rawValue]
     }
 
     /// As `RelayStore` says.
     public func addMailbox(_ record: MailboxRecord) throws(StoreError) -> MailboxNumber {
-        try write()
-        let number = MailboxNumber(rawValue: slot())
-        state.mailboxes[number] = record
-        return number
+        let place = state.place
+        try write(.mailbox(place, record))
+        return MailboxNumber(rawValue: place)
     }
 
     /// As `RelayStore` says.
-    public func updateMailbox(
-        _ number: MailboxNumber, _ record: MailboxRecord
-    ) throws(StoreError) {
-        try write()
-        state.mailboxes[number] = record
+    public func updateMailbox(_ number: MailboxNumber, _ record: MailboxRecord) throws(StoreError) {
+        try write(.mailbox(number.rawValue, record))
     }
 
     /// As `RelayStore` says.
     public func eraseMailbox(_ number: MailboxNumber, _ id: MailboxID) throws(StoreError) {
-        try write()
-        state.mailboxes[number] = nil
-        state.answers[number] = nil
-        state.shelves[number] = nil
-        state.lastResorts[number] = nil
+        try write(.eraseMailbox(number.rawValue, id))
     }
 
     /// As `RelayStore` says.
-    public func answer(
-        _ mailbox: MailboxNumber, _ request: RequestID
-    ) throws(StoreError) -> [UInt8]? {
-        state.answers[mailbox]?[request]
+    public func answer(_ mailbox: MailboxNumber, _ request: RequestID) throws(StoreError) -> [UInt8]? {
+        state.answers[mailbox.rawValue]?[request.rawValue]
     }
 
     /// As `RelayStore` says.
     public func addAnswer(
         _ mailbox: MailboxNumber, _ request: RequestID, _ content: [UInt8]
     ) throws(StoreError) {
-        try write()
-        state.answers[mailbox, default: [:]][request] = content
+        try write(.answer(mailbox.rawValue, request.rawValue, content))
     }
 
     /// As `RelayStore` says.
     public func removeAnswers(
         _ mailbox: MailboxNumber, through request: RequestID
     ) throws(StoreError) {
-        state.answers[mailbox] = state.answers[mailbox]?.filter { $0.key > request }
+        note(.forgetAnswers(mailbox.rawValue, through: request.rawValue))
     }
 
     /// As `RelayStore` says.
     public func shelfCount(_ mailbox: MailboxNumber) throws(StoreError) -> Int {
-        state.shelves[mailbox]?.count ?? 0
+        state.shelves[mailbox.rawValue]?.count ?? 0
     }
 
     /// As `RelayStore` says.
     public func addToShelf(
         _ mailbox: MailboxNumber, _ package: [UInt8], isLastResort: Bool
     ) throws(StoreError) {
-        try write()
-        if isLastResort {
-            state.lastResorts[mailbox] = package
-        } else {
-            state.shelves[mailbox, default: []].append(package)
-        }
+        let place = mailbox.rawValue
+        try write(isLastResort ? .lastResort(place, package) : .shelf(place, package))
     }
 
     /// As `RelayStore` says.
     public func takeFromShelf(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
-        guard state.shelves[mailbox]?.isEmpty == false else { return nil }
-        return state.shelves[mailbox]?.removeFirst()
+        guard let package = state.shelves[mailbox.rawValue]?.first else { return nil }
+        note(.takeFromShelf(mailbox.rawValue, package))
+        return package
     }
 
     /// As `RelayStore` says.
     public func lastResort(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
-        state.lastResorts[mailbox]
+        state.lastResorts[mailbox.rawValue]
     }
 
     /// As `RelayStore` says.
     public func clearShelf(_ mailbox: MailboxNumber) throws(StoreError) {
-        state.shelves[mailbox] = nil
-        state.lastResorts[mailbox] = nil
+        note(.clearShelf(mailbox.rawValue))
     }
 
     /// As `RelayStore` says.
     public func spend(_ hash: [UInt8], until day: Day) throws(StoreError) -> Bool {
         guard state.spent[hash] == nil else { return false }
-        try write()
-        state.spent[hash] = day
+        try write(.spend(hash, day))
         return true
     }
 
     /// As `RelayStore` says.
-    public var groupCount: Int { state.groups.count }
-
-    /// As `RelayStore` says.
     public func group(_ id: GroupID) throws(StoreError) -> (GroupNumber, GroupRecord)? {
-        state.groups.first { $0.value.id == id }.map { ($0.key, $0.value) }
+        guard let place = state.groupNumbers[id], let record = state.groups[place] else {
+            return nil
+        }
+        return (GroupNumber(rawValue: place), record)
     }
 
     /// As `RelayStore` says.
     public func group(_ number: GroupNumber) throws(StoreError) -> GroupRecord? {
-        state.groups[number]
+        state.groups[number.rawValue]
     }
 
     /// As `RelayStore` says.
     public func addGroup(_ record: GroupRecord) throws(StoreError) -> GroupNumber {
-        try write()
-        let number = GroupNumber(rawValue: slot())
-        state.groups[number] = record
-        return number
+        let place = state.place
+        try write(.group(place, record))
+        return GroupNumber(rawValue: place)
     }
 
     /// As `RelayStore` says.
     public func updateGroup(_ number: GroupNumber, _ record: GroupRecord) throws(StoreError) {
-        try write()
-        state.groups[number] = record
+        try write(.group(number.rawValue, record))
     }
 
     /// As `RelayStore` says.
     public func eraseGroup(_ number: GroupNumber, _ id: GroupID) throws(StoreError) -> Int {
-        try write()
-        state.groups[number] = nil
-        let count = state.messages.count
-        state.messages = state.messages.filter { $0.value.group != number }
-        return count - state.messages.count
+        let count = state.messages[number.rawValue]?.count ?? 0
+        try write(.eraseGroup(number.rawValue, id))
+        return count
     }
 
     /// As `RelayStore` says.
     public func groups(
         after number: GroupNumber?, limit: Int
     ) throws(StoreError) -> (found: [(GroupNumber, GroupRecord)], next: GroupNumber?) {
-        let found = state.groups.filter { entry in number.map { entry.key > $0 } ?? true }
-            .sorted { $0.key < $1.key }.prefix(limit).map { ($0.key, $0.value) }
+        let keys = state.groups.keys.filter { $0 > number?.rawValue ?? .min }.sorted()
+        let found = keys.prefix(limit).compactMap { key in
+            state.groups[key].map { (GroupNumber(rawValue: key), $0) }
+        }
         return (found, found.count < limit ? nil : found.last?.0)
     }
 
     /// As `RelayStore` says.
     public func reserveMessageNumbers(_ count: UInt64) throws(StoreError) -> MessageNumber {
-        try write()
-        defer { state.nextMessage += count }
-        return MessageNumber(rawValue: state.nextMessage)
+        let first = state.nextMessage
+        try write(.reserve(count))
+        return MessageNumber(rawValue: first)
     }
 
     /// As `RelayStore` says.
-    public func addMessage(
-        _ message: StoredMessage, in group: GroupNumber
-    ) throws(StoreError) {
-        try write()
-        state.messages[message.number] = (group, message)
+    public func addMessage(_ message: StoredMessage, in group: GroupNumber) throws(StoreError) {
+        try write(.message(message, group.rawValue))
     }
 
     /// As `RelayStore` says.
@@ -234,12 +232,10 @@ public final class MemoryStore: RelayStore {
         in group: GroupNumber, waitingFor member: MemberSet, after number: MessageNumber,
         limit: Int, byteCount: Int
     ) throws(StoreError) -> (found: [StoredMessage], isComplete: Bool) {
-        let all = state.messages.values.filter {
-            $0.group == group && $0.message.number > number && $0.message.waiting & member != 0
-        }.map(\.message).sorted { $0.number < $1.number }
         var found: [StoredMessage] = []
         var octets = 0
-        for message in all {
+        for message in state.messages[group.rawValue] ?? []
+        where message.number > number && message.waiting & member != 0 {
             guard found.count < limit, octets < byteCount else { return (found, false) }
             octets += message.content.count
             found.append(message)
@@ -251,71 +247,91 @@ public final class MemoryStore: RelayStore {
     public func message(
         _ number: MessageNumber
     ) throws(StoreError) -> (GroupNumber, MemberSet, byteCount: Int)? {
-        state.messages[number].map {
-            ($0.group, $0.message.waiting, byteCount: $0.message.content.count)
-        }
+        guard let place = state.groupsOfMessages[number.rawValue],
+            let message = state.messages[place]?.first(where: { $0.number == number })
+        else { return nil }
+        return (GroupNumber(rawValue: place), message.waiting, message.content.count)
     }
 
     /// As `RelayStore` says.
     public func acknowledge(
         _ number: MessageNumber, by member: MemberSet, isLast: Bool
     ) throws(StoreError) {
-        guard var entry = state.messages[number] else { return }
-        entry.message.waiting &= ~member
-        state.messages[number] = entry.message.waiting == 0 ? nil : entry
+        note(.acknowledge(number.rawValue, member, isLast: isLast))
     }
 
     /// As `RelayStore` says.
-    public func clearWaiting(
-        _ members: MemberSet, in group: GroupNumber
-    ) throws(StoreError) {
-        for (number, entry) in state.messages where entry.group == group {
-            var entry = entry
-            entry.message.waiting &= ~members
-            state.messages[number] = entry.message.waiting == 0 ? nil : entry
-        }
+    public func clearWaiting(_ members: MemberSet, in group: GroupNumber) throws(StoreError) {
+        note(.clearWaiting(group.rawValue, members))
     }
 
     /// As `RelayStore` says.
     public func backlog(
         in group: GroupNumber, of member: MemberSet
     ) throws(StoreError) -> (count: Int, byteCount: Int) {
-        let waiting = state.messages.values.filter {
-            $0.group == group && $0.message.waiting & member != 0
+        var sum = (count: 0, byteCount: 0)
+        for message in state.messages[group.rawValue] ?? []
+        where message.waiting & member != 0 {
+            sum = (sum.count + 1, sum.byteCount + message.content.count)
         }
-        return (waiting.count, waiting.reduce(0) { $0 + $1.message.content.count })
+        return sum
     }
 
     /// As `RelayStore` says.
     public func addReceipt(
         _ content: [UInt8], for mailbox: MailboxID, until day: Day
     ) throws(StoreError) -> UInt64 {
-        try write()
-        defer { state.nextReceipt += 1 }
-        state.receipts[state.nextReceipt] = (mailbox, day, content)
-        return state.nextReceipt
+        let number = state.nextReceipt
+        try write(.receipt(content, mailbox, day))
+        return number
     }
 
     /// As `RelayStore` says.
     public func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt] {
-        state.receipts.filter { $0.value.mailbox == mailbox }.sorted { $0.key < $1.key }
-            .map { StoredReceipt(number: $0.key, content: $0.value.content) }
+        (state.receiptsOf[mailbox] ?? []).compactMap { number in
+            state.receipts[number].map { StoredReceipt(number: number, content: $0.content) }
+        }
     }
 
     /// As `RelayStore` says.
     public func removeReceipt(_ number: UInt64, of mailbox: MailboxID) throws(StoreError) {
-        if state.receipts[number]?.mailbox == mailbox { state.receipts[number] = nil }
+        if state.receipts[number]?.mailbox == mailbox { note(.forgetReceipt(number, mailbox)) }
     }
 
     /// As `RelayStore` says.
-    public func prune(before day: Day) throws(StoreError) {
-        state.spent = state.spent.filter { $0.value >= day }
-        state.receipts = state.receipts.filter { $0.value.until >= day }
-    }
-
+    public func prune(before day: Day) throws(StoreError) { note(.prune(day)) }
     /// As `RelayStore` says.
     public func clockMark() throws(StoreError) -> UInt64? { state.clockMark }
-
     /// As `RelayStore` says.
-    public func setClockMark(hour: UInt64) throws(StoreError) { state.clockMark = hour }
+    public func setClockMark(hour: UInt64) throws(StoreError) { note(.clock(hour)) }
+
+    // MARK: Restoring
+
+    /// Mailboxes after a place, in order.
+    package func mailboxes(
+        after number: MailboxNumber?, limit: Int
+    ) throws(StoreError) -> (found: [(MailboxNumber, MailboxRecord)], next: MailboxNumber?) {
+        let keys = state.mailboxes.keys.filter { $0 > number?.rawValue ?? .min }.sorted()
+        let found = keys.prefix(limit).compactMap { key in
+            state.mailboxes[key].map { (MailboxNumber(rawValue: key), $0) }
+        }
+        return (found, found.count < limit ? nil : found.last?.0)
+    }
+
+    /// Takes those packages off a shelf that `isGone` names; how many there were.
+    package func removePackages(
+        _ mailbox: MailboxNumber, where isGone: ([UInt8], Bool) -> Bool
+    ) throws(StoreError) -> Int {
+        let place = mailbox.rawValue
+        var removed = 0
+        for package in state.shelves[place] ?? [] where isGone(package, false) {
+            note(.takeFromShelf(place, package))
+            removed += 1
+        }
+        if let package = state.lastResorts[place], isGone(package, true) {
+            note(.takeLastResort(place))
+            removed += 1
+        }
+        return removed
+    }
 }

@@ -18,4 +18,15 @@ public enum Flaw: String, CaseIterable, Sendable {
     case asksAnew
     /// A device sends before it has stored what it sends.
     case sendsUnstored
+    /// A restored relay does nothing again of what its trail says.
+    case forgetsTrail
+    /// A restored relay says that it is the same as before.
+    case keepsIncarnation
+    /// A restored relay names its deliveries as before.
+    case keepsNames
+
+    /// Whether it is in what a restore does: only worlds with real devices have restores.
+    public var isOfRestores: Bool {
+        [.forgetsTrail, .keepsIncarnation, .keepsNames].contains(self)
+    }
 }

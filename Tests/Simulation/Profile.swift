@@ -28,15 +28,17 @@ struct Profile {
     var deviceFull = 0
     /// How often in ten thousand batches the relay's process ends in it.
     var relayCrashes = 0
+    /// Whether the relay is put back to what it was before, now and then.
+    var restores: Bool { faults.contains(.restore) }
 
     enum Fault: CaseIterable {
         case cut, halfOpen, relayCrash, deviceCrash, diskFull, slowDisk, nearlyFull
-        case clockAhead, clockBehind, night, restore
+        case clockAhead, clockBehind, night, backup, restore
     }
 
     /// Whether days are what the devices think they are.
     var bendsTime: Bool {
-        faults.contains { [.clockAhead, .clockBehind, .night, .restore].contains($0) }
+        faults.contains { [.clockAhead, .clockBehind, .night].contains($0) }
     }
 
     init(chance: Chance) {
@@ -58,6 +60,18 @@ struct Profile {
         if chance.happens(3_000) { deviceFull = 20 }
         if chance.happens(5_000) { relayCrashes = chance.pick([5, 30, 100]) ?? 5 }
         draw(limitsBy: chance)
+    }
+
+    /// A world with real devices. Where the relay is restored there are no light ones: they can't
+    /// begin again in a fresh group.
+    mutating func draw(vaults count: Int, by chance: Chance) {
+        vaults = count
+        guard count > 0, chance.happens(5_000) else { return }
+        (doctors, patients, guests) = (0, 0, 0)
+        faults += [.backup, .backup, .backup, .restore, .restore]
+        faultPause = latency * (chance.pick([20, 60]) ?? 20)
+        // Clocks that run wild end consultations, and then there is little to reopen.
+        faults.removeAll { [.clockAhead, .clockBehind, .night].contains($0) }
     }
 
     private mutating func draw(limitsBy chance: Chance) {

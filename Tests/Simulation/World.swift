@@ -23,8 +23,9 @@ final class World {
     var clockError = 0
     private var events = EventQueue()
     private(set) var steps = 0
+    private var lastRestore = 0
 
-    let identity: RelayIdentity
+    private(set) var identity: RelayIdentity
     private(set) lazy var relay = SimulatedRelay(world: self)
     private(set) lazy var monitor = Monitor(world: self)
     private(set) var clients: [any Client] = []
@@ -47,7 +48,7 @@ final class World {
         var profile = Profile(chance: chance)
         if vaults > 0 {
             SeededSodium.draw(from: chance)
-            profile.vaults = vaults
+            profile.draw(vaults: vaults, by: chance)
             let date = Date(timeIntervalSince1970: Double(Self.epochSeconds))
             let founded = try TestClinic(at: date)
             self.founded = founded
@@ -90,6 +91,12 @@ final class World {
 
     private func add(_ role: LightDevice.Role) throws {
         clients.append(try LightDevice(number: clients.count, role: role, world: self))
+    }
+
+    /// A restored relay is another incarnation.
+    func reincarnate() {
+        if flaw != .keepsIncarnation { identity.incarnation = chance.bytes(16) }
+        if flaw != .keepsNames { identity.deliveryKey = SecretBytes(chance.bytes(32)) }
     }
 
     var relayKey: VerifyingKey { identity.identity.publicKey }
@@ -184,7 +191,7 @@ final class World {
             }
         }
         guard violation == nil else { return }
-        monitor.examineCalm(relay.store.durable)
+        monitor.examineCalm(relay.disk.durable)
         for device in vaultDevices { device.examineCalm() }
         isCalm = false
         for client in clients { client.goOn() }
@@ -365,7 +372,11 @@ final class World {
             let hours = chance.pick([1, 9, 24, 24 * 8, 24 * 31]) ?? 9
             trace.note(.night, at: now, hours)
             now += hours * 3_600_000_000
-        case .restore: break
+        case .backup: relay.backUp()
+        case .restore:
+            guard steps - lastRestore > 200 else { return }
+            lastRestore = steps
+            relay.restore()
         }
     }
 
@@ -409,6 +420,8 @@ protocol Client: AnyObject {
     func crash()
     func received(_ frame: [UInt8], on wire: Int)
     func lost(_ wire: Int)
+    /// Its mailboxes, in the order in which they were made.
+    var mailboxes: [MailboxID] { get }
     /// Whether it still wants what comes to a mailbox of its own.
     func uses(_ mailbox: MailboxID) -> Bool
     func calmDown()

@@ -1,4 +1,5 @@
 import Foundation
+import Simulation
 import Testing
 
 /// Worlds with real devices in them. They run in a process of their own, in which all random octets
@@ -7,6 +8,14 @@ struct VaultSoakTests {
     @Test(.timeLimit(.minutes(5)))
     func `real devices lose, double and misplace nothing`() throws {
         #expect(try soak("--seed", "1", "--steps", "12000", "--vaults", "2").status == 0)
+    }
+
+    @Test(.timeLimit(.minutes(5)), arguments: [Flaw.forgetsTrail, .keepsIncarnation])
+    func `what a restore does wrong on purpose is found`(_ flaw: Flaw) throws {
+        let found = try soak(
+            "--seed", "2", "--steps", "60000", "--vaults", "2", "--flaw", flaw.rawValue)
+        #expect(found.status == 1)
+        #expect(found.output.contains("VIOLATION"))
     }
 
     @Test(arguments: ["0", "1"])

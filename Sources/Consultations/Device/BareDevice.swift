@@ -208,6 +208,11 @@ package final class BareDevice {
         }
     }
 
+    /// The group in which a live consultation goes on.
+    package func groupID(of id: ConsultationID) -> [UInt8]? {
+        engine.state.consultations.values.first { $0.id == id }?.groupID
+    }
+
     /// Receipts kept.
     package func receipts() throws -> [KeptReceipt] {
         try engine.read { try $0.receipts().map(\.kept) }

@@ -60,6 +60,22 @@ extension Turn {
             try transaction.put(package, of: .shelfPackage, in: mailbox.scope)
             state.mailboxes[id]?.package = package
         }
+        for id in state.mailboxes.keys { try takeBack(of: id) }
+    }
+
+    /// A message that was under way goes again when the group has been compared, in its order among
+    /// those that the relay had taken and may have lost.
+    private mutating func takeBack(of id: MailboxID) throws {
+        guard let pending = state.mailboxes[id]?.pending, let number = pending.consultation else {
+            return
+        }
+        switch pending.request.operation {
+        case .send, .close:
+            try finishPending(of: id)
+            guard pending.message == nil else { return }
+            try modify(number) { consultation, _ in consultation.record.traffic.marksDue = true }
+        default: return
+        }
     }
 
     /// Opens every mailbox that isn't open yet; the home mailbox goes first and alone, because its

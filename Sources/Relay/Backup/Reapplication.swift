@@ -1,14 +1,32 @@
 import Cryptography
 import Foundation
 import GRDB
-import RelayCore
-import RelayProtocol
+package import RelayCore
+package import RelayProtocol
+
+/// A store that a backup can be restored into.
+package protocol RestorableStore: RelayStore {
+    /// At most `limit` mailboxes after `number`, and where to go on; `nil` at the end.
+    func mailboxes(
+        after number: MailboxNumber?, limit: Int
+    ) throws(StoreError) -> (found: [(MailboxNumber, MailboxRecord)], next: MailboxNumber?)
+    /// The name under which the trail knows a mailbox.
+    func receiptHash(_ mailbox: MailboxID) throws(StoreError) -> [UInt8]
+    /// Keeps a receipt under such a name, unless it is there; true if it wasn't.
+    func addReceipt(
+        _ content: [UInt8], forHash mailbox: [UInt8], until day: Day
+    ) throws(StoreError) -> Bool
+    /// Takes those packages off a shelf that `isGone` names; how many there were.
+    func removePackages(
+        _ mailbox: MailboxNumber, where isGone: ([UInt8], Bool) -> Bool
+    ) throws(StoreError) -> Int
+}
 
 /// Does again, in a restored database, what the trail says was done since the backup: what was
 /// erased, spent or used once must not come back.
-struct Reapplication {
+package struct Reapplication {
     /// What came back with the backup and is gone again.
-    struct Report: Codable, Equatable, Sendable {
+    package struct Report: Codable, Equatable, Sendable {
         /// Groups erased once more.
         var groups = 0
         /// Mailboxes erased once more.
@@ -29,9 +47,13 @@ struct Reapplication {
     private var spent: [[UInt8]: Day] = [:]
     private var receipts: [(mailbox: [UInt8], content: [UInt8], until: Day)] = []
 
+    package init() {}
+
     /// Takes what one entry of the trail did.
-    mutating func take(_ effects: [TrailEffect], of entry: TrailEntry) {
-        if entry.kind == .erasure, let receipt = try? ErasureReceipt(decoding: entry.content) {
+    ///
+    /// - Parameter receipt: what the entry says, if it is of an erasure.
+    package mutating func take(_ effects: [TrailEffect], erasure receipt: [UInt8]?) {
+        if let receipt, let receipt = try? ErasureReceipt(decoding: receipt) {
             groups.insert(receipt.groupHash)
         }
         for effect in effects {
@@ -48,7 +70,7 @@ struct Reapplication {
     }
 
     /// Changes the store, inside a transaction.
-    func apply(to store: SQLiteStore) throws(StoreError) -> Report {
+    package func apply(to store: some RestorableStore) throws(StoreError) -> Report {
         var report = Report()
         try eraseGroups(in: store, &report)
         try eraseMailboxes(in: store, &report)
@@ -62,7 +84,7 @@ struct Reapplication {
     }
 
     private func eraseGroups(
-        in store: SQLiteStore, _ report: inout Report
+        in store: some RestorableStore, _ report: inout Report
     ) throws(StoreError) {
         guard !groups.isEmpty else { return }
         for (number, record) in try store.allGroups()
@@ -78,7 +100,7 @@ struct Reapplication {
     }
 
     private func eraseMailboxes(
-        in store: SQLiteStore, _ report: inout Report
+        in store: some RestorableStore, _ report: inout Report
     ) throws(StoreError) {
         var cursor: MailboxNumber?
         repeat {
@@ -102,7 +124,7 @@ struct Reapplication {
 
     /// A mailbox that left its group before it was erased is still a member in the backup.
     private func remove(
-        _ number: MailboxNumber, _ record: MailboxRecord, from store: SQLiteStore
+        _ number: MailboxNumber, _ record: MailboxRecord, from store: some RestorableStore
     ) throws(StoreError) {
         for groupNumber in record.memberships {
             guard var group = try store.group(groupNumber) else { continue }
@@ -117,7 +139,7 @@ struct Reapplication {
     }
 }
 
-extension SQLiteStore {
+extension RelayStore {
     /// Every group with its place.
     func allGroups() throws(StoreError) -> [(GroupNumber, GroupRecord)] {
         var all: [(GroupNumber, GroupRecord)] = []
@@ -129,7 +151,9 @@ extension SQLiteStore {
         } while cursor != nil
         return all
     }
+}
 
+extension SQLiteStore: RestorableStore {
     /// Takes every package off every shelf.
     func emptyShelves() throws(StoreError) -> Int {
         do {

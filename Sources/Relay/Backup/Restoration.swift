@@ -166,7 +166,8 @@ public struct Restoration: Sendable {
                 guard let effects = seal.open(entry) else {
                     return verifier.note(.broken(at: entry.sequence))
                 }
-                reapplication.take(effects, of: entry)
+                reapplication.take(
+                    effects, erasure: entry.kind == .erasure ? entry.content : nil)
             }, unreadable: { verifier.takeUnreadable() })
         verifier.finish()
         return (verifier, reapplication)

@@ -1,11 +1,11 @@
 import Cryptography
 import RelayCore
-import RelayProtocol
+package import RelayProtocol
 import TLSSyntax
 
 /// What a batch did that a restore of an older backup must do again, so that nothing erased, spent
 /// or used once comes back.
-enum TrailEffect: Equatable, Sendable {
+package enum TrailEffect: Equatable, Sendable {
     /// A token or ticket was spent: its hash, and until when it is remembered.
     case spent(hash: [UInt8], until: Day)
     /// A mailbox was erased: its hash under the store's key.
@@ -20,7 +20,7 @@ enum TrailEffect: Equatable, Sendable {
     case receipt(mailbox: [UInt8], content: [UInt8], until: Day)
 
     /// The name under which a package is taken.
-    static func hash(ofPackage package: [UInt8]) -> [UInt8] {
+    package static func hash(ofPackage package: [UInt8]) -> [UInt8] {
         Hash.sha256(label: "claimed package", package)
     }
 

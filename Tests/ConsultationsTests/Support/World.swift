@@ -5,6 +5,7 @@ import Cryptography
 import FoundationEssentials
 import RelayCore
 import RelayProtocol
+import RelayTestSupport
 import TLSSyntax
 import TestSupport
 import Vault
@@ -162,7 +163,7 @@ final class World {
     }
 
     /// The relay comes back with what it had when the backup was made; nobody is connected.
-    func restoreRelay(_ backup: MemoryRelayStore.Backup) throws {
+    func restoreRelay(_ backup: MemoryState) throws {
         for device in devices { disconnect(device) }
         relay.store.restore(backup)
         try relay.reincarnate()
@@ -190,7 +191,7 @@ final class World {
 /// The relay's engine over memory.
 final class TestRelay {
     private(set) var identity: RelayIdentity
-    let store = MemoryRelayStore()
+    let store = MemoryStore()
     private var engine: RelayEngine
     private var lastConnection: UInt64 = 0
     var clock = RelayTime(
@@ -205,7 +206,7 @@ final class TestRelay {
     }
 
     private static func engine(
-        _ store: MemoryRelayStore, _ identity: RelayIdentity, _ clock: RelayTime
+        _ store: MemoryStore, _ identity: RelayIdentity, _ clock: RelayTime
     ) throws -> RelayEngine {
         var limits = RelayLimits()
         limits.shelfClaimsPerHour = 100_000
@@ -217,7 +218,7 @@ final class TestRelay {
     }
 
     func restart() throws {
-        store.rollBack()
+        store.rollback()
         engine = try Self.engine(store, identity, clock)
     }
 

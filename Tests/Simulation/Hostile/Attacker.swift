@@ -52,6 +52,7 @@ final class Attacker: Client {
 
     var isQuiet: Bool { true }
     var trouble: String { "" }
+    var mailboxes: [MailboxID] { [] }
     func uses(_ mailbox: MailboxID) -> Bool { false }
     func start() { actLater() }
     func wake(_ stamp: Int) {}
@@ -145,9 +146,7 @@ final class Attacker: Client {
 
     /// A mailbox of somebody else.
     private func victim() -> MailboxID? {
-        world.chance.pick(world.devices).flatMap { device in
-            world.chance.pick(device.state.boxes.map(\.id))
-        }
+        world.chance.pick(world.clients).flatMap { world.chance.pick($0.mailboxes) }
     }
 
     private func foreignTalk() -> Talk? {

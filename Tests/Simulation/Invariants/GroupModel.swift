@@ -8,16 +8,21 @@ final class GroupModel {
         var expires: Day?
     }
 
+    /// What a backup of the relay has of it, too.
+    struct History {
+        /// Members of each epoch that has begun.
+        var members: [UInt64: [Place]]
+        /// The commit that ended each epoch.
+        var winners: [UInt64: [UInt8]] = [:]
+        var epoch: UInt64
+    }
+
     let id: GroupID
     let number: Int
     let firstEpoch: UInt64
     let firstHash: [UInt8]
     let deadline: Day
-    /// Members of each epoch that has begun.
-    private(set) var members: [UInt64: [Place]]
-    /// The commit that ended each epoch.
-    private(set) var winners: [UInt64: [UInt8]] = [:]
-    private(set) var epoch: UInt64
+    private(set) var history: History
     /// Whether anybody was told that it was made.
     var isMade = false
     var isCloseAsked = false
@@ -32,15 +37,26 @@ final class GroupModel {
         id = creation.groupID
         self.number = number
         firstEpoch = creation.epoch
-        epoch = creation.epoch
         firstHash = creation.commitHash
         deadline = creation.deadline
-        members = [
-            creation.epoch: [Place(mailbox: creator, role: .owner)]
-                + creation.members.map {
-                    Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
-                }
-        ]
+        let first =
+            [Place(mailbox: creator, role: .owner)]
+            + creation.members.map {
+                Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
+            }
+        history = History(members: [creation.epoch: first], epoch: creation.epoch)
+    }
+
+    var members: [UInt64: [Place]] { history.members }
+    var winners: [UInt64: [UInt8]] { history.winners }
+    var epoch: UInt64 { history.epoch }
+
+    /// The relay was put back to when that was all; without it, to before the group was made.
+    func goBack(to earlier: History?) {
+        history =
+            earlier
+            ?? History(
+                members: members.filter { $0.key == firstEpoch }, epoch: firstEpoch)
     }
 
     func place(of mailbox: MailboxID, in epoch: UInt64) -> Place? {
@@ -56,14 +72,14 @@ final class GroupModel {
 
     /// A commit won its epoch.
     func take(_ commit: CommitRequest, hash: [UInt8]) {
-        winners[commit.epoch] = hash
+        history.winners[commit.epoch] = hash
         guard let before = members[commit.epoch] else { return }
-        members[commit.epoch + 1] =
+        history.members[commit.epoch + 1] =
             before.filter { !commit.removes.contains($0.mailbox) }
             + commit.adds.map {
                 Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
             }
-        epoch = max(epoch, commit.epoch + 1)
+        history.epoch = max(epoch, commit.epoch + 1)
     }
 }
 
@@ -105,6 +121,21 @@ final class BoxModel {
     init(client: Int, isHostile: Bool) {
         self.client = client
         self.isHostile = isHostile
+    }
+
+    /// The relay was put back to when it knew this counter.
+    func goBack(to counter: UInt64) {
+        self.counter = counter
+        openings = [:]
+        wire = nil
+        answers = [:]
+        unacknowledged = [:]
+        byteCount = 0
+        idOfName = [:]
+        nameOfID = [:]
+        ranks = [:]
+        lastRank = 0
+        cursor = 0
     }
 
     /// Nothing of a group is on its way any more.

@@ -1,9 +1,10 @@
 import RelayCore
 import RelayProtocol
+import RelayTestSupport
 
 /// What must hold when everything that was on its way has arrived.
 extension Monitor {
-    func examineCalm(_ state: SimulatedStore.State) {
+    func examineCalm(_ state: MemoryState) {
         checkAcceptedArrived()
         checkStore(state)
         checkTalks()
@@ -29,7 +30,7 @@ extension Monitor {
     }
 
     /// Nothing is left of what was erased, and everything that is left fits together.
-    private func checkStore(_ state: SimulatedStore.State) {
+    func checkStore(_ state: MemoryState) {
         for (place, group) in state.groups {
             if groups[group.id]?.isErased == true, !retaken.contains(group.id) {
                 violate("group \(groups[group.id]?.number ?? -1) is still stored after its erasure")

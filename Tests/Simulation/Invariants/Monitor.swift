@@ -1,6 +1,7 @@
 import Cryptography
 import RelayCore
 import RelayProtocol
+import RelayTestSupport
 import TLSSyntax
 
 /// Sees every frame that reaches the relay and every frame that it lets go, and holds them against
@@ -134,7 +135,7 @@ final class Monitor {
     /// The relay's process ended.
     ///
     /// - Parameter state: what it will find when it starts again.
-    func relayStopped(_ state: SimulatedStore.State) {
+    func relayStopped(_ state: MemoryState) {
         for (id, box) in boxes {
             box.wire = nil
             let record = state.mailboxNumbers[id].flatMap { state.mailboxes[$0] }
@@ -156,6 +157,22 @@ final class Monitor {
                 floating.insert(name)
             }
         }
+    }
+
+    /// What is known of every group, for a backup.
+    var histories: [GroupID: GroupModel.History] { groups.mapValues(\.history) }
+
+    /// The relay was put back. What it had taken since is gone there, and the devices see to it; what
+    /// was erased, spent or taken once since isn't back.
+    func relayRestored(_ state: MemoryState, _ histories: [GroupID: GroupModel.History]) {
+        waiting = [:]
+        accepted = []
+        floating = []
+        for (id, box) in boxes {
+            box.goBack(to: state.mailboxNumbers[id].flatMap { state.mailboxes[$0]?.counter } ?? 0)
+        }
+        for (id, group) in groups { group.goBack(to: histories[id]) }
+        checkStore(state)
     }
 
     /// A batch is let go. What it says of commits is looked at first: the rest may build on it.
@@ -551,7 +568,7 @@ final class Monitor {
     // MARK: Now and then
 
     /// Looks at what is stored: quotas.
-    func examine(_ state: SimulatedStore.State) {
+    func examine(_ state: MemoryState) {
         looks += 1
         guard looks % 32 == 0 else { return }
         let limits = world.profile.limits

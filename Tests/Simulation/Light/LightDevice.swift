@@ -263,6 +263,7 @@ final class LightDevice: Client {
         }
     }
 
+    var mailboxes: [MailboxID] { state.boxes.map(\.id) }
     func uses(_ mailbox: MailboxID) -> Bool { index(mailbox) != nil }
 
     // MARK: Quiet

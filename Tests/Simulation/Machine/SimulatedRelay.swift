@@ -1,5 +1,6 @@
 import RelayCore
 import RelayProtocol
+import RelayTestSupport
 
 /// The relay's process around `RelayEngine`: frames wait while a batch is on its way to the disk,
 /// all of them are the next batch, and what a batch says leaves when it is durable. As
@@ -13,7 +14,8 @@ final class SimulatedRelay {
     }
 
     private unowned let world: World
-    let store = SimulatedStore()
+    let disk: SimulatedDisk
+    private var backups: [(disk: SimulatedDisk.Backup, groups: [GroupID: GroupModel.History])] = []
     private(set) var engine: RelayEngine?
     /// Which life of the process this is.
     private(set) var life = 0
@@ -33,7 +35,7 @@ final class SimulatedRelay {
 
     init(world: World) {
         self.world = world
-        store.flaw = world.flaw
+        disk = SimulatedDisk(flaw: world.flaw)
     }
 
     var isUp: Bool { engine != nil }
@@ -51,10 +53,10 @@ final class SimulatedRelay {
         life += 1
         do {
             let guarding = ClockGuard(
-                at: time, lastHour: try store.clockMark(), isConfirmed: world.isCalm)
+                at: time, lastHour: try disk.store.clockMark(), isConfirmed: world.isCalm)
             let chance = world.chance
             engine = try RelayEngine(
-                store: store, identity: world.identity, limits: world.profile.limits,
+                store: disk.store, identity: world.identity, limits: world.profile.limits,
                 clock: guarding
             ) { chance.bytes($0) }
         } catch {
@@ -72,13 +74,40 @@ final class SimulatedRelay {
     func crash() {
         guard isUp else { return }
         world.trace.note(.crash, at: world.now, life, inFlight == nil ? 0 : 1)
+        stop()
+    }
+
+    private func stop() {
         engine = nil
         inbox = []
         inFlight = nil
-        store.crash(keeping: world.chance.below(store.unsyncedCount + 1))
-        world.monitor.relayStopped(store.volatile)
+        disk.crash(keeping: world.chance.below(disk.unsyncedCount + 1))
+        world.monitor.relayStopped(disk.durable)
         world.cutAll()
         world.plan(.relayStart(life), after: world.chance.delay(200_000))
+    }
+
+    /// Makes a backup. One of a relay that doesn't know all the devices yet would shut them out: their
+    /// admission tokens are spent.
+    func backUp() {
+        guard world.vaultDevices.allSatisfy({ $0.isKnown(in: disk.durable) }) else { return }
+        world.trace.note(.backedUp, at: world.now, backups.count)
+        backups.append((disk.backup, world.monitor.histories))
+        if backups.count > 4 { backups.remove(at: world.chance.below(backups.count)) }
+    }
+
+    /// The operator puts a backup in place of what the relay has.
+    func restore() {
+        guard isUp, let backup = world.chance.pick(backups) else { return }
+        stop()
+        do {
+            try disk.restore(backup.disk)
+        } catch {
+            return world.violate("a backup can't be restored: \(error)")
+        }
+        world.reincarnate()
+        world.trace.note(.restored, at: world.now, life, backup.disk.trailEnd)
+        world.monitor.relayRestored(disk.durable, backup.groups)
     }
 
     // MARK: What comes
@@ -149,14 +178,14 @@ final class SimulatedRelay {
         let arrivals = inbox
         inbox = []
         if world.mayFail, world.chance.happens(world.profile.relayCrashes) { isDoomed = true }
-        if isFull { store.writesLeft = world.chance.below(12) } else { store.writesLeft = nil }
-        store.begin()
+        disk.limit(writes: isFull ? world.chance.below(12) : nil)
+        disk.store.begin()
         engine.begin(at: time)
         do {
             try carry(arrivals, into: engine)
             try sweep(engine)
             let output = try engine.finish()
-            let mustSync = store.commit()
+            let mustSync = disk.commit()
             planDeadline()
             batchNumber += 1
             world.trace.note(.batch, at: world.now, batchNumber, arrivals.count)
@@ -212,24 +241,23 @@ final class SimulatedRelay {
     /// The disk is full: nothing of the batch was; everybody connects again.
     private func batchFailed() {
         world.trace.note(.batchLost, at: world.now, batchNumber)
-        store.rollback()
-        store.writesLeft = nil
+        disk.store.rollback()
         engine = nil
         inbox = []
         isFull = true
-        world.monitor.relayStopped(store.volatile)
+        world.monitor.relayStopped(disk.store.state)
         world.cutAll()
         start()
     }
 
     func durable(_ number: Int) {
         guard number == batchNumber, let output = inFlight else { return }
-        store.sync()
+        disk.sync()
         world.trace.note(.durable, at: world.now, number)
         inFlight = nil
         if world.mayFail, world.chance.happens(world.profile.relayCrashes) { return crash() }
         if world.flaw != .answersEarly { release(output) }
-        world.monitor.examine(store.volatile)
+        world.monitor.examine(disk.store.state)
         goOn()
     }
 

@@ -5,7 +5,8 @@ enum Happening: UInt8, CaseIterable {
     case deviceCrash, deviceRestart, deviceDiskFull, acted
     case opened, sent, accepted, committed, stale, refused, paused
     case delivered, redelivered, acknowledged, welcomed, closed, confirmed, erased
-    case attacked, attackRefused, calm, wake, tick, early, restored, reopened
+    case attacked, attackRefused, calm, wake, tick, early
+    case backedUp, restored, reopened
 }
 
 /// What happened, in short: a digest of everything, counts, and the last lines.

@@ -4,6 +4,7 @@ import Credentials
 import Cryptography
 import FoundationEssentials
 import RelayProtocol
+import RelayTestSupport
 import TestSupport
 import Vault
 
@@ -28,6 +29,11 @@ final class VaultDevice: Client {
     /// What was said and stored, by consultation.
     private var said: [ConsultationID: [String]] = [:]
     private var count = 0
+    /// Its home mailbox first.
+    private(set) var mailboxes: [MailboxID] = []
+    /// The group of each consultation when all was calm, and how often it had said that it was
+    /// reopened.
+    private var seen: [ConsultationID: (group: [UInt8], notices: Int)] = [:]
 
     private static let passphrase = SecretBytes(Array("a passphrase".utf8))
 
@@ -41,6 +47,7 @@ final class VaultDevice: Client {
         options.passphraseCost = .minimal
         options.shelfTarget = 3
         options.refreshAfterMessages = 5
+        if world.profile.restores { options.reopeningsPerHour = 1_000 }
         self.options = options
         let invitation = try clinic.invitation(
             role: role == .doctor ? .doctor : .patient, name: "Person \(number)",
@@ -222,6 +229,7 @@ final class VaultDevice: Client {
         for request in frame.requests where request.id == .opening {
             if world.monitor.boxes[request.mailbox] == nil {
                 world.monitor.know(request.mailbox, of: number, isHostile: false)
+                mailboxes.append(request.mailbox)
             }
         }
     }
@@ -276,6 +284,11 @@ final class VaultDevice: Client {
 
     func uses(_ mailbox: MailboxID) -> Bool { core?.uses(mailbox) == true }
 
+    /// Whether a relay with these contents has admitted it.
+    func isKnown(in state: MemoryState) -> Bool {
+        mailboxes.first.map { state.mailboxNumbers[$0] != nil } ?? false
+    }
+
     private func violate(_ what: String) { world.violate("device \(number): \(what)") }
 
     /// Both sides of every consultation that both still have show the same.
@@ -293,16 +306,16 @@ final class VaultDevice: Client {
                     violate("has something unsent")
                 }
                 let origins = messages.filter { !$0.isMine }.compactMap(\.mls)
-                let isReopened = messages.contains {
-                    if case .notice(.reopened) = $0.body { true } else { false }
-                }
+                let reopenings = try examineReopening(of: it, messages, core)
                 // A fresh group counts its epochs from the beginning.
-                if !isReopened, Set(origins).count != origins.count {
+                if reopenings == 0, Set(origins).count != origins.count {
                     violate("a key was used twice")
                 }
                 guard let other = other(in: it.id), let theirs = other.core else { continue }
-                if try texts(of: it.id, isMine: false, core) != other.said[it.id] ?? [] {
-                    violate("doesn't show what device \(other.number) said")
+                let heard = try texts(of: it.id, isMine: false, core)
+                let told = other.said[it.id] ?? []
+                if heard != told {
+                    violate("shows \(heard) of device \(other.number), who said \(told)")
                 }
                 let counterpart = theirs.consultations.first { $0.id == it.id }
                 if counterpart?.epoch != it.epoch { violate("is in another epoch than the other") }
@@ -315,6 +328,24 @@ final class VaultDevice: Client {
         } catch {
             violate("can't be read: \(error)")
         }
+    }
+
+    /// A fresh group is spoken of, and the other has come along.
+    private func examineReopening(
+        of it: Consultation, _ messages: [Message], _ core: BareDevice
+    ) throws -> Int {
+        let notices = messages.count {
+            if case .notice(.reopened) = $0.body { true } else { false }
+        }
+        let group = core.groupID(of: it.id) ?? []
+        let (before, known) = seen[it.id] ?? (group, 0)
+        if before != group, notices <= known { violate("was reopened and doesn't say so") }
+        for _ in known..<max(notices, known) {
+            world.trace.note(.reopened, at: world.now, number, notices)
+        }
+        seen[it.id] = (group, notices)
+        if it.reopening != nil, other(in: it.id) != nil { violate("is still being reopened") }
+        return notices
     }
 
     private func other(in id: ConsultationID) -> VaultDevice? {

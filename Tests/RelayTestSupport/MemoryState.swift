@@ -1,0 +1,152 @@
+package import RelayCore
+package import RelayProtocol
+
+/// What a `MemoryStore` holds, as a value: a backup, or what a disk has of it.
+///
+/// Places are used again for other mailboxes and groups as soon as possible, so that whoever holds on
+/// to an old one shows.
+package struct MemoryState {
+    package internal(set) var mailboxes: [Int64: MailboxRecord] = [:]
+    package internal(set) var mailboxNumbers: [MailboxID: Int64] = [:]
+    package internal(set) var answers: [Int64: [UInt64: [UInt8]]] = [:]
+    package var shelves: [Int64: [[UInt8]]] = [:]
+    package var lastResorts: [Int64: [UInt8]] = [:]
+    package internal(set) var spent: [[UInt8]: Day] = [:]
+    package internal(set) var groups: [Int64: GroupRecord] = [:]
+    package internal(set) var groupNumbers: [GroupID: Int64] = [:]
+    /// By group, in the order of their numbers.
+    package internal(set) var messages: [Int64: [StoredMessage]] = [:]
+    package internal(set) var groupsOfMessages: [UInt64: Int64] = [:]
+    package internal(set) var receipts:
+        [UInt64: (mailbox: MailboxID, until: Day, content: [UInt8])] = [:]
+    package internal(set) var receiptsOf: [MailboxID: [UInt64]] = [:]
+    var freePlaces: [Int64] = []
+    var nextPlace: Int64 = 1
+    var nextMessage: UInt64 = 1
+    var nextReceipt: UInt64 = 1
+    package internal(set) var clockMark: UInt64?
+
+    package init() {}
+
+    /// Where the next mailbox or group goes.
+    var place: Int64 { freePlaces.last ?? nextPlace }
+
+    /// Does one thing that a store did.
+    package mutating func apply(_ change: MemoryChange) {
+        switch change {
+        case .mailbox(let place, let record):
+            if mailboxes[place] == nil { take(place) }
+            mailboxes[place] = record
+            mailboxNumbers[record.id] = place
+        case .eraseMailbox(let place, let id):
+            mailboxes[place] = nil
+            mailboxNumbers[id] = nil
+            answers[place] = nil
+            shelves[place] = nil
+            lastResorts[place] = nil
+            freePlaces.append(place)
+        case .answer(let place, let id, let content):
+            answers[place, default: [:]][id] = content
+        case .forgetAnswers(let place, let last):
+            answers[place] = answers[place]?.filter { $0.key > last }
+        case .shelf(let place, let package): shelves[place, default: []].append(package)
+        case .lastResort(let place, let package): lastResorts[place] = package
+        case .takeFromShelf(let place, let package):
+            if let index = shelves[place]?.firstIndex(of: package) {
+                shelves[place]?.remove(at: index)
+            }
+        case .takeLastResort(let place): lastResorts[place] = nil
+        case .clearShelf(let place):
+            shelves[place] = nil
+            lastResorts[place] = nil
+        case .spend(let hash, let day): spent[hash] = day
+        default: applyToGroups(change)
+        }
+    }
+
+    private mutating func applyToGroups(_ change: MemoryChange) {
+        switch change {
+        case .group(let place, let record):
+            if groups[place] == nil { take(place) }
+            groups[place] = record
+            groupNumbers[record.id] = place
+        case .eraseGroup(let place, let id):
+            groups[place] = nil
+            groupNumbers[id] = nil
+            for message in messages[place] ?? [] {
+                groupsOfMessages[message.number.rawValue] = nil
+            }
+            messages[place] = nil
+            freePlaces.append(place)
+        case .reserve(let count): nextMessage += count
+        case .message(let message, let place):
+            var list = messages[place] ?? []
+            let index = list.lastIndex { $0.number < message.number }.map { $0 + 1 } ?? 0
+            list.insert(message, at: index)
+            messages[place] = list
+            groupsOfMessages[message.number.rawValue] = place
+        case .acknowledge(let number, let member, let isLast):
+            // The real store takes the engine's word for it, too.
+            acknowledge(number, isLast ? .max : member)
+        case .clearWaiting(let place, let members):
+            for message in messages[place] ?? [] { acknowledge(message.number.rawValue, members) }
+        case .receipt(let content, let mailbox, let day):
+            receipts[nextReceipt] = (mailbox, day, content)
+            receiptsOf[mailbox, default: []].append(nextReceipt)
+            nextReceipt += 1
+        case .forgetReceipt(let number, let mailbox):
+            receipts[number] = nil
+            receiptsOf[mailbox]?.removeAll { $0 == number }
+        case .prune(let day):
+            spent = spent.filter { $0.value >= day }
+            for (number, receipt) in receipts where receipt.until < day {
+                receipts[number] = nil
+                receiptsOf[receipt.mailbox]?.removeAll { $0 == number }
+            }
+        case .clock(let hour): clockMark = hour
+        default: break
+        }
+    }
+
+    private mutating func take(_ place: Int64) {
+        if freePlaces.last == place { freePlaces.removeLast() }
+        nextPlace = max(nextPlace, place + 1)
+    }
+
+    private mutating func acknowledge(_ number: UInt64, _ members: MemberSet) {
+        guard let place = groupsOfMessages[number],
+            let index = messages[place]?.firstIndex(where: { $0.number.rawValue == number })
+        else { return }
+        let left = (messages[place]?[index].waiting ?? 0) & ~members
+        if left == 0 {
+            messages[place]?.remove(at: index)
+            groupsOfMessages[number] = nil
+        } else {
+            messages[place]?[index].waiting = left
+        }
+    }
+}
+
+/// One thing that a `MemoryStore` did.
+package enum MemoryChange {
+    case mailbox(Int64, MailboxRecord)
+    case eraseMailbox(Int64, MailboxID)
+    case answer(Int64, UInt64, [UInt8])
+    case forgetAnswers(Int64, through: UInt64)
+    case shelf(Int64, [UInt8])
+    case lastResort(Int64, [UInt8])
+    case takeFromShelf(Int64, [UInt8])
+    case takeLastResort(Int64)
+    case clearShelf(Int64)
+    case spend([UInt8], Day)
+    case group(Int64, GroupRecord)
+    case eraseGroup(Int64, GroupID)
+    case reserve(UInt64)
+    case message(StoredMessage, Int64)
+    case acknowledge(UInt64, MemberSet, isLast: Bool)
+    case clearWaiting(Int64, MemberSet)
+    case receipt([UInt8], MailboxID, Day)
+    case forgetReceipt(UInt64, MailboxID)
+    case prune(Day)
+    case clock(UInt64)
+}

@@ -1,0 +1,60 @@
+import Relay
+package import RelayCore
+package import RelayProtocol
+package import RelayTestSupport
+
+/// What the relay's trail says of every durable batch, without chain, seal and file: what a restore has
+/// to do again. Doing it is the real relay's code.
+struct SimulatedTrail {
+    private var effects: [TrailEffect] = []
+
+    var count: Int { effects.count }
+
+    /// Notes a change before it is made, as `SQLiteStore` does.
+    mutating func note(_ change: MemoryChange, in state: MemoryState) {
+        switch change {
+        case .spend(let hash, let day): effects.append(.spent(hash: hash, until: day))
+        case .eraseMailbox(_, let id): effects.append(.mailboxErased(hash: id.bytes))
+        case .takeFromShelf(_, let package):
+            effects.append(.packageTaken(hash: TrailEffect.hash(ofPackage: package)))
+        case .clearShelf(let place):
+            guard let mailbox = state.mailboxes[place] else { return }
+            effects.append(.shelfCleared(mailbox: mailbox.id.bytes))
+        case .lastResort(let place, _):
+            guard let mailbox = state.mailboxes[place], state.lastResorts[place] != nil else {
+                return
+            }
+            effects.append(.lastResortReplaced(mailbox: mailbox.id.bytes))
+        case .receipt(let content, let mailbox, let day):
+            effects.append(.receipt(mailbox: mailbox.bytes, content: content, until: day))
+        default: break
+        }
+    }
+
+    /// Does again what happened after a place.
+    func reapply(after end: Int, to store: MemoryStore) throws {
+        var reapplication = Reapplication()
+        for effect in effects[end...] {
+            // Every receipt is an entry of its own, too.
+            let receipt: [UInt8]? =
+                if case .receipt(_, let content, _) = effect { content } else { nil }
+            reapplication.take([effect], erasure: receipt)
+        }
+        _ = try reapplication.apply(to: store)
+    }
+}
+
+extension MemoryStore: RestorableStore {
+    package func receiptHash(_ mailbox: MailboxID) -> [UInt8] { mailbox.bytes }
+
+    package func addReceipt(
+        _ content: [UInt8], forHash hash: [UInt8], until day: Day
+    ) throws(StoreError) -> Bool {
+        guard let mailbox = MailboxID(hash) else { throw .corrupt("a hash that is none") }
+        guard try !receipts(for: mailbox).contains(where: { $0.content == content }) else {
+            return false
+        }
+        _ = try addReceipt(content, for: mailbox, until: day)
+        return true
+    }
+}
