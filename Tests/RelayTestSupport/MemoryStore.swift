@@ -117,7 +117,9 @@ public final class MemoryStore: RelayStore {
     }
 
     /// As `RelayStore` says.
-    public func answer(_ mailbox: MailboxNumber, _ request: RequestID) throws(StoreError) -> [UInt8]? {
+    public func answer(_ mailbox: MailboxNumber, _ request: RequestID) throws(StoreError)
+        -> [UInt8]?
+    {
         state.answers[mailbox.rawValue]?[request.rawValue]
     }
 
