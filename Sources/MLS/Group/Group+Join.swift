@@ -175,11 +175,13 @@ extension RatchetTree {
                 guard index.contains(leaf.node), self[leaf] != nil else {
                     throw .invalid(.unmergedLeaves)
                 }
-                for between in width.directPath(of: leaf.node) {
-                    if between == index { break }
-                    if let node = self.parent(at: between), !node.unmergedLeaves.contains(leaf) {
+                var between = leaf.node.parentInWideTree
+                while between != index {
+                    // A list that is not in order is refused anyway.
+                    if let node = self.parent(at: between), !node.unmergedLeaves[...].holds(leaf) {
                         throw .invalid(.unmergedLeaves)
                     }
+                    between = between.parentInWideTree
                 }
             }
         }

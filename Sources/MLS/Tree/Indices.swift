@@ -27,6 +27,31 @@ extension LeafIndex: TLSCodable {
     public func encode(to writer: inout TLSWriter) { writer.write(rawValue) }
 }
 
+/// Leaves in increasing order, in lists that a hostile tree may make as long as itself.
+extension ArraySlice<LeafIndex> {
+    private func position(of number: Int) -> Int {
+        var start = startIndex
+        var end = endIndex
+        while start < end {
+            let middle = start + (end - start) / 2
+            if Int(self[middle].rawValue) < number { start = middle + 1 } else { end = middle }
+        }
+        return start
+    }
+
+    /// Whether a leaf is in the list.
+    func holds(_ leaf: LeafIndex) -> Bool {
+        let position = position(of: Int(leaf.rawValue))
+        return position < endIndex && self[position] == leaf
+    }
+
+    /// Those below a node.
+    func below(_ index: NodeIndex) -> ArraySlice<LeafIndex> {
+        let range = index.leaves
+        return self[position(of: range.lowerBound)..<position(of: range.upperBound + 1)]
+    }
+}
+
 /// The position of a node in the array form of a tree (RFC 9420 appendix C).
 struct NodeIndex: Hashable, Comparable, Sendable {
     let rawValue: Int

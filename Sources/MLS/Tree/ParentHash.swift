@@ -32,28 +32,36 @@ extension RatchetTree {
     }
 
     /// Checks that each parent can be chained back to a leaf that set it (RFC 9420 §7.9.2).
+    ///
+    /// Call `verifyStructure` before: the unmerged leaves have to be in order.
     mutating func verifyParentHashes() throws(MLSError) {
         for (index, parent) in parents {
             guard let left = index.left, let right = index.right else { continue }
-            let unmerged = Set(parent.unmergedLeaves)
+            let unmerged = parent.unmergedLeaves[...]
             var chains = 0
             for (child, sibling) in [(left, right), (right, left)] {
+                guard let link = link(below: child, unmerged: unmerged.below(child)),
+                    let stated = self[link]?.parentHash
+                else { continue }
                 let hash = parentHash(
                     of: parent, siblingTreeHash: treeHash(of: sibling, before: unmerged))
-                let resolution = resolution(of: child)
-                let range = child.leaves
-                let unmergedBelow = unmerged.filter { range.contains(Int($0.rawValue)) }
-                guard resolution.count == unmergedBelow.count + 1 else { continue }
-                for candidate in resolution where self[candidate]?.parentHash == hash {
-                    if unmergedBelow.isEmpty {
-                        chains += 1
-                        continue
-                    }
-                    let others = resolution.filter { $0 != candidate }
-                    if Set(others) == Set(unmergedBelow.map(\.node)) { chains += 1 }
-                }
+                if stated == hash { chains += 1 }
             }
             guard chains == 1 else { throw .invalid(.parentHash) }
         }
+    }
+
+    /// The only node of a child's resolution that is not an unmerged leaf of the parent: what the
+    /// parent hash must be in (RFC 9420 §7.9.2).
+    private func link(below child: NodeIndex, unmerged: ArraySlice<LeafIndex>) -> NodeIndex? {
+        let resolution = resolution(of: child)
+        guard resolution.count == unmerged.count + 1 else { return nil }
+        var link: NodeIndex?
+        for node in resolution {
+            if let leaf = node.leaf, unmerged.holds(leaf) { continue }
+            guard link == nil else { return nil }
+            link = node
+        }
+        return link
     }
 }

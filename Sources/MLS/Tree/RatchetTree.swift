@@ -269,20 +269,20 @@ struct RatchetTree: Sendable {
     }
 
     /// The tree hash of a subtree as it was before `leaves` were added (RFC 9420 §7.9).
+    ///
+    /// - Parameter leaves: in increasing order; others than those below `index` don't matter.
     mutating func treeHash(
-        of index: NodeIndex, before leaves: Set<LeafIndex>
+        of index: NodeIndex, before leaves: ArraySlice<LeafIndex>
     ) -> [UInt8] {
-        let range = index.leaves
-        guard leaves.contains(where: { range.contains(Int($0.rawValue)) }) else {
-            return treeHash(of: index)
-        }
+        let leaves = leaves.below(index)
+        guard !leaves.isEmpty else { return treeHash(of: index) }
         guard let left = index.left, let right = index.right else {
             return algorithms.hash(hashInput(leafAt: index, isBlanked: true))
         }
         let leftHash = treeHash(of: left, before: leaves)
         let rightHash = treeHash(of: right, before: leaves)
         var parent = parent(at: index)
-        parent?.unmergedLeaves.removeAll { leaves.contains($0) }
+        parent?.unmergedLeaves.removeAll { leaves.holds($0) }
         return algorithms.hash(Self.hashInput(parent: parent, leftHash, rightHash))
     }
 
