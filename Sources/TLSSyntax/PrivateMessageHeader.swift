@@ -19,7 +19,7 @@ public struct PrivateMessageHeader: Hashable, Sendable {
         epoch = try reader.readUInt64()
         contentType = try reader.readUInt8()
         guard (1...3).contains(contentType) else { throw .invalidValue }
-        for _ in 0..<3 { _ = try reader.readVectorReader() }
+        for _ in 0..<3 { try reader.skipVector() }
         try reader.finish()
     }
 }

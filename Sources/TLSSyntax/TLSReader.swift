@@ -109,6 +109,11 @@ public struct TLSReader: Sendable {
         try readBytes(count: try readVectorLength())
     }
 
+    /// Passes over an `opaque x<V>`.
+    public mutating func skipVector() throws(TLSError) {
+        _ = try advance(by: try readVectorLength())
+    }
+
     /// Reads a vector's length prefix and returns a reader of its content alone.
     public mutating func readVectorReader() throws(TLSError) -> TLSReader {
         let count = try readVectorLength()

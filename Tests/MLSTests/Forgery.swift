@@ -217,3 +217,10 @@ struct Forgery {
                 source: source, nonce: [UInt8](repeating: 1, count: nonceCount)))
     }
 }
+
+extension EncryptedPathSecrets {
+    /// Others, made from these.
+    func edited(_ edit: ([HPKECiphertext]) -> [HPKECiphertext]) -> EncryptedPathSecrets {
+        EncryptedPathSecrets(edit((0..<count).compactMap { self[$0] }))
+    }
+}

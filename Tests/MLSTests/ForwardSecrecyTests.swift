@@ -269,7 +269,7 @@ extension ProcessImage {
         tree.set(committer.node, to: .leaf(path.leafNode))
         var next = try group.nextContext(extensions: group.extensions)
         next.treeHash = tree.treeHash()
-        let ciphertext = try #require(path.nodes[0].encryptedPathSecrets.first)
+        let ciphertext = try #require(path.nodes[0].encryptedPathSecrets[0])
         let shared = try #require(algorithms.decapsulate(ciphertext.kemOutput, with: key))
         watch(shared, "KEM's shared secret")
         let pathSecret = try #require(

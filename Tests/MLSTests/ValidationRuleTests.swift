@@ -130,8 +130,7 @@ import Testing
                 nodes.map {
                     UpdatePathNode(
                         encryptionKey: $0.encryptionKey,
-                        encryptedPathSecrets: $0.encryptedPathSecrets
-                            + $0.encryptedPathSecrets)
+                        encryptedPathSecrets: $0.encryptedPathSecrets.edited { $0 + $0 })
                 }
             }
             try emptyCommit(path, in: forgery)
@@ -140,9 +139,11 @@ import Testing
                 nodes.map {
                     UpdatePathNode(
                         encryptionKey: $0.encryptionKey,
-                        encryptedPathSecrets: $0.encryptedPathSecrets.map {
-                            HPKECiphertext(
-                                kemOutput: $0.kemOutput, ciphertext: $0.ciphertext.reversed())
+                        encryptedPathSecrets: $0.encryptedPathSecrets.edited {
+                            $0.map {
+                                HPKECiphertext(
+                                    kemOutput: $0.kemOutput, ciphertext: $0.ciphertext.reversed())
+                            }
                         })
                 }
             }
@@ -297,7 +298,7 @@ import Testing
             context: context,
             epochSecret: joined.epochSecret(context: context.encoded(), algorithms: algorithms),
             tree: tree, privateKeys: group.current.privateKeys, ownLeaf: group.ownLeafIndex,
-            confirmationTag: nil)
+            policy: group.policy, confirmationTag: nil)
         let signer = rule == .groupInfoSignature ? clients[1] : clients[0]
         let info = try state.groupInfo(
             includesTree: rule != .treeShape, includesExternalKey: false, paddingBucket: 0,

@@ -7,6 +7,7 @@ extension FramedContent {
     /// - Parameter context: the encoded group context, which members and external joiners sign too.
     func toBeSigned(wireFormat: WireFormat, context: [UInt8]) -> [UInt8] {
         var writer = TLSWriter()
+        writer.reserve(estimatedByteCount + context.count + 4)
         writer.write(code: ProtocolVersion.mls10)
         writer.write(code: wireFormat)
         writer.write(self)

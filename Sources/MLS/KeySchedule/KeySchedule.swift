@@ -89,6 +89,7 @@ enum Transcript {
         after interimHash: [UInt8], _ content: AuthenticatedContent, algorithms: CipherAlgorithms
     ) -> [UInt8] {
         var writer = TLSWriter()
+        writer.reserve(content.content.estimatedByteCount + 160)
         writer.write(bytes: interimHash)
         writer.write(code: content.wireFormat)
         writer.write(content.content)

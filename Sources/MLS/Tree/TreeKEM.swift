@@ -73,7 +73,7 @@ extension RatchetTree {
             nodes.append(
                 UpdatePathNode(
                     encryptionKey: secrets.keys[offset].publicKey,
-                    encryptedPathSecrets: ciphertexts))
+                    encryptedPathSecrets: EncryptedPathSecrets(ciphertexts)))
         }
         return nodes
     }
@@ -94,7 +94,8 @@ extension RatchetTree {
         guard keys.allSatisfy({ $0.count == algorithms.publicKeyByteCount }) else {
             throw .invalid(.publicKey)
         }
-        guard Set(keys).count == keys.count, !contains(anyOf: keys) else {
+        var distinct = DistinctKeys(expecting: keys.count)
+        guard keys.allSatisfy({ distinct.insert($0) }), !contains(anyOf: keys) else {
             throw .invalid(.pathKeysAreNew)
         }
     }
@@ -113,9 +114,9 @@ extension RatchetTree {
         guard
             let position = receivers.firstIndex(where: { privateKeys[$0] != nil }),
             let key = privateKeys[receivers[position]],
-            position < path.nodes[offset].encryptedPathSecrets.count,
+            let ciphertext = path.nodes[offset].encryptedPathSecrets[position],
             let secret = algorithms.hpke("UpdatePathNode", context: context).decrypt(
-                path.nodes[offset].encryptedPathSecrets[position], with: key),
+                ciphertext, with: key),
             secret.count == algorithms.hashByteCount
         else { throw .invalid(.pathSecret) }
         let secrets = try PathSecrets(

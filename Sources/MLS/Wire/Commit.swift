@@ -53,24 +53,71 @@ struct HPKECiphertext: Hashable, Sendable, TLSCodable {
     }
 }
 
+/// `HPKECiphertext encrypted_path_secret<V>` (RFC 9420 §7.6), kept as it is encoded.
+///
+/// A commit to a large group can hold a thousand of them, of which a receiver opens one.
+struct EncryptedPathSecrets: Hashable, Sendable, TLSCodable {
+    private let encoded: [UInt8]
+    let count: Int
+
+    init(_ ciphertexts: [HPKECiphertext]) {
+        var writer = TLSWriter()
+        for ciphertext in ciphertexts { writer.write(ciphertext) }
+        encoded = writer.bytes
+        count = ciphertexts.count
+    }
+
+    init(from reader: inout TLSReader) throws(TLSError) {
+        encoded = try reader.readVector()
+        var content = TLSReader(encoded)
+        var count = 0
+        while !content.isAtEnd {
+            try Self.skip(&content)
+            count += 1
+        }
+        self.count = count
+    }
+
+    func encode(to writer: inout TLSWriter) { writer.write(vector: encoded) }
+
+    var byteCount: Int { encoded.count }
+
+    /// The ciphertext at a position, nil behind the last.
+    subscript(position: Int) -> HPKECiphertext? {
+        guard position < count else { return nil }
+        var content = TLSReader(encoded)
+        do {
+            for _ in 0..<position { try Self.skip(&content) }
+            return try HPKECiphertext(from: &content)
+        } catch {
+            return nil
+        }
+    }
+
+    private static func skip(_ content: inout TLSReader) throws(TLSError) {
+        try content.skipVector()
+        try content.skipVector()
+    }
+}
+
 /// The new key of one parent, and its path secret for those who need it (RFC 9420 §7.6).
 struct UpdatePathNode: Hashable, Sendable, TLSCodable {
     let encryptionKey: [UInt8]
-    let encryptedPathSecrets: [HPKECiphertext]
+    let encryptedPathSecrets: EncryptedPathSecrets
 
-    init(encryptionKey: [UInt8], encryptedPathSecrets: [HPKECiphertext]) {
+    init(encryptionKey: [UInt8], encryptedPathSecrets: EncryptedPathSecrets) {
         self.encryptionKey = encryptionKey
         self.encryptedPathSecrets = encryptedPathSecrets
     }
 
     init(from reader: inout TLSReader) throws(TLSError) {
         encryptionKey = try reader.readVector()
-        encryptedPathSecrets = try reader.readArray()
+        encryptedPathSecrets = try EncryptedPathSecrets(from: &reader)
     }
 
     func encode(to writer: inout TLSWriter) {
         writer.write(vector: encryptionKey)
-        writer.write(array: encryptedPathSecrets)
+        writer.write(encryptedPathSecrets)
     }
 }
 
@@ -113,5 +160,13 @@ struct Commit: Hashable, Sendable, TLSCodable {
     func encode(to writer: inout TLSWriter) {
         writer.write(array: proposals)
         writer.write(optional: path)
+    }
+
+    /// About what the encoding takes, so that most are written without moving them.
+    var estimatedByteCount: Int {
+        guard let path else { return 256 * (proposals.count + 1) }
+        return path.nodes.reduce(256 * proposals.count + path.leafNode.estimatedByteCount) {
+            $0 + $1.encryptionKey.count + $1.encryptedPathSecrets.byteCount + 16
+        }
     }
 }

@@ -106,6 +106,16 @@ struct FramedContent: Hashable, Sendable, TLSCodable {
         writer.write(content.type.rawValue)
         content.encode(to: &writer)
     }
+
+    /// About what the encoding takes, so that most are written without moving them.
+    var estimatedByteCount: Int {
+        let head = groupID.count + authenticatedData.count + 32
+        return switch content {
+        case .application(let data): head + data.count
+        case .proposal: head + 512
+        case .commit(let commit): head + commit.estimatedByteCount
+        }
+    }
 }
 
 /// Signature and, for a commit, confirmation tag (RFC 9420 §6.1).
