@@ -74,9 +74,23 @@ private let component = ComponentID(rawValue: 0x8001)
                     == groups[1].export(label: "kept", context: [], count: 32))
             let commit = try groups[0].commit(
                 signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
-            try groups[0].merge(commit, at: Fixture.now)
+            // While it waits, in memory and in storage, it holds no more than the epoch will.
+            let stored = try PendingCommit(serialized: commit.serialized())
+            #expect(commit.next.secrets.exporter.secret == nil)
+            #expect(stored.next.secrets.exporter.secret == nil)
+            #expect(Array(stored.next.secrets.exporter.labels.keys) == ["kept"])
+            try groups[0].merge(stored, at: Fixture.now)
             try groups[1].follow(commit.message)
         }
+    }
+
+    @Test func `are limited when a commit is merged that was made before they were`() throws {
+        var (clients, groups) = try pair()
+        let commit = try groups[0].commit(
+            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        groups[0].policy.exporterLabels = ["kept"]
+        try groups[0].merge(commit, at: Fixture.now)
+        #expect(groups[0].current.secrets.exporter.secret == nil)
     }
 
     @Test(arguments: CipherSuite.supported)

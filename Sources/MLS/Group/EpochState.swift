@@ -21,7 +21,8 @@ struct EpochState: Sendable {
     /// - Parameter tag: the confirmation tag that came with it; nil when it is ours to make.
     init(
         context: GroupContext, epochSecret: EpochSecret, tree: RatchetTree,
-        privateKeys: TreePrivateKeys, ownLeaf: LeafIndex, confirmationTag tag: [UInt8]?
+        privateKeys: TreePrivateKeys, ownLeaf: LeafIndex, policy: GroupPolicy,
+        confirmationTag tag: [UInt8]?
     ) throws(MLSError) {
         let algorithms = tree.algorithms
         let (secrets, encryptionSecret) = EpochSecrets.derive(
@@ -44,6 +45,7 @@ struct EpochState: Sendable {
             tree: tree, senderDataSecret: secrets.senderDataSecret,
             secretTree: SecretTree(
                 encryptionSecret, width: tree.width, algorithms: algorithms))
+        applyExporterPolicy(policy)
     }
 
     init(

@@ -69,7 +69,8 @@ extension Group {
         let state = try EpochState(
             context: next,
             epochSecret: joined.epochSecret(context: next.encoded(), algorithms: algorithms),
-            tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, confirmationTag: nil)
+            tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, policy: policy,
+            confirmationTag: nil)
         let welcome =
             try applied.added.isEmpty
             ? nil

@@ -53,7 +53,12 @@ extension Group {
         return secret
     }
 
-    mutating func applyExporterPolicy() {
-        if let labels = policy.exporterLabels { restrictExporter(to: labels) }
+}
+
+extension EpochState {
+    /// Keeps of a new epoch's exporter what policy wants.
+    mutating func applyExporterPolicy(_ policy: GroupPolicy) {
+        guard let labels = policy.exporterLabels else { return }
+        secrets.exporter.restrict(to: labels, algorithms: algorithms)
     }
 }

@@ -157,13 +157,14 @@ extension Group {
         let state = try EpochState(
             context: next,
             epochSecret: joined.epochSecret(context: next.encoded(), algorithms: algorithms),
-            tree: tree, privateKeys: privateKeys, ownLeaf: own, confirmationTag: nil)
+            tree: tree, privateKeys: privateKeys, ownLeaf: own, policy: policy, confirmationTag: nil
+        )
         let confirmed = unconfirmed.confirmed(by: state.confirmationTag)
         let message = MLSMessage.publicMessage(
             PublicMessage(content: confirmed.content, auth: confirmed.auth, membershipTag: nil)
         ).encoded()
         return ExternalJoin(
-            group: Group(entering: state, policy: policy), message: message,
+            group: Group(state, policy: policy), message: message,
             commitHash: Hash.sha256(message))
     }
 

@@ -62,9 +62,9 @@ extension Group {
             context: context,
             epochSecret: joined.epochSecret(
                 context: context.encoded(), algorithms: algorithms),
-            tree: tree, privateKeys: privateKeys, ownLeaf: own,
+            tree: tree, privateKeys: privateKeys, ownLeaf: own, policy: policy,
             confirmationTag: groupInfo.confirmationTag)
-        return Group(entering: epoch, policy: policy)
+        return Group(epoch, policy: policy)
     }
 
     private static func openSecrets(

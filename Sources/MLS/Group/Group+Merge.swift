@@ -38,7 +38,8 @@ extension Group {
         changedKeys.formUnion([.epoch(epoch), .exporter(epoch: epoch)])
         past.insert(PastEpoch(messages: current.messages, endedAt: now), at: 0)
         current = next
-        applyExporterPolicy()
+        // The policy may be stricter than when a stored commit was made.
+        current.applyExporterPolicy(policy)
         proposals = []
         updateKeys = [:]
         resumptionSecrets.append((next.context.epoch, next.secrets.resumptionSecret))

@@ -74,7 +74,7 @@ extension Group {
             state = try EpochState(
                 context: next,
                 epochSecret: joined.epochSecret(context: next.encoded(), algorithms: algorithms),
-                tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex,
+                tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, policy: policy,
                 confirmationTag: tag)
         }
         guard let committerNode = committer.flatMap({ current.tree[$0] }) ?? tree[leaf] else {

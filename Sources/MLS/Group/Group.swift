@@ -39,12 +39,6 @@ public struct Group: Sendable {
         changedKeys = Set(allKeys)
     }
 
-    /// A group that begins with this epoch, for this client.
-    init(entering epoch: EpochState, policy: GroupPolicy) {
-        self.init(epoch, policy: policy)
-        applyExporterPolicy()
-    }
-
     /// Creates a group of one (RFC 9420 §11).
     ///
     /// - Parameters:
@@ -73,9 +67,9 @@ public struct Group: Sendable {
         let epoch = try EpochState(
             context: context,
             epochSecret: EpochSecret(.random(count: algorithms.hashByteCount)), tree: tree,
-            privateKeys: TreePrivateKeys(leaf: own, key: key), ownLeaf: own,
+            privateKeys: TreePrivateKeys(leaf: own, key: key), ownLeaf: own, policy: policy,
             confirmationTag: nil)
-        return Group(entering: epoch, policy: policy)
+        return Group(epoch, policy: policy)
     }
 
     // MARK: What the group is
