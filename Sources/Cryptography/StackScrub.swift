@@ -5,8 +5,8 @@ private import CSodium
 enum StackScrub {
     /// Octets that X25519 and Ed25519 of swift-crypto's BoringSSL use, generously.
     static let curve25519 = 8_192
-    /// Octets that its X-Wing uses, which holds matrices of polynomials, generously.
-    static let xwing = 65_536
+    /// Twice the octets that its X-Wing uses, which holds matrices of polynomials.
+    static let xwing = 32_768
     /// Octets that libcrypto's SHA-2 uses.
     static let hash = 2_048
 
