@@ -32,6 +32,12 @@ private struct SuiteBenchmarks {
     let report: Report
     let price: Primitives
 
+    /// Octets of an encoded leaf, about, and of what is signed for it.
+    private var leafOctets: Int {
+        (CipherAlgorithms(suite)?.publicKeyByteCount ?? 0) + 220
+    }
+    private var keyPackageOctets: Int { 2 * leafOctets - 100 }
+
     func run(sizes: [Int]) throws {
         try messages()
         try joining()
@@ -89,8 +95,12 @@ private struct SuiteBenchmarks {
 
     // MARK: Messages
 
-    private static let encrypting = Floor(signs: 1, seals: 1, smallSeals: 1, expands: 5)
-    private static let decrypting = Floor(verifies: 1, opens: 1, smallOpens: 1, expands: 5)
+    /// 1 KiB and what is signed and encrypted with it; sender data; sender data's key and nonce, the
+    /// message's, and the ratchet's next secret.
+    private static let encrypting = Floor(
+        signs: 1, signed: 1200, seals: 2, sealed: 1110, expands: 5)
+    private static let decrypting = Floor(
+        verifies: 1, verified: 1200, opens: 2, opened: 1110, expands: 5)
 
     private func messages() throws {
         let pair = try BenchmarkGroup.fresh(suite, count: 2)
@@ -116,8 +126,8 @@ private struct SuiteBenchmarks {
         line(
             "1 KiB round trip", median(zip(encrypting, decrypting).map { $0 + $1 }),
             Floor(
-                signs: 1, verifies: 1, seals: 1, opens: 1, smallSeals: 1, smallOpens: 1,
-                expands: 10),
+                signs: 1, signed: 1200, verifies: 1, verified: 1200, seals: 2, sealed: 1110,
+                opens: 2, opened: 1110, expands: 10),
             goal: Goal(floorFactor: 1.5, mlspp: 4_590))
         _ = writer.group.takeChanges()
         _ = reader.group.takeChanges()
@@ -143,7 +153,7 @@ private struct SuiteBenchmarks {
         line(
             "key package",
             try processorMicrosecondsPerCall(calls: 200) { _ = try other.keyPackage() },
-            Floor(signs: 2, keyPairs: 2))
+            Floor(signs: 2, signed: leafOctets + keyPackageOctets, keyPairs: 2))
         line(
             "add + Welcome, 1 to 2",
             try processorMicrosecondsPerCall(calls: 100) {
@@ -151,10 +161,12 @@ private struct SuiteBenchmarks {
                 _ = try member.add([bundle])
             },
             // Key package and leaf; new leaf, commit, GroupInfo; leaf and root; the Welcome's two
-            // layers and the message's; key schedule, ratchet and path.
+            // layers and the message's; tree and transcript; key schedule, ratchet and path.
             Floor(
-                signs: 3, verifies: 2, seals: 2, smallSeals: 1, expands: 30, keyPairs: 2,
-                hpkeSeals: 1),
+                signs: 3, signed: 4 * leafOctets + keyPackageOctets, verifies: 2,
+                verified: leafOctets + keyPackageOctets, seals: 3,
+                sealed: 4 * leafOctets + keyPackageOctets, hashes: 8,
+                hashed: 5 * leafOctets + keyPackageOctets, expands: 30, keyPairs: 2, hpkeSeals: 1),
             goal: Goal(floorFactor: 2, mlspp: 1_403))
         var member = alone
         let welcome = try member.add([bundle])
@@ -165,8 +177,10 @@ private struct SuiteBenchmarks {
                     welcome: welcome, bundle: bundle, validator: EveryoneAccepted(),
                     at: BenchmarkClient.now)
             },
-            // GroupInfo and the other's leaf; the root's key; key schedule.
-            Floor(verifies: 2, opens: 1, expands: 20, keyPairs: 1, hpkeOpens: 1),
+            // GroupInfo and the other's leaf; tree and Welcome; the root's key; key schedule.
+            Floor(
+                verifies: 2, verified: 3 * leafOctets, opens: 1, opened: 2 * leafOctets,
+                hashes: 6, hashed: 4 * leafOctets, expands: 20, keyPairs: 1, hpkeOpens: 1),
             goal: Goal(floorFactor: 2, mlspp: 3_018))
     }
 
@@ -189,14 +203,19 @@ private struct SuiteBenchmarks {
         }
         var committer = group.last
         let message = try committer.commit().message
+        report.line(name + " size", Figure(value: Double(message.count), unit: "B"))
         let steps = try Self.pathLength(of: group)
-        // New leaf and parents; a ciphertext for each copath node; leaf and commit signed.
+        // New leaf and parents; a ciphertext for each copath node; leaf and commit signed; the
+        // commit hashed into the transcript, leaf and parents into the tree.
         // In a fresh tree the first member's half has a key, the committer's half only leaves.
         let ciphertexts = isFresh ? group.count - (1 << depth) / 2 : steps
+        let hashes = 2 * steps + 3
+        let hashed = message.count + leafOctets + steps * (2 * leafOctets)
         line(
             name + " create", creating,
             Floor(
-                signs: 2, seals: 1, smallSeals: 1, expands: 2 * depth + 3 * steps + 25,
+                signs: 2, signed: message.count + leafOctets, seals: 2, sealed: message.count,
+                hashes: hashes, hashed: hashed, expands: 2 * depth + 3 * steps + 25,
                 keyPairs: steps + 1, hpkeSeals: ciphertexts),
             goal: hasGoal ? Goal(floorFactor: 2, mlspp: 144) : nil)
         let process: (BenchmarkMember) throws -> Double = { member in
@@ -208,8 +227,9 @@ private struct SuiteBenchmarks {
         line(
             name + " process", try process(group.first),
             Floor(
-                verifies: 2, opens: 1, smallOpens: 1, expands: 2 * depth + 23, keyPairs: 1,
-                hpkeOpens: 1),
+                verifies: 2, verified: message.count + leafOctets, opens: 2,
+                opened: message.count, hashes: hashes, hashed: hashed,
+                expands: 2 * depth + 23, keyPairs: 1, hpkeOpens: 1),
             goal: hasGoal ? Goal(floorFactor: 3, mlspp: 104) : nil)
         guard !isFresh, group.count > 2 else { return }
         // A neighbour of the committer derives the keys of the whole path.
@@ -222,8 +242,9 @@ private struct SuiteBenchmarks {
                 _ = try copy.stage(near)
             },
             Floor(
-                verifies: 2, opens: 1, smallOpens: 1, expands: 5 * depth + 20, keyPairs: depth,
-                hpkeOpens: 1))
+                verifies: 2, verified: near.count + leafOctets, opens: 2, opened: near.count,
+                hashes: 2 * depth + 3, hashed: near.count + (2 * depth + 1) * leafOctets,
+                expands: 5 * depth + 20, keyPairs: depth, hpkeOpens: 1))
     }
 
     /// Parents that the last member's commit gives new keys: those with someone on the other side.
@@ -274,8 +295,13 @@ private struct SuiteBenchmarks {
                 var member = alone
                 _ = try member.add(bundles)
             },
+            // All key packages and their leaves; a commit with them and a GroupInfo with the tree,
+            // each signed, encrypted and hashed; the tree.
             Floor(
-                signs: 3, verifies: 2 * (count - 1), seals: 2, smallSeals: 1, expands: 40,
+                signs: 3, signed: count * (keyPackageOctets + leafOctets),
+                verifies: 2 * (count - 1), verified: count * (keyPackageOctets + leafOctets),
+                seals: 3, sealed: count * (keyPackageOctets + leafOctets), hashes: 2 * count,
+                hashed: count * (keyPackageOctets + 2 * leafOctets + 100), expands: 40,
                 keyPairs: 11, hpkeSeals: count - 1))
         var member = alone
         let welcome = try member.add(bundles)
@@ -286,8 +312,8 @@ private struct SuiteBenchmarks {
                     welcome: welcome, bundle: bundles[0], validator: EveryoneAccepted(),
                     at: BenchmarkClient.now)
             },
-            // GroupInfo and the others' leaves.
-            Floor(verifies: count), goal: Goal(floorFactor: 1.3))
+            // GroupInfo, which holds the tree, and the others' leaves.
+            Floor(verifies: count, verified: 2 * count * leafOctets), goal: Goal(floorFactor: 1.3))
         var reader = BenchmarkMember(
             client: clients[0],
             group: try Group.join(
