@@ -22,14 +22,16 @@ enum Sample {
     }
 
     static func consultation(
-        _ state: Consultation.State = .open, isVerified: Bool = false, name: String = "Dr. Ada"
+        _ state: Consultation.State = .open, isVerified: Bool = false, name: String = "Dr. Ada",
+        awaitsOther: Bool = false
     ) throws -> Consultation {
         let other = try person(name, isVerified: isVerified)
         return Consultation(
             id: try #require(ConsultationID("aaaabbbbccccddddeeeeffffge")), state: state,
             other: other, members: [other], isMine: true, time: noon, minutes: 20,
             reason: "cough", createdAt: noon, unread: 2, waiting: 1, suite: .x25519ChaCha20,
-            epoch: 3, lastMessageAt: nil, declined: false, reopening: nil)
+            epoch: 3, lastMessageAt: nil, declined: false, reopening: nil,
+            awaitsOther: awaitsOther)
     }
 
     static func message(

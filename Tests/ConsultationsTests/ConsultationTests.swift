@@ -75,10 +75,7 @@ struct ConsultationTests {
 
     @Test func `a doctor who declines leaves nothing but a receipt`() async throws {
         let world = try World()
-        let doctor = try await world.addDoctor()
-        let patient = try await world.addPatient()
-        for device in [doctor, patient] { try world.connect(device) }
-        try world.settle()
+        let (patient, doctor) = try await world.meet()
         try patient.request(try doctor.card())
         try world.settle()
         let number = try doctor.only().number
@@ -124,22 +121,5 @@ struct ConsultationTests {
         }
         #expect(changed)
         #expect(doctor.engine.state.verified.isEmpty)
-    }
-}
-
-extension World {
-    /// A doctor with a stocked shelf and a patient whose request was accepted.
-    func open() async throws -> (patient: TestDevice, doctor: TestDevice) {
-        let doctor = try await addDoctor()
-        try connect(doctor)
-        try settle()
-        let patient = try await addPatient()
-        try connect(patient)
-        try settle()
-        try patient.request(try doctor.card())
-        try settle()
-        try doctor.accept()
-        try settle()
-        return (patient, doctor)
     }
 }

@@ -11,24 +11,6 @@ import Vault
 /// What a relay that lies, and a member that breaks the rules, can do to a device: nothing that
 /// ends it, and nothing that erases what a person wants to keep.
 struct HostileTests {
-    /// A patient and a doctor who talk; `options` apply to the doctor's device.
-    private func talk(
-        _ change: (inout DeviceOptions) -> Void = { _ in }
-    ) async throws -> (world: World, patient: TestDevice, doctor: TestDevice) {
-        let world = try World()
-        let patient = try await world.addPatient()
-        change(&world.options)
-        let doctor = try await world.addDoctor()
-        try world.connect(doctor)
-        try world.connect(patient)
-        try world.settle()
-        try patient.request(doctor.card())
-        try world.settle()
-        try doctor.accept()
-        try world.settle()
-        return (world, patient, doctor)
-    }
-
     /// Sends as a member with other software would: straight from the group's keys.
     private func send(
         from device: TestDevice,
@@ -55,7 +37,8 @@ struct HostileTests {
 
     @Test func `a relay that sends one's own words back as a closing erases nothing`() async throws
     {
-        let (world, patient, doctor) = try await talk()
+        let world = try World()
+        let (patient, doctor) = try await world.open()
         var seen: [Delivery] = []
         world.tamper = { frame, device in
             if device === doctor { seen += frame.deliveries.filter { $0.kind == .message } }
@@ -82,23 +65,97 @@ struct HostileTests {
         #expect(doctor.engine.state.consultations.isEmpty)
     }
 
+    @Test func `a request that the relay keeps back is a gap, and comes with the next reopening`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.meet()
+        var kept = 0
+        world.alter(deliveriesTo: doctor) { delivery in
+            guard delivery.kind == .message, kept == 0 else { return delivery }
+            kept += 1
+            return nil
+        }
+        try patient.request(try doctor.card(), reason: "Rücken")
+        try patient.say("seit Montag")
+        try world.settle()
+        try #require(kept == 1)
+        #expect(doctor.stateWords == ["requested"])
+        #expect(try doctor.only().id == patient.only().id)
+        #expect(try doctor.gaps() == [.missing(counter: 1)])
+        #expect(try doctor.texts() == ["seit Montag"])
+        try doctor.accept()
+        try world.settle()
+        // The patient's device knows what came and what didn't, and nothing else happened.
+        #expect(patient.stateWords == ["open"])
+        #expect(try patient.messages().filter(\.isMine).map(\.state) == [.relayed, .delivered])
+        #expect(try patient.reopenings().isEmpty)
+        try patient.reopen()
+        try world.settle()
+        #expect(try doctor.gaps().isEmpty)
+        #expect(try doctor.only().record.appointment.reason == "Rücken")
+        #expect(doctor.stateWords == ["open"])
+    }
+
+    @Test(arguments: [true, false])
+    func `a relay that has erased a mailbox without a receipt of it leads to a fresh group`(
+        _ isAsked: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let group = try patient.only().groupID
+        var count = 0
+        if isAsked {
+            world.alter(answersTo: patient) { outcome in
+                count += 1
+                return count == 1 ? .erased(receipts: []) : outcome
+            }
+        } else {
+            world.disconnect(patient)
+            world.alter(answersTo: patient, at: try patient.only().mailbox) { _ in
+                count += 1
+                return .erased(receipts: [])
+            }
+            try world.connect(patient)
+        }
+        try patient.say("ist jemand da?")
+        try world.settle()
+        #expect(count > 0)
+        #expect(try patient.only().groupID != group)
+        #expect(try patient.reopenings() == [.lost])
+        #expect(try doctor.texts() == ["ist jemand da?"])
+        #expect(patient.stateWords == ["open"])
+    }
+
+    @Test func `a relay that refuses every change of keys isn't asked without end`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        var count = 0
+        world.alter(answersTo: patient) { outcome in
+            guard case .committed = outcome else { return outcome }
+            count += 1
+            return .refused(.tooLarge, retryAfterSeconds: 0)
+        }
+        world.options.refreshAfterMessages = 1
+        try patient.refresh()
+        try world.settle()
+        #expect(count == 1)
+        try patient.say("und doch")
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(try doctor.texts() == ["und doch"])
+    }
+
     @Test func `a relay that names an impossible request number doesn't end the device`()
         async throws
     {
-        let (world, patient, doctor) = try await talk()
+        let world = try World()
+        let (patient, doctor) = try await world.open()
         world.disconnect(patient)
-        world.tamper = { frame, device in
-            guard device === patient else { return frame }
-            var frame = frame
-            frame.replies = frame.replies.map { reply in
-                var reply = reply
-                if case .opened(var opened) = reply.outcome {
-                    opened.lastRequest = RequestID(rawValue: .max)
-                    reply.outcome = .opened(opened)
-                }
-                return reply
-            }
-            return frame
+        world.alter(answersTo: patient) { outcome in
+            guard case .opened(var opened) = outcome else { return outcome }
+            opened.lastRequest = RequestID(rawValue: .max)
+            return .opened(opened)
         }
         try world.connect(patient)
         try patient.say("eins")
@@ -111,7 +168,9 @@ struct HostileTests {
     }
 
     @Test func `a member's proposals don't get into the others' commits`() async throws {
-        let (world, patient, doctor) = try await talk { $0.refreshAfterMessages = 1 }
+        let world = try World()
+        world.options.refreshAfterMessages = 1
+        let (patient, doctor) = try await world.open()
         try send(from: patient) { group, identity, validator, seconds in
             try group.propose(
                 .preSharedKey(.external(id: [1])), signingKey: identity, validator: validator,
@@ -129,7 +188,8 @@ struct HostileTests {
     @Test func `a member that ends the group by a commit ends nothing else`()
         async throws
     {
-        let (world, patient, doctor) = try await talk()
+        let world = try World()
+        let (patient, doctor) = try await world.open()
         let second = try await world.addPatient("Petra Patient", reference: "P-2")
         try world.connect(second)
         try world.settle()
@@ -178,12 +238,10 @@ struct HostileTests {
     }
 
     @Test func `many missing messages are one gap, which shrinks as they come`() async throws {
-        let (world, patient, doctor) = try await talk()
+        let world = try World()
+        let (patient, doctor) = try await world.open()
         let sender = try patient.only().record.other.identityKey
         var counters: [UInt64] = []
-        func gaps() throws -> [Message.Body] {
-            try patient.messages().map(\.body).filter { if case .gap = $0 { true } else { false } }
-        }
         // Marks of a member that counts far ahead: one entry, whatever it claims.
         try send(from: doctor) { group, identity, _, _ in
             let payload = Payload(
@@ -193,7 +251,7 @@ struct HostileTests {
         }
         try world.settle()
         let last: UInt64 = 1 << 40
-        #expect(try gaps() == [.gap(.missingSeveral(counters: (last - 63)...last))])
+        #expect(try patient.gaps() == [.missingSeveral(counters: (last - 63)...last)])
         counters = try patient.only().ledgers[[UInt8](sender)]?.missing ?? []
         #expect(counters.count == 64)
         for counter in [last - 10, last - 63, last] {
@@ -207,29 +265,28 @@ struct HostileTests {
             try world.settle()
         }
         #expect(
-            try gaps() == [
-                .gap(.missingSeveral(counters: (last - 62)...(last - 11))),
-                .gap(.missingSeveral(counters: (last - 9)...(last - 1))),
+            try patient.gaps() == [
+                .missingSeveral(counters: (last - 62)...(last - 11)),
+                .missingSeveral(counters: (last - 9)...(last - 1)),
             ])
     }
 
     @Test func `what was never read is shown once more when the other's end erases it`()
         async throws
     {
-        let (world, patient, doctor) = try await talk()
+        let world = try World()
+        let (patient, doctor) = try await world.open()
         try doctor.say("Gute Besserung")
         try world.settle()
         try doctor.end()
         try world.settle()
         #expect(patient.engine.state.consultations.isEmpty)
-        let words = patient.events.compactMap { event -> [Message.Body]? in
-            if case .lastWords(_, let messages) = event { messages.map(\.body) } else { nil }
-        }
-        #expect(words == [[.accept, .text("Gute Besserung")]])
+        #expect(patient.lastWords == [.accept, .text("Gute Besserung")])
     }
 
     @Test func `a relay takes no request number that its store can't order`() async throws {
-        let (world, patient, _) = try await talk()
+        let world = try World()
+        let (patient, _) = try await world.open()
         let request = Request(
             mailbox: patient.engine.state.home,
             id: RequestID(rawValue: RequestID.last.rawValue + 1), confirmed: .last,

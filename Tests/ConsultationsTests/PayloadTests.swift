@@ -20,6 +20,8 @@ struct PayloadTests {
                 member: [UInt8](repeating: 9, count: 32), received: 8, missing: [3, 4], read: 2)
         ]
         payload.epochTag = [1, 2, 3, 4, 5, 6, 7, 8]
+        payload.reopen = Payload.Reopen(
+            consultation: [UInt8](repeating: 3, count: 16), beganAt: 9, reason: 2)
         #expect(Payload(decoding: try payload.encoded()) == payload)
     }
 
@@ -40,6 +42,16 @@ struct PayloadTests {
         #expect(Payload(decoding: try uncounted.encoded()) == nil)
         let marks = Payload(id: id, sentAt: 1, counter: 0, body: .marks)
         #expect(Payload(decoding: try marks.encoded()) != nil)
+    }
+
+    @Test func `a payload that names no consultation to go on with is refused`() throws {
+        let id = [UInt8](repeating: 7, count: 16)
+        var payload = Payload(id: id, sentAt: 1, counter: 1, body: .text("x"))
+        for count in [0, 15, 17] {
+            payload.reopen = Payload.Reopen(
+                consultation: [UInt8](repeating: 3, count: count), beganAt: 9, reason: 2)
+            #expect(Payload(decoding: try payload.encoded()) == nil)
+        }
     }
 
     @Test func `a body of a newer version is kept as one`() throws {

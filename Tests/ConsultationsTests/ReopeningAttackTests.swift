@@ -19,18 +19,7 @@ struct ReopeningAttackTests {
     {
         let world = try World()
         let (patient, doctor) = try await world.open()
-        world.tamper = { frame, device in
-            var frame = frame
-            guard device === patient else { return frame }
-            frame.deliveries = frame.deliveries.map { delivery in
-                var delivery = delivery
-                if delivery.kind == .commit {
-                    delivery.content[delivery.content.count - 1] ^= 1
-                }
-                return delivery
-            }
-            return frame
-        }
+        world.spoil(deliveriesTo: patient) { $0.kind == .commit }
         try doctor.refresh()
         try world.settle()
         try #require(try patient.only().record.standing.lock == .reopenedTooOften)
@@ -145,15 +134,9 @@ struct ReopeningAttackTests {
         let (patient, doctor) = try await world.open()
         let other = try await world.addDoctor("Dr. Eve Moss")
         let sealed = try AttackTests.Swap.othersDoctor.package(of: doctor, other: other)
-        world.tamper = { frame, device in
-            var frame = frame
-            frame.replies = frame.replies.map { reply in
-                guard device === patient, case .keyPackage = reply.outcome else { return reply }
-                return Reply(
-                    mailbox: reply.mailbox, id: reply.id,
-                    outcome: .keyPackage(sealed: sealed, lastResort: false))
-            }
-            return frame
+        world.alter(answersTo: patient) { outcome in
+            guard case .keyPackage = outcome else { return outcome }
+            return .keyPackage(sealed: sealed, lastResort: false)
         }
         try patient.reopen()
         try world.settle()
@@ -178,16 +161,10 @@ struct ReopeningAttackTests {
             keyPackage: bundle.keyPackage.encoded(), mailbox: key, permit: JoinPermit().secret)
         let sealed = try entry.sealed(shelfKey: state.shelfKey, shelf: state.home.bytes)
         var claims = 0
-        world.tamper = { frame, device in
-            var frame = frame
-            frame.replies = frame.replies.map { reply in
-                guard device === doctor, case .keyPackage = reply.outcome else { return reply }
-                claims += 1
-                return Reply(
-                    mailbox: reply.mailbox, id: reply.id,
-                    outcome: .keyPackage(sealed: sealed, lastResort: false))
-            }
-            return frame
+        world.alter(answersTo: doctor) { outcome in
+            guard case .keyPackage = outcome else { return outcome }
+            claims += 1
+            return .keyPackage(sealed: sealed, lastResort: false)
         }
         try doctor.reopen()
         try world.settle()
@@ -275,15 +252,9 @@ struct ReopeningAttackTests {
     ) async throws {
         let world = try World()
         let (patient, _) = try await world.open()
-        world.tamper = { frame, device in
-            var frame = frame
-            frame.replies = frame.replies.map { reply in
-                guard device === patient, case .keyPackage = reply.outcome else { return reply }
-                return Reply(
-                    mailbox: reply.mailbox, id: reply.id,
-                    outcome: .refused(.shelfEmpty, retryAfterSeconds: 0))
-            }
-            return frame
+        world.alter(answersTo: patient) { outcome in
+            guard case .keyPackage = outcome else { return outcome }
+            return .refused(.shelfEmpty, retryAfterSeconds: 0)
         }
         try patient.reopen()
         try world.settle()
@@ -342,24 +313,83 @@ struct ReopeningAttackTests {
         let (patient, doctor) = try await world.open()
         let old = try patient.only().groupID
         var kept = 0
-        world.tamper = { frame, device in
-            var frame = frame
-            guard device === doctor, kept == 0 else { return frame }
-            let word = frame.deliveries.firstIndex {
-                $0.kind == .message && $0.groupID?.bytes != old
+        world.alter(deliveriesTo: doctor) { delivery in
+            guard delivery.kind == .message, delivery.groupID?.bytes != old, kept == 0 else {
+                return delivery
             }
-            if let word {
-                kept += 1
-                frame.deliveries.remove(at: word)
-            }
-            return frame
+            kept += 1
+            return nil
         }
         try patient.reopen()
         try patient.say("eins")
         try world.settle()
         try #require(kept == 1)
-        #expect(doctor.engine.state.consultations.values.filter(\.isShown).count == 1)
-        #expect(doctor.stateWords.contains("open"))
+        // Every message says it, until the other has answered.
+        #expect(doctor.stateWords == ["open"])
+        #expect(try doctor.only().groupID == patient.only().groupID)
+        #expect(try doctor.texts() == ["eins"])
+        for device in [patient, doctor] {
+            #expect(try device.reopenings() == [.byHand])
+            #expect(try device.gaps().isEmpty)
+        }
+    }
+
+    @Test func `a relay that shows each side another commit is found out, and nothing is lost`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let old = try patient.only().groupID
+        // Both change the keys at once; the relay tells both that theirs was taken.
+        world.tamper = { frame, device in
+            var frame = frame
+            frame.deliveries.removeAll { $0.kind == .commit && $0.groupID?.bytes == old }
+            frame.replies = frame.replies.map { reply in
+                guard case .staleEpoch(let epoch, _) = reply.outcome,
+                    let commit = try? device.only().commit
+                else { return reply }
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id,
+                    outcome: .committed(epoch: epoch, commitHash: commit.commitHash))
+            }
+            return frame
+        }
+        for device in [patient, doctor] { try device.refresh() }
+        try world.settle()
+        let keys = try [patient, doctor].map { try $0.only().group?.epochAuthenticator }
+        try #require(keys[0] != keys[1])
+        world.tamper = nil
+        for number in 1...3 {
+            try patient.say("p\(number)")
+            try doctor.say("d\(number)")
+            try world.settle()
+        }
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        for device in [patient, doctor] {
+            #expect(
+                try device.texts().sorted() == ["d1", "d2", "d3", "p1", "p2", "p3"])
+            #expect(try Set(device.reopenings()) == [.unreadable])
+            #expect(device.stateWords == ["open"])
+            #expect(try device.messages().filter(\.isMine).allSatisfy { $0.state >= .delivered })
+        }
+        #expect(world.repeatedKeys == 0)
+    }
+
+    @Test func `a lock holds whatever the relay says of the mailbox`() async throws {
+        let world = try World()
+        let (patient, _) = try await world.open()
+        let number = try patient.only().number
+        try patient.perform { try $0.lock(number, .reopenedTooOften) }
+        for outcome in [Outcome.refused(.notAllowed, retryAfterSeconds: 0), .erased(receipts: [])] {
+            world.disconnect(patient)
+            world.alter(answersTo: patient, at: try patient.only().mailbox) { told in
+                if case .opened = told { outcome } else { told }
+            }
+            try world.connect(patient)
+            try world.settle()
+            #expect(patient.stateWords == ["locked"])
+            #expect(try patient.reopenings().isEmpty)
+        }
     }
 
     @Test func `an attempt from tomorrow's tomorrow is turned away`() async throws {
@@ -430,133 +460,5 @@ struct ReopeningAttackTests {
         #expect(try patient.receipts().map(\.id) == [id])
         #expect(try doctor.receipts().map(\.id).contains(id))
         #expect(world.relay.store.groupCount == 0)
-    }
-
-    // MARK: Copies and old backups
-
-    /// The doctor's or patient's home as it was, in another folder.
-    private func copy(_ device: TestDevice, in world: World) throws -> String {
-        let copy = device.home + " copy"
-        world.disconnect(device)
-        device.engine.vault.close()
-        try FileManager.default.copyItem(atPath: device.home, toPath: copy)
-        try device.crash()
-        return copy
-    }
-
-    @Test(arguments: [true, false])
-    func `an old backup goes on when the person says so, and gets what it had lost`(
-        _ isPatient: Bool
-    ) async throws {
-        let world = try World()
-        let (patient, doctor) = try await world.open()
-        try patient.say("eins")
-        try world.settle()
-        let (lost, other) = isPatient ? (patient, doctor) : (doctor, patient)
-        let home = try copy(lost, in: world)
-        try world.connect(lost)
-        try lost.say("zwei")
-        try other.say("drei")
-        try world.settle()
-        world.disconnect(lost)
-        try other.say("vier")
-        try world.settle()
-
-        let old = try world.addOpened("old", home: home)
-        world.watch(old)
-        try old.say("fünf")
-        try world.connect(old)
-        try world.settle()
-        #expect(old.troubles.last == .copied)
-        #expect(old.stateWords == ["locked"])
-        #expect(throws: DeviceError.copied) { try old.say("no") }
-
-        // The lost one, or what is left of it, connects once more before the person decides.
-        try world.connect(lost)
-        try world.settle()
-        world.disconnect(lost)
-        try old.perform { try $0.recover() }
-        try world.connect(old)
-        try world.settle()
-        for _ in 0..<3 { try world.pass(seconds: 61) }
-        #expect(old.stateWords == ["open"])
-        #expect(try old.reopenings() == [.olderVault])
-        #expect(try other.reopenings() == [.olderVault])
-        // What the other said is all here again; what the lost one said the other still has.
-        #expect(try old.texts().sorted() == ["drei", "eins", "fünf", "vier"])
-        #expect(
-            try other.texts().sorted() == ["drei", "eins", "fünf", "vier", "zwei"])
-        for device in [old, other] {
-            #expect(try device.messages().filter(\.isMine).allSatisfy { $0.state >= .delivered })
-            #expect(
-                try !device.messages().contains { if case .gap = $0.body { true } else { false } })
-        }
-        // The other copy is now the one that sends nothing, and it has the same way out.
-        try world.connect(lost)
-        try world.settle()
-        #expect(lost.troubles.last == .copied)
-        #expect(world.repeatedKeys == 0)
-    }
-
-    @Test func `the true device, overtaken by its copy, goes on when the person says so`()
-        async throws
-    {
-        let world = try World()
-        let (patient, doctor) = try await world.open()
-        let home = try copy(doctor, in: world)
-        try world.connect(doctor)
-        try world.settle()
-        world.disconnect(doctor)
-        let thief = try world.addOpened("copy", home: home)
-        // The copy is behind and empties the shelf; that raises the counter that the relay has.
-        try world.connect(thief)
-        try world.settle()
-        #expect(thief.engine.state.profile.copied)
-        try world.connect(doctor)
-        try world.settle()
-        #expect(doctor.engine.state.profile.copied)
-        try doctor.perform { try $0.recover() }
-        try world.connect(doctor)
-        try world.settle()
-        #expect(doctor.stateWords == ["open"])
-        #expect(doctor.engine.state.profile.practice.shelfPackages > 0)
-        try doctor.say("wieder da")
-        try world.settle()
-        #expect(try patient.texts() == ["wieder da"])
-        try world.connect(thief)
-        try world.settle()
-        #expect(thief.troubles.last == .copied)
-    }
-
-    @Test(arguments: [5, 1 << 33, 1 << 61, UInt64.max])
-    func `a relay that lies about the counter doesn't end a device for good`(
-        _ ahead: UInt64
-    ) async throws {
-        let world = try World()
-        let (patient, doctor) = try await world.open()
-        world.disconnect(patient)
-        let home = Vault.Scope.person
-        let own = try patient.engine.read { try $0.counter(named: KeyName.opening, in: home) } ?? 0
-        let last = ahead == .max ? ahead : own + ahead
-        world.tamper = { frame, device in
-            var frame = frame
-            guard device === patient else { return frame }
-            frame.replies = frame.replies.map { reply in
-                guard case .opened = reply.outcome else { return reply }
-                return Reply(
-                    mailbox: reply.mailbox, id: reply.id, outcome: .refusedCounter(last: last))
-            }
-            return frame
-        }
-        try world.connect(patient)
-        try world.settle()
-        world.tamper = nil
-        #expect(patient.engine.state.profile.copied == (ahead == 5))
-        try patient.perform { try $0.recover() }
-        try world.connect(patient)
-        try world.settle()
-        try patient.say("ich bin es")
-        try world.settle()
-        #expect(try doctor.texts() == ["ich bin es"])
     }
 }

@@ -23,8 +23,7 @@ struct ReopeningTests {
             let messages = try device.messages()
             let shown = try device.texts()
             #expect(shown.sorted() == texts.sorted(), sourceLocation: sourceLocation)
-            let gaps = messages.filter { if case .gap = $0.body { true } else { false } }
-            #expect(gaps.isEmpty, sourceLocation: sourceLocation)
+            #expect(try device.gaps().isEmpty, sourceLocation: sourceLocation)
             let mine = messages.filter(\.isMine).map(\.state)
             #expect(mine.allSatisfy { $0 >= .delivered }, sourceLocation: sourceLocation)
             if let count {
@@ -53,17 +52,8 @@ struct ReopeningTests {
         let id = try patient.only().id
         let old = try patient.only().groupID
         let (struck, other) = byPatient ? (patient, doctor) : (doctor, patient)
-        world.tamper = { frame, device in
-            var frame = frame
-            guard device === struck else { return frame }
-            frame.deliveries = frame.deliveries.map { delivery in
-                var delivery = delivery
-                if delivery.kind == .commit, delivery.groupID?.bytes == old {
-                    delivery.content[delivery.content.count - 1] ^= 1
-                }
-                return delivery
-            }
-            return frame
+        world.spoil(deliveriesTo: struck) {
+            $0.kind == .commit && $0.groupID?.bytes == old
         }
         try other.refresh()
         try other.say("drei")
@@ -134,10 +124,7 @@ struct ReopeningTests {
 
     @Test func `a relay restored to before the consultation gets it anew`() async throws {
         let world = try World()
-        let doctor = try await world.addDoctor()
-        let patient = try await world.addPatient()
-        for device in [doctor, patient] { try world.connect(device) }
-        try world.settle()
+        let (patient, doctor) = try await world.meet()
         let backup = world.relay.store.committed
         try patient.request(try doctor.card())
         try world.settle()
@@ -157,10 +144,7 @@ struct ReopeningTests {
         async throws
     {
         let world = try World()
-        let doctor = try await world.addDoctor()
-        let patient = try await world.addPatient()
-        for device in [doctor, patient] { try world.connect(device) }
-        try world.settle()
+        let (patient, doctor) = try await world.meet()
         let backup = world.relay.store.committed
         world.disconnect(doctor)
         try patient.request(try doctor.card(), reason: "Rücken")
@@ -224,17 +208,8 @@ struct ReopeningTests {
         let world = try World()
         let (patient, doctor) = try await world.open()
         let old = try patient.only().groupID
-        world.tamper = { frame, device in
-            var frame = frame
-            guard device === patient else { return frame }
-            frame.deliveries = frame.deliveries.map { delivery in
-                var delivery = delivery
-                if delivery.kind == .message, delivery.groupID?.bytes == old {
-                    delivery.content[delivery.content.count - 1] ^= 1
-                }
-                return delivery
-            }
-            return frame
+        world.spoil(deliveriesTo: patient) {
+            $0.kind == .message && $0.groupID?.bytes == old
         }
         for number in 1...3 {
             try doctor.say("\(number)")
@@ -267,6 +242,75 @@ struct ReopeningTests {
         for _ in 0..<3 { try world.pass(seconds: 61) }
         try expectWhole(
             world, [patient, doctor], texts: ["eins", "zwei", "drei", "vier"], reopened: nil)
+    }
+
+    @Test(arguments: 1...4)
+    func `of two attempts of the same moment both sides choose the same`(
+        _ seed: UInt64
+    ) async throws {
+        let world = try World(seed: seed)
+        let (patient, doctor) = try await world.open()
+        let moment = world.now + 1_000
+        for device in [patient, doctor] {
+            let number = try device.only().number
+            try device.perform { turn in
+                try turn.reopen(number, because: .byHand)
+                try turn.modify(number) { consultation, _ in
+                    consultation.record.reopening.beganAt = moment
+                }
+            }
+            try device.say(device.name)
+        }
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        try expectWhole(
+            world, [patient, doctor], texts: [patient.name, doctor.name], reopened: nil)
+    }
+
+    @Test(arguments: 1...12)
+    func `a consultation that one ends while the other reopens it is over for both`(
+        _ seed: UInt64
+    ) async throws {
+        let world = try World(seed: seed)
+        let (patient, doctor) = try await world.open()
+        let (ending, other) = seed.isMultiple(of: 2) ? (patient, doctor) : (doctor, patient)
+        let id = try patient.only().id
+        try other.say("noch etwas")
+        try other.reopen()
+        for _ in 0..<Int.random(in: 0...16, using: &world.random) { _ = try world.step() }
+        try ending.end()
+        for _ in 0..<Int.random(in: 0...6, using: &world.random) { _ = try world.step() }
+        if seed.isMultiple(of: 3) { try ending.crash() }
+        if !other.engine.state.consultations.isEmpty { try? other.reopen() }
+        try world.calm()
+        for _ in 0..<4 { try world.pass(seconds: 61) }
+        for device in [patient, doctor] {
+            #expect(device.engine.state.consultations.isEmpty)
+            #expect(try device.receipts().map(\.id) == [id])
+        }
+        #expect(world.relay.store.groupCount == 0)
+        #expect(world.repeatedKeys == 0)
+    }
+
+    @Test func `a long outbox goes over to the fresh group, whole and in order`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(doctor)
+        var texts: [String] = []
+        for number in 0..<120 {
+            texts.append("\(number)")
+            try patient.say("\(number)")
+            // Half of them reach the relay, the rest waits here.
+            if number == 60 {
+                try world.settle()
+                world.disconnect(patient)
+            }
+        }
+        try patient.reopen()
+        try patient.crash()
+        try world.calm()
+        #expect(try doctor.texts() == texts)
+        try expectWhole(world, [patient, doctor], texts: texts)
     }
 
     @Test(arguments: 1...10)
@@ -314,7 +358,7 @@ struct ReopeningTests {
         for _ in 0..<4 { try world.pass(seconds: 3_600) }
         for device in [patient, doctor] {
             let messages = try device.messages()
-            #expect(!messages.contains { if case .gap = $0.body { true } else { false } })
+            #expect(try device.gaps().isEmpty)
             #expect(messages.filter(\.isMine).allSatisfy { $0.state >= .delivered })
             for (name, texts) in said {
                 #expect(try device.texts().filter { $0.hasPrefix(name) }.sorted() == texts.sorted())
@@ -326,30 +370,4 @@ struct ReopeningTests {
             try patient.only().group?.epochAuthenticator
                 == doctor.only().group?.epochAuthenticator)
     }
-}
-
-extension TestDevice {
-    /// The reasons of the reopenings that are shown, oldest first.
-    func reopenings() throws -> [ReopenReason] {
-        try messages().compactMap {
-            if case .notice(.reopened(let reason)) = $0.body { reason } else { nil }
-        }
-    }
-
-    /// The person asks for a fresh group.
-    func reopen() throws {
-        let number = try only().number
-        try perform { try $0.reopen(number, because: .byHand) }
-    }
-
-    /// The keys are old: the next chance refreshes them.
-    func refresh() throws {
-        let number = try only().number
-        try perform { turn in
-            try turn.modify(number) { consultation, _ in
-                consultation.record.traffic.epochBegan = 0
-            }
-        }
-    }
-
 }

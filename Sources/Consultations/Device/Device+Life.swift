@@ -179,7 +179,8 @@ extension DeviceState {
                 consultation.isLive || consultation.record.phase == .claiming
                     || consultation.record.phase == .creating
             else { return true }
-            return consultation.outbox.isEmpty && !consultation.record.traffic.marksDue
+            return (consultation.outbox.isEmpty || consultation.isCatchingUp)
+                && !consultation.record.traffic.marksDue
                 && !consultation.record.reopening.due
         }
     }

@@ -40,7 +40,8 @@ extension DeviceState {
                 ? nil : Date(milliseconds: record.traffic.lastMessageAt),
             declined: record.standing.declined,
             reopening: record.phase == .reopening || record.reopening.unconfirmed
-                ? ReopenReason(record.reopening.reason) : nil)
+                ? ReopenReason(record.reopening.reason) : nil,
+            awaitsOther: consultation.isCatchingUp)
     }
 
     private func stateOf(_ consultation: ConsultationState) -> Consultation.State {
@@ -119,7 +120,7 @@ extension DeviceState {
         case .decline(let reason): return .decline(reason: text(reason))
         case .prescription(let jws): return .prescription(jws: jws, id: prescriptionID(of: jws))
         case .close(let reason): return .close(reason: text(reason))
-        case .marks, .reopen, .unknown, nil: return .needsNewerVersion
+        case .marks, .unknown, nil: return .needsNewerVersion
         }
     }
 }
@@ -142,7 +143,7 @@ extension Consultation {
         self.init(
             id: id, state: state, other: nil, members: [], isMine: false, time: nil, minutes: nil,
             reason: nil, createdAt: createdAt, unread: 0, waiting: 0, suite: nil, epoch: nil,
-            lastMessageAt: nil, declined: declined, reopening: nil)
+            lastMessageAt: nil, declined: declined, reopening: nil, awaitsOther: false)
     }
 
     init(erased receipt: KeptReceipt, declined: Bool) {

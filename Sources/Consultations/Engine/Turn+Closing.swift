@@ -146,6 +146,7 @@ extension Turn {
         for receipt in receipts { try receiveReceipt(receipt, of: id) }
         guard let mailbox = state.mailboxes[id] else { return }
         // Without a receipt of this group there is no proof that it was erased.
+        try loseConsultations(of: id)
         let isUsed =
             mailbox.closings.values.contains { !$0.abandoned }
             || state.consultations.values.contains { $0.mailbox == id }
@@ -185,6 +186,7 @@ extension Turn {
         let isDue = Day(unixSeconds: seconds).rawValue >= consultation.record.deadlineDay
         let isClosed = consultation.record.standing.closed || consultation.record.standing.closeSent
         if isClosed || (isDue && receipt.reason == .deadline) {
+            try showLastWords(of: consultation)
             try eraseContent(of: consultation)
             try keep(
                 bytes, of: consultation.id,

@@ -198,11 +198,21 @@ extension Turn {
         }
         guard refusal == .notAllowed else { return try postpone(id, refusal) }
         state.mailboxes[id]?.link = .gone
+        try loseConsultations(of: id)
+        for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
+            try forgetClosing(groupID, of: id)
+        }
+        let isUsed =
+            state.mailboxes[id]?.closings.isEmpty == false
+            || state.consultations.values.contains { $0.mailbox == id }
+        if !isUsed { try forget(id) }
+    }
+
+    /// The relay doesn't know the mailbox, and has no receipt of what it was for.
+    mutating func loseConsultations(of id: MailboxID) throws {
         for (number, consultation) in state.consultations where consultation.mailbox == id {
             switch consultation.record.phase {
-            case .claiming, .creating:
-                emit(.trouble(consultation.id, .refused(refusal)))
-                try fail(number, .refused, refusal: refusal)
+            case .claiming, .creating: try fail(number, .refused, refusal: .notAllowed)
             case .arriving: try eraseContent(of: consultation)
             case .reopening:
                 // Its ticket was taken by a relay that has forgotten it: another mailbox.
@@ -212,13 +222,6 @@ extension Turn {
             default: try reopen(number, because: .lost, otherwise: .removed)
             }
         }
-        for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
-            try forgetClosing(groupID, of: id)
-        }
-        let isUsed =
-            state.mailboxes[id]?.closings.isEmpty == false
-            || state.consultations.values.contains { $0.mailbox == id }
-        if !isUsed { try forget(id) }
     }
 
     /// The relay has no room for this mailbox at the moment, or doesn't understand the question.

@@ -5,15 +5,24 @@ import MLS
 import RelayProtocol
 import Vault
 
-/// The other side of reopening: a Welcome came, and its first message says which consultation goes
-/// on. Only the same identity key may go on with it; the group's MLS signatures prove that it does.
+/// The other side of reopening: a Welcome came, and the first message that could be read says which
+/// consultation goes on. Only the same identity key may go on with it; the group's MLS signatures prove that it does.
 extension Turn {
-    /// What the first message of a group said.
+    /// What the first message of a group said, and the message, which is dealt with afterwards.
     struct Arrival {
         let consultation: ConsultationID
         let beganAt: UInt64
         let reason: StoredReopenReason
-        let seen: [Payload.Seen]
+        let payload: Payload
+        let message: Received
+
+        init(reopen: Payload.Reopen, payload: Payload, message: Received) {
+            consultation = ConsultationID(groupID: reopen.consultation)
+            beganAt = reopen.beganAt
+            reason = StoredReopenReason(rawValue: Int(reopen.reason)) ?? .unspecified
+            self.payload = payload
+            self.message = message
+        }
     }
 
     /// No attempt may claim to come from later than this (milliseconds; clocks differ), so that
@@ -21,19 +30,24 @@ extension Turn {
     private static let clockTolerance: UInt64 = 86_400_000
 
     /// Decides what becomes of a group whose first message asks to go on with a consultation.
+    ///
+    /// - Returns: the consultation that goes on in it, if one does.
     mutating func resolve(
         _ arrival: Arrival, of number: Vault.ConsultationNumber
-    ) throws {
+    ) throws -> Vault.ConsultationNumber? {
         guard let arriving = state.consultations[number], arriving.record.phase == .arriving else {
-            return
+            return nil
         }
         let known = state.consultations.values.first {
             $0.number != number && $0.id == arrival.consultation && $0.isShown
         }
         guard arrival.beganAt <= now + Self.clockTolerance else {
-            return try turnAway(number, for: known?.id)
+            try turnAway(number, for: known?.id)
+            return nil
         }
-        guard let known else { return try resolveUnknown(arrival, of: number) }
+        guard let known else {
+            return try resolveUnknown(arrival, of: number) ? number : nil
+        }
         guard known.record.other.identityKey == arriving.record.other.identityKey else {
             // Nobody else goes on with it. A person with a new key asks for a new consultation,
             // which is accepted or declined with the change in view.
@@ -41,16 +55,22 @@ extension Turn {
                 try turn.append(notice: .otherKey, in: &consultation)
             }
             announce(known.number)
-            return try turnAway(number, for: known.id)
+            try turnAway(number, for: known.id)
+            return nil
         }
         guard isLater(arrival, than: known),
             !known.record.standing.closed, known.record.standing.lock != .reopenedTooOften
-        else { return try turnAway(number, for: known.id) }
+        else {
+            try turnAway(number, for: known.id)
+            return nil
+        }
         guard let times = counting(known.record.reopening.times) else {
             try turnAway(number, for: known.id)
-            return try lock(known.number, .reopenedTooOften)
+            try lock(known.number, .reopenedTooOften)
+            return nil
         }
         try adopt(arrival, from: number, into: known.number, times: times)
+        return known.number
     }
 
     /// Of two attempts the later one holds, and both sides know which that is. An attempt of one's
@@ -65,22 +85,33 @@ extension Turn {
             .lexicographicallyPrecedes(state.identity.publicKey.bytes)
     }
 
-    /// A consultation that isn't here: it was ended here, or the relay lost its beginning.
+    /// A consultation that isn't here: it was ended here, or the relay lost its beginning, which
+    /// only a doctor waits for. Answers whether it goes on.
     private mutating func resolveUnknown(
         _ arrival: Arrival, of number: Vault.ConsultationNumber
-    ) throws {
+    ) throws -> Bool {
         let id = arrival.consultation
         let wasEnded =
             try transaction.value(for: id.bytes, of: .receipts, in: .person) != nil
             || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
             || state.isClosing(id)
-        guard state.role == .doctor, !wasEnded else { return try sayGoodbye(number) }
+        guard !wasEnded else {
+            try sayGoodbye(number)
+            return false
+        }
+        guard state.role == .doctor else {
+            try turnAway(number)
+            return false
+        }
         let namesake = state.consultations.values.first { $0.number != number && $0.id == id }
         if let namesake {
             // Its first group came and said nothing: the same person goes on without it.
             let key = state.consultations[number]?.record.other.identityKey
             guard namesake.record.phase == .arriving, namesake.record.other.identityKey == key
-            else { return try turnAway(number) }
+            else {
+                try turnAway(number)
+                return false
+            }
             try turnAway(namesake.number)
         }
         try modify(number) { consultation, turn in
@@ -94,9 +125,10 @@ extension Turn {
             consultation.record.reopening.fellBack = true
             let other = [UInt8](consultation.record.other.identityKey)
             try turn.append(reopened: arrival.reason, by: other, to: &consultation)
-            try turn.startOver(arrival.seen, of: other, in: &consultation)
+            try turn.startOver(arrival.payload.seen, of: other, in: &consultation)
         }
         announce(number)
+        return true
     }
 
     /// The consultation is over here: the other is told in the group that it made, where it can
@@ -153,7 +185,7 @@ extension Turn {
             consultation.record.traffic.marksDue = true
             let other = [UInt8](consultation.record.other.identityKey)
             try turn.append(reopened: arrival.reason, by: other, to: &consultation)
-            try turn.startOver(arrival.seen, of: other, in: &consultation)
+            try turn.startOver(arrival.payload.seen, of: other, in: &consultation)
         }
         try transaction.eraseConsultation(arrived)
         hasErased = true

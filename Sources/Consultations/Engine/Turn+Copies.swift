@@ -78,6 +78,7 @@ extension Turn {
             case .active, .reopening:
                 try modify(number) { consultation, _ in
                     consultation.record.reopening.fellBack = true
+                    consultation.record.standing.lock = .none
                 }
                 try reopen(number, because: .olderVault, otherwise: .copiedVault)
             default: try lock(number, .copiedVault)

@@ -41,16 +41,24 @@ extension Turn {
         }
     }
 
-    /// A patient is asked by nobody: only the doctor of a consultation may go on with it.
+    /// A patient is asked by nobody: only a doctor may go on with a consultation, or be told that it
+    /// is over.
     private mutating func meetAgain(_ number: Vault.ConsultationNumber) throws {
-        guard let group = state.consultations[number]?.group else { return }
-        let others = group.members.filter { $0.index != group.ownLeafIndex }
-        let known = state.consultations.values.first { known in
-            known.isShown && others.count == 1
-                && others.first?.signatureKey == [UInt8](known.record.other.identityKey)
+        guard let group = state.consultations[number]?.group,
+            case .doctor(let doctor) = partner(in: group)?.standing
+        else { return try turnAway(number) }
+        try modify(number) { consultation, _ in
+            consultation.record.other = StoredPerson(doctor: doctor)
         }
-        guard let other = known?.record.other else { return try turnAway(number) }
-        try modify(number) { consultation, _ in consultation.record.other = other }
+    }
+
+    /// The one other member, by the clinic's signature.
+    private func partner(in group: Group) -> VerifiedMember? {
+        let others = group.members.filter { $0.index != group.ownLeafIndex }
+        guard let other = others.first, others.count == 1 else { return nil }
+        return try? MemberCheck(root: state.root).check(
+            other.credential.member, signatureKey: other.signatureKey,
+            memberExtension: other.leafNode.memberExtension, at: date)
     }
 
     mutating func takeOffShelf(_ mailbox: MailboxState) throws {
@@ -95,17 +103,11 @@ extension Turn {
     /// not shown (`protocol/credentials.md`).
     private mutating func meet(_ consultation: inout ConsultationState) throws {
         guard let group = consultation.group else { return }
-        let others = group.members.filter { $0.index != group.ownLeafIndex }
         var patient: StoredPerson?
-        if others.count == 1, let other = others.first {
-            let verified = try? MemberCheck(root: state.root).check(
-                other.credential.member, signatureKey: other.signatureKey,
-                memberExtension: other.leafNode.memberExtension, at: date)
-            if case .person(let person) = verified?.standing, person.role == .patient,
-                try isFirstDevice(of: person)
-            {
-                patient = StoredPerson(person: person)
-            }
+        if case .person(let person) = partner(in: group)?.standing, person.role == .patient,
+            try isFirstDevice(of: person)
+        {
+            patient = StoredPerson(person: person)
         }
         if let patient {
             consultation.record.other = patient

@@ -24,8 +24,11 @@ extension Turn {
         _ number: Vault.ConsultationNumber, because reason: StoredReopenReason,
         otherwise lock: StoredLock = .undecryptableCommit
     ) throws {
-        guard let consultation = state.consultations[number],
-            consultation.record.phase != .reopening || reason == .byHand
+        guard let consultation = state.consultations[number] else { return }
+        // What is locked goes on only by hand. An attempt that is under way goes on, unless an older
+        // vault forgot that its keys were used.
+        guard reason == .byHand || consultation.record.standing.lock == .none,
+            reason == .byHand || reason == .olderVault || consultation.record.phase != .reopening
         else { return }
         guard consultation.canReopen, !state.profile.copied else {
             return try self.lock(number, lock)
@@ -281,16 +284,6 @@ extension Turn {
         state.consultations[number] = consultation
         wake(at: consultation.retryAt)
     }
-
-    /// The first message of the fresh group: which consultation goes on in it, and why.
-    mutating func encryptReopen(in consultation: inout ConsultationState) throws {
-        try encryptUncounted(
-            .reopen(
-                consultation: consultation.id.bytes,
-                beganAt: consultation.record.reopening.beganAt,
-                reason: UInt32(clamping: consultation.record.reopening.reason.rawValue)),
-            in: &consultation)
-    }
 }
 
 extension ConsultationState {
@@ -300,6 +293,15 @@ extension ConsultationState {
         (record.phase == .active || record.phase == .reopening) && record.hasOther
             && !record.shelf.isEmpty && record.suite != 0 && !record.standing.closed
             && !record.standing.quiet
+    }
+
+    /// Which consultation goes on in the group, and why: said with every message until the other has
+    /// answered in it, so that none of them alone can be kept back; `nil` otherwise.
+    var reopen: Payload.Reopen? {
+        guard record.reopening.unconfirmed else { return nil }
+        return Payload.Reopen(
+            consultation: id.bytes, beganAt: record.reopening.beganAt,
+            reason: UInt32(clamping: record.reopening.reason.rawValue))
     }
 
     /// Whether the other is to say first which counters are taken: this vault has forgotten some.

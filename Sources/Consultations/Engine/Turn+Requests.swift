@@ -136,7 +136,11 @@ extension Turn {
     ) throws {
         if case .erased(let receipts) = outcome {
             for receipt in receipts { try receiveReceipt(receipt, of: pending.request.mailbox) }
-            return
+            // Not of this group, if it is still here.
+            guard state.consultations[number]?.record.phase != .reopening else {
+                return tryLater(number)
+            }
+            return try reopen(number, because: .lost, otherwise: .removed)
         }
         switch pending.request.operation {
         case .claimKeyPackage: try receiveKeyPackage(outcome, for: number)

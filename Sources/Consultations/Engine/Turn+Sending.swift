@@ -22,7 +22,7 @@ extension Turn {
         do {
             if consultation.record.reopening.due {
                 guard consultation.retryAt <= now else { return wake(at: consultation.retryAt) }
-                try modify(number) { try $1.encryptReopen(in: &$0) }
+                try modify(number) { try $1.encryptUncounted(.marks, in: &$0) }
             } else if isRefreshOverdue(consultation) {
                 try modify(number) { try $1.refreshKeys(of: &$0) }
             } else if let next = consultation.outbox.first, !consultation.isCatchingUp {
@@ -126,6 +126,7 @@ extension Turn {
         guard var group = consultation.group else { throw DeviceError.bug("group") }
         var payload = payload
         payload.epochTag = Payload.epochTag(of: group.epochAuthenticator)
+        payload.reopen = consultation.reopen
         payload.seen = consultation.ledgers.map { member, ledger in
             Payload.Seen(
                 member: member, received: ledger.received, missing: ledger.missing,
@@ -212,7 +213,9 @@ extension Turn {
     // MARK: Key refreshes
 
     private func isRefreshDue(_ consultation: ConsultationState) -> Bool {
-        guard consultation.commit == nil, !consultation.record.standing.ending else { return false }
+        guard consultation.commit == nil, !consultation.record.standing.ending,
+            consultation.retryAt <= now
+        else { return false }
         let age = seconds - min(seconds, consultation.record.traffic.epochBegan)
         return Int(consultation.record.traffic.sentInEpoch) >= options.refreshAfterMessages
             || Duration.seconds(Int64(clamping: age)) >= options.refreshAfter
@@ -268,6 +271,7 @@ extension Turn {
         case .staleEpoch(let epoch, _) where epoch < asked:
             try reopen(number, because: .history)
         case .refused(.notAllowed, _): try reopen(number, because: .lost, otherwise: .removed)
+        case .refused: tryLater(number)
         default: break
         }
     }

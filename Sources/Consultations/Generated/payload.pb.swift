@@ -48,6 +48,16 @@ nonisolated struct WirePayload: Sendable {
   /// 8 octets: SHA-256, label "epoch tag", of the epoch authenticator (RFC 9420 §8.7)
   var epochTag: Data = Data()
 
+  /// in a fresh group, until the other has said something in it
+  var reopen: WireReopen {
+    get {_reopen ?? WireReopen()}
+    set {_reopen = newValue}
+  }
+  /// Returns true if `reopen` has been explicitly set.
+  var hasReopen: Bool {self._reopen != nil}
+  /// Clears the value of `reopen`. Subsequent reads from it will return its default value.
+  mutating func clearReopen() {self._reopen = nil}
+
   var body: WirePayload.OneOf_Body? = nil
 
   var text: WireText {
@@ -106,14 +116,6 @@ nonisolated struct WirePayload: Sendable {
     set {body = .close(newValue)}
   }
 
-  var reopen: WireReopen {
-    get {
-      if case .reopen(let v)? = body {return v}
-      return WireReopen()
-    }
-    set {body = .reopen(newValue)}
-  }
-
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -124,11 +126,12 @@ nonisolated struct WirePayload: Sendable {
     case marks(WireMarks)
     case prescription(WirePrescription)
     case close(WireClose)
-    case reopen(WireReopen)
 
   }
 
   init() {}
+
+  fileprivate var _reopen: WireReopen? = nil
 }
 
 nonisolated struct WireSeen: Sendable {
@@ -165,7 +168,7 @@ nonisolated struct WireText: Sendable {
   init() {}
 }
 
-/// The first message: why and when.
+/// The first message of a consultation: why and when.
 nonisolated struct WireRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -250,7 +253,7 @@ nonisolated struct WireClose: Sendable {
   init() {}
 }
 
-/// The first message of a fresh group that goes on with a consultation.
+/// What a fresh group is for: it goes on with a consultation.
 nonisolated struct WireReopen: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -347,7 +350,7 @@ fileprivate nonisolated let _protobuf_package = "curtain.payload.v1"
 
 nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Payload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{2}\u{5}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0\u{1}reopen\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{1}reopen\0\u{2}\u{4}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -360,6 +363,7 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.counter) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.seen) }()
       case 5: try { try decoder.decodeSingularBytesField(value: &self.epochTag) }()
+      case 6: try { try decoder.decodeSingularMessageField(value: &self._reopen) }()
       case 10: try {
         var v: WireText?
         var hadOneofValue = false
@@ -451,19 +455,6 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .close(v)
         }
       }()
-      case 17: try {
-        var v: WireReopen?
-        var hadOneofValue = false
-        if let current = self.body {
-          hadOneofValue = true
-          if case .reopen(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.body = .reopen(v)
-        }
-      }()
       default: break
       }
     }
@@ -489,6 +480,9 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
     if !self.epochTag.isEmpty {
       try visitor.visitSingularBytesField(value: self.epochTag, fieldNumber: 5)
     }
+    try { if let v = self._reopen {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    } }()
     switch self.body {
     case .text?: try {
       guard case .text(let v)? = self.body else { preconditionFailure() }
@@ -518,10 +512,6 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
       guard case .close(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
     }()
-    case .reopen?: try {
-      guard case .reopen(let v)? = self.body else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
-    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -533,6 +523,7 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.counter != rhs.counter {return false}
     if lhs.seen != rhs.seen {return false}
     if lhs.epochTag != rhs.epochTag {return false}
+    if lhs._reopen != rhs._reopen {return false}
     if lhs.body != rhs.body {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -84,6 +84,9 @@ public struct Consultation: Sendable, Identifiable, Hashable {
     /// Why it goes on in a fresh group in which the other hasn't said anything yet; `nil` if it
     /// does not.
     public let reopening: ReopenReason?
+    /// Whether what waits can't leave before the other's device has answered: this vault is an older
+    /// one, and only the other knows what was already sent.
+    public let awaitsOther: Bool
 }
 
 /// What went wrong with one consultation.

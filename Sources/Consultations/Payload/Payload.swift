@@ -16,7 +16,6 @@ struct Payload: Equatable {
         case marks
         case prescription(jws: [UInt8])
         case close(reason: String)
-        case reopen(consultation: [UInt8], beganAt: UInt64, reason: UInt32)
         /// A body of a newer version.
         case unknown
     }
@@ -25,6 +24,13 @@ struct Payload: Equatable {
     struct Reach: Equatable {
         var shelf: [UInt8]
         var shelfKey: [UInt8]
+    }
+
+    /// What a fresh group is for: which consultation goes on in it.
+    struct Reopen: Equatable {
+        var consultation: [UInt8]
+        var beganAt: UInt64
+        var reason: UInt32
     }
 
     /// What the sender has of one other member.
@@ -40,6 +46,7 @@ struct Payload: Equatable {
     var counter: UInt64
     var seen: [Seen] = []
     var epochTag: [UInt8] = []
+    var reopen: Reopen?
     var body: Body
 
     /// Members whose progress one payload may report.
@@ -65,6 +72,11 @@ struct Payload: Equatable {
             wire.read = seen.read
             return wire
         }
+        if let reopen {
+            wire.reopen.consultation = Data(reopen.consultation)
+            wire.reopen.beganAt = reopen.beganAt
+            wire.reopen.reason = WireReopen.Reason(rawValue: Int(reopen.reason)) ?? .unspecified
+        }
         switch body {
         case .text(let text): wire.text.text = text
         case .request(let time, let minutes, let reason, let day, let reach):
@@ -79,10 +91,6 @@ struct Payload: Equatable {
         case .marks: wire.marks = WireMarks()
         case .prescription(let jws): wire.prescription.jws = Data(jws)
         case .close(let reason): wire.close.reason = reason
-        case .reopen(let consultation, let beganAt, let reason):
-            wire.reopen.consultation = Data(consultation)
-            wire.reopen.beganAt = beganAt
-            wire.reopen.reason = WireReopen.Reason(rawValue: Int(reason)) ?? .unspecified
         case .unknown: break
         }
         do {
@@ -97,11 +105,6 @@ struct Payload: Equatable {
         guard let wire = try? WirePayload(serializedBytes: bytes),
             wire.id.count == MessageID.byteCount, wire.seen.count <= Self.seenLimit
         else { return nil }
-        // Only what isn't counted may come before the sender's first message.
-        switch wire.body {
-        case .marks, .reopen: break
-        default: guard wire.counter > 0 else { return nil }
-        }
         id = [UInt8](wire.id)
         sentAt = wire.sentAt
         counter = wire.counter
@@ -126,22 +129,20 @@ struct Payload: Equatable {
         case .marks: body = .marks
         case .prescription(let prescription): body = .prescription(jws: [UInt8](prescription.jws))
         case .close(let close): body = .close(reason: close.reason)
-        case .reopen(let reopen):
-            guard reopen.consultation.count == ConsultationID.byteCount else { return nil }
-            body = .reopen(
-                consultation: [UInt8](reopen.consultation), beganAt: reopen.beganAt,
-                reason: UInt32(clamping: reopen.reason.rawValue))
         case nil: body = .unknown
         }
+        if wire.hasReopen {
+            guard wire.reopen.consultation.count == ConsultationID.byteCount else { return nil }
+            reopen = Reopen(
+                consultation: [UInt8](wire.reopen.consultation), beganAt: wire.reopen.beganAt,
+                reason: UInt32(clamping: wire.reopen.reason.rawValue))
+        }
+        // Only marks may come before the sender's first message.
+        guard counter > 0 || isUncounted else { return nil }
     }
 
     /// Whether it takes no counter of its own.
-    var isUncounted: Bool {
-        switch body {
-        case .marks, .reopen: true
-        default: false
-        }
-    }
+    var isUncounted: Bool { body == .marks }
 
     init(id: [UInt8], sentAt: UInt64, counter: UInt64, body: Body) {
         self.id = id

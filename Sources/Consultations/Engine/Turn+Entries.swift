@@ -3,21 +3,64 @@ import FoundationEssentials
 import RelayProtocol
 import Vault
 
-/// What should be here and isn't: shown where it was noticed, and taken away when it comes after
-/// all.
+/// What a chat shows besides messages: notices, and gaps where something should be and isn't. A gap
+/// is taken away when that comes after all.
 extension Turn {
-    mutating func noteUndecryptable(
-        in consultation: inout ConsultationState
+    /// Puts a received message, a gap or a notice behind the others.
+    @discardableResult
+    mutating func append(
+        _ record: StoredMessage, to consultation: inout ConsultationState
+    ) throws -> Int64 {
+        let number = try transaction.append(record, to: .messages, in: consultation.scope)
+        if record.unread { consultation.record.traffic.unread += 1 }
+        consultation.record.traffic.lastMessageAt = now
+        emit(.message(consultation.id, state.describe(record, number: number, in: consultation)))
+        return number
+    }
+
+    /// Puts an entry that is no message behind the others.
+    ///
+    /// - Parameter sender: the identity key of the one whom it concerns; empty: nobody, or this
+    ///   device.
+    private mutating func appendEntry(
+        from sender: [UInt8] = [], to consultation: inout ConsultationState,
+        _ fill: (inout StoredMessage) -> Void
     ) throws {
-        consultation.record.traffic.unattributed += 1
-        consultation.record.traffic.unreadable += 1
         var record = StoredMessage()
         record.id = Data(Random.bytes(MessageID.byteCount))
+        record.sender = Data(sender)
         record.sentAt = now
         record.receivedAt = now
-        record.gap = .undecryptable
         record.unread = true
+        fill(&record)
         try append(record, to: &consultation)
+    }
+
+    mutating func append(
+        notice: StoredNotice, in consultation: inout ConsultationState
+    ) throws {
+        try appendEntry(to: &consultation) { $0.notice = notice }
+    }
+
+    /// Shows that the consultation goes on in a fresh group, and why.
+    ///
+    /// - Parameter sender: the identity key of the one who began it; empty: this device.
+    mutating func append(
+        reopened reason: StoredReopenReason, by sender: [UInt8],
+        to consultation: inout ConsultationState
+    ) throws {
+        try appendEntry(from: sender, to: &consultation) { entry in
+            entry.notice = .reopened
+            entry.detail = UInt64(clamping: reason.rawValue)
+        }
+    }
+
+    // MARK: Gaps
+
+    mutating func noteUndecryptable(in consultation: inout ConsultationState) throws {
+        consultation.record.traffic.unattributed += 1
+        consultation.record.traffic.unreadable += 1
+        try appendEntry(to: &consultation) { $0.gap = .undecryptable }
     }
 
     /// Counted messages that never came, in one entry however many they are. Those that came and
@@ -36,16 +79,11 @@ extension Turn {
         gapFrom first: UInt64, through last: UInt64, of sender: [UInt8],
         to consultation: inout ConsultationState
     ) throws {
-        var record = StoredMessage()
-        record.id = Data(Random.bytes(MessageID.byteCount))
-        record.sender = Data(sender)
-        record.sentAt = now
-        record.receivedAt = now
-        record.counter = first
-        record.detail = last
-        record.gap = .missing
-        record.unread = true
-        try append(record, to: &consultation)
+        try appendEntry(from: sender, to: &consultation) { entry in
+            entry.gap = .missing
+            entry.counter = first
+            entry.detail = last
+        }
     }
 
     /// A missing message came after all: its gap is closed, or made smaller.
