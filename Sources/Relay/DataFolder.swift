@@ -1,5 +1,5 @@
-public import Cryptography
 private import CoreFoundation
+public import Cryptography
 private import Foundation
 
 /// The folder that holds everything a relay keeps: keys, database, lock.
@@ -31,9 +31,24 @@ public struct DataFolder: Sendable {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
-            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
         } catch {
-            throw RelayError.dataFolder("the data folder can't be made or is another user's")
+            throw RelayError.dataFolder("the data folder can't be made")
+        }
+        try Self.verify(path)
+    }
+
+    /// Whoever else could write into the folder could have left anything there.
+    private static func verify(_ path: String) throws(RelayError) {
+        var state = stat()
+        guard unsafe stat(path, &state) == 0, state.st_mode & S_IFMT == S_IFDIR else {
+            throw .dataFolder("the data folder can't be entered")
+        }
+        guard state.st_uid == geteuid() || geteuid() == 0 else {
+            throw .dataFolder("the data folder is another user's: run this as that user, or root")
+        }
+        guard state.st_mode & 0o077 == 0 else {
+            throw .dataFolder(
+                "others may enter the data folder: look who put what there, then chmod 700")
         }
     }
 
@@ -47,6 +62,7 @@ public struct DataFolder: Sendable {
             })
         else { throw .notFound("there is no relay's data in this folder") }
         self.path = path
+        try Self.verify(path)
     }
 
     /// The relay's long-lived secrets.
@@ -75,7 +91,7 @@ public struct DataFolder: Sendable {
 
     private func readKeys() throws(RelayError) -> Keys? {
         guard FileManager.default.fileExists(atPath: keysPath) else { return nil }
-        guard let content = FileManager.default.contents(atPath: keysPath) else {
+        guard let content = OwnFile.contents(keysPath) else {
             throw .dataFolder("the file of keys can't be read")
         }
         guard content.count == Self.magic.count + 64, content.starts(with: Self.magic) else {
@@ -115,8 +131,15 @@ public struct DataFolder: Sendable {
     /// it has its name, it counts, and the one before is gone.
     func finishRestore() throws(RelayError) {
         guard FileManager.default.fileExists(atPath: restoredPath) else { return }
-        // A log left beside another database would be taken for the new one's.
-        for suffix in ["-wal", "-shm"] { unsafe unlink(databasePath + suffix) }
+        // A log left beside another database would be taken for the new one's; and what is replaced
+        // holds keys of groups that were erased since.
+        OwnFile.erase(databasePath + "-wal")
+        unsafe unlink(databasePath + "-shm")
+        let replaced = OwnFile.open(databasePath, O_WRONLY)
+        if replaced >= 0 {
+            OwnFile.overwrite(replaced)
+            close(replaced)
+        }
         try syncFolder()
         guard unsafe rename(restoredPath, databasePath) == 0 else {
             throw .dataFolder("the restored database can't be put in its place")
@@ -129,7 +152,7 @@ public struct DataFolder: Sendable {
     func removeLeftovers() {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         for name in names where (path + "/" + name).hasPrefix(copyPath + ".") {
-            unsafe unlink(path + "/" + name)
+            OwnFile.erase(path + "/" + name)
         }
         Self.removeDatabase(stagingPath)
         removeRehearsals()
@@ -143,15 +166,15 @@ public struct DataFolder: Sendable {
             guard let number = Int32(process), kill(number, 0) != 0, errno == ESRCH else {
                 continue
             }
-            try? FileManager.default.removeItem(atPath: path + "/" + name)
+            OwnFile.eraseFolder(path + "/" + name)
         }
     }
 
     static let rehearsalPrefix = "rehearsal."
 
-    /// Removes a database with its log.
+    /// Removes a database with its log, and leaves nothing of them in free blocks.
     static func removeDatabase(_ path: String) {
-        for suffix in ["", "-wal", "-shm", "-journal"] { unsafe unlink(path + suffix) }
+        for suffix in ["", "-wal", "-shm", "-journal"] { OwnFile.erase(path + suffix) }
     }
 
     /// Makes what was renamed or removed in the folder durable.
@@ -166,7 +189,7 @@ public struct DataFolder: Sendable {
     func writeDurably(_ content: [UInt8], to path: String) throws(RelayError) {
         let temporary = path + ".new"
         unsafe unlink(temporary)
-        let file = Self.openFile(temporary, O_WRONLY | O_CREAT | O_EXCL)
+        let file = OwnFile.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
         guard file >= 0 else { throw .dataFolder("a file can't be made") }
         let written = unsafe content.withUnsafeBytes {
             unsafe write(file, $0.baseAddress, $0.count)
@@ -184,7 +207,7 @@ public struct DataFolder: Sendable {
     ///
     /// - Throws: `.inUse` or `.dataFolder`.
     func lock() throws(RelayError) -> FolderLock {
-        let file = Self.openFile(lockPath, O_RDWR | O_CREAT)
+        let file = OwnFile.open(lockPath, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the lock can't be made") }
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
@@ -204,11 +227,11 @@ public struct DataFolder: Sendable {
 
     /// The process that has the folder, if one has.
     public var holder: Int32? {
-        let file = Self.openFile(lockPath, O_RDONLY)
+        let file = OwnFile.open(lockPath, O_RDONLY)
         guard file >= 0 else { return nil }
         defer { close(file) }
         guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
-        guard let content = FileManager.default.contents(atPath: lockPath) else { return nil }
+        guard let content = OwnFile.contents(lockPath) else { return nil }
         return Int32(String(decoding: content, as: UTF8.self).prefix { $0.isNumber })
     }
 
@@ -231,23 +254,6 @@ public struct DataFolder: Sendable {
         let attributes = try? FileManager.default.attributesOfItem(atPath: self.path)
         let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
         fchown(file, owner, group)
-    }
-
-    /// Opens a file of a folder that may be another user's: never what a link points to, and only a
-    /// regular file that has no other name, which could be in a folder of root's.
-    ///
-    /// - Returns: -1 if it can't be opened.
-    static func openFile(_ path: String, _ flags: Int32) -> Int32 {
-        let file = unsafe open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
-        guard file >= 0 else { return -1 }
-        var state = stat()
-        guard unsafe fstat(file, &state) == 0, state.st_mode & S_IFMT == S_IFREG,
-            state.st_nlink == 1
-        else {
-            close(file)
-            return -1
-        }
-        return file
     }
 
     /// Octets free on the folder's file system.

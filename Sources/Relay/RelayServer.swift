@@ -203,11 +203,12 @@ public final class RelayServer: Sendable {
         _ folder: DataFolder, _ database: RelayDatabase, _ identity: SigningKey,
         _ configuration: RelayConfiguration, _ log: Logger
     ) throws(RelayError) -> TrailKeeper {
-        let files = try TrailLog(path: folder.trailPath, mirrorPath: configuration.trailMirror)
         let trail: TrailKeeper
         do {
             trail = try database.queue.writeWithoutTransaction { database in
-                try TrailKeeper(log: files, store: SQLiteStore(database), identity: identity)
+                try TrailKeeper(
+                    path: folder.trailPath, mirrorPath: configuration.trailMirror,
+                    store: SQLiteStore(database), identity: identity)
             }
         } catch let error as RelayError {
             throw error

@@ -32,11 +32,11 @@ private struct FolderWorld {
         defer { lock.release() }
         let keys = try folder.keys(holding: lock)
         let database = try RelayDatabase(path: folder.databasePath)
-        let log = try TrailLog(path: folder.trailPath, mirrorPath: mirror)
         let identity = try RelayServer.identity(keys, database, clinic.publicKey)
         let result = try database.queue.writeWithoutTransaction { database in
             let store = try SQLiteStore(database)
-            let trail = try TrailKeeper(log: log, store: store, identity: keys.identity)
+            let trail = try TrailKeeper(
+                path: folder.trailPath, mirrorPath: mirror, store: store, identity: keys.identity)
             var now = time ?? RelayTime(unixSeconds: 20_000 * 86_400, monotonicMilliseconds: 1_000)
             let world = try RelayWorld(store: store, clinic: clinic, relay: identity) { body in
                 try store.begin()
@@ -359,6 +359,57 @@ private struct FolderWorld {
             _ = try TestConsultation(world)
         }
         #expect(try !place.faults().isEmpty)
+    }
+
+    @Test func `a damaged entry is kept as it is, and told by the relay, check and audit`() throws {
+        let place = try FolderWorld()
+        for _ in 0..<3 { try place.run { world, _, _ in _ = try TestConsultation(world) } }
+        let file = try #require(TrailFolder(path: place.path + "/trail").segments().last).path
+        var octets = try #require(FileManager.default.contents(atPath: file))
+        octets[150] ^= 1
+        try octets.write(to: URL(fileURLWithPath: file))
+        try place.run { world, _, trail in
+            #expect(trail.troubles.count == 1)
+            _ = try TestConsultation(world)
+        }
+        let after = try #require(FileManager.default.contents(atPath: file))
+        #expect(after.starts(with: octets))
+        let faults = try place.faults()
+        #expect(faults.contains { if case .unreadable = $0 { true } else { false } })
+        // Nothing else is wrong with the chain.
+        #expect(faults.count == 2)
+        let points = try RelayCheck(folder: place.path).points
+        #expect(points.contains { $0.name == "trail" && $0.standing == .bad })
+    }
+
+    @Test func `no entry joins two mailboxes that one batch concerned`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in
+            let line = try world.connect()
+            let home = try line.makeHome()
+            let other = try line.makeHome()
+            let fresh = try line.makeFresh(from: home)
+            try other.ask(.stockShelf(ShelfStock(packages: [[1], [2]], lastResort: [3])))
+            line.replies = []
+            try line.send(
+                ClientFrame(requests: [
+                    home.request(
+                        .stockShelf(ShelfStock(packages: [], lastResort: [4], withdraw: true))),
+                    fresh.request(.claimKeyPackage(shelf: other.id)),
+                    fresh.request(.retire),
+                    other.request(.stockShelf(ShelfStock(packages: [], withdraw: true))),
+                ]))
+            #expect(line.replies.count == 4)
+        }
+        let folder = try DataFolder(existing: place.path)
+        let seal = try TrailSeal(identity: #require(folder.intactKeys()).identity)
+        var kinds = 0
+        for entry in try TrailAudit(folder: place.path, last: 1_000).entries {
+            let effects = try #require(seal.open(entry))
+            #expect(effects.count <= 1)
+            kinds += effects.count
+        }
+        #expect(kinds >= 6)
     }
 
     @Test func `an interrupted restore is finished by the next start`() throws {

@@ -208,7 +208,7 @@ private enum TrailEffectProbe {
         let third = sample.entries[..<3].flatMap(\.frame).count + TrailFolder.magic.count
         for count in stride(from: 0, to: whole.count, by: 5) {
             try whole.prefix(count).write(to: URL(fileURLWithPath: file))
-            let log = try TrailLog(path: sample.path, mirrorPath: nil)
+            let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)
             let kept = log.end?.next ?? 0
             #expect(kept <= 3)
             if count >= third { #expect(kept == 3) }
@@ -217,9 +217,72 @@ private enum TrailEffectProbe {
         }
         // Zeros where the file system had made room and a crash came before the octets.
         try (whole + Data(count: 500)).write(to: URL(fileURLWithPath: file))
-        let log = try TrailLog(path: sample.path, mirrorPath: nil)
+        let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)
         #expect(log.end == sample.entries.last?.end)
         #expect(log.tornByteCount == 500)
+    }
+
+    @Test func `damage before the last batch is kept, told, and gone on behind`() throws {
+        let sample = try TrailSample(count: 12)
+        try sample.write(perSegment: 12)
+        let file = try #require(sample.trail.segments().last).path
+        let whole = try #require(FileManager.default.contents(atPath: file))
+        let fifth = sample.entries[..<5].flatMap(\.frame).count + TrailFolder.magic.count
+        let length = sample.entries[5].frame.count
+        // Its length, its body, its hash: wherever a bit is flipped, what follows is found again.
+        for place in [fifth, fifth + 3, fifth + 20, fifth + length - 1] {
+            var damaged = whole
+            damaged[place] ^= 4
+            try damaged.write(to: URL(fileURLWithPath: file))
+            let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 12)
+            #expect(log.end == sample.entries.last?.end)
+            #expect(log.damagedAt == 5)
+            #expect(log.tornByteCount == 0)
+            let next = TrailEntry(
+                after: try #require(log.end), hour: 1, isClockDoubted: false, kind: .stopped)
+            try log.append([next])
+            let after = try #require(FileManager.default.contents(atPath: file))
+            #expect(after == damaged + Data(next.frame))
+            #expect(
+                try sample.faults(end: next.end)
+                    == [.unreadable(after: 5), .gap(expected: 5, found: 6)])
+        }
+    }
+
+    @Test func `an end that had been confirmed is kept, too, when it can't be read`() throws {
+        let sample = try TrailSample(count: 6)
+        try sample.write()
+        let file = try #require(sample.trail.segments().last).path
+        let whole = try #require(FileManager.default.contents(atPath: file))
+        let cut = whole.dropLast(3)
+        try cut.write(to: URL(fileURLWithPath: file))
+        let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 6)
+        #expect(log.damagedAt == 5)
+        let next = TrailEntry(
+            after: try #require(sample.entries.last).end, hour: 1, isClockDoubted: false,
+            kind: .stopped)
+        try log.append([next])
+        #expect(FileManager.default.contents(atPath: file) == cut + Data(next.frame))
+        #expect(
+            try sample.faults(end: next.end)
+                == [.unreadable(after: 5), .gap(expected: 5, found: 6)])
+    }
+
+    @Test func `of the last batch any part may be torn, and is written again`() throws {
+        let sample = try TrailSample(count: 12)
+        try sample.write(perSegment: 12)
+        let file = try #require(sample.trail.segments().last).path
+        let whole = try #require(FileManager.default.contents(atPath: file))
+        let fifth = sample.entries[..<5].flatMap(\.frame).count + TrailFolder.magic.count
+        var torn = whole
+        torn.replaceSubrange(fifth..<fifth + 60, with: Data(count: 60))
+        try torn.write(to: URL(fileURLWithPath: file))
+        let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 4)
+        #expect(log.end == sample.entries[4].end)
+        #expect(log.damagedAt == nil)
+        #expect(log.tornByteCount == whole.count - fifth)
+        try log.append(Array(sample.entries[5...]))
+        #expect(FileManager.default.contents(atPath: file) == whole)
     }
 
     @Test func `a mirror follows, catches up, and is left alone if it differs`() throws {
@@ -236,27 +299,27 @@ private enum TrailEffectProbe {
             }
         }
         do {
-            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath, confirmed: 0)
             for entry in sample.entries[..<5] { try log.append([entry]) }
             #expect(try isSame())
             #expect(log.mirrorTrouble == nil)
         }
         do {
-            let log = try TrailLog(path: sample.path, mirrorPath: nil)
+            let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)
             try log.append(Array(sample.entries[5..<10]))
         }
         let copy = mirror.segment(first: 0).path
         let torn = try #require(FileManager.default.contents(atPath: copy))
         try torn.dropLast(3).write(to: URL(fileURLWithPath: copy))
         do {
-            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+            let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath, confirmed: 0)
             #expect(try isSame())
             try log.append(Array(sample.entries[10..<12]))
             #expect(try isSame())
         }
         let other = Data(TrailFolder.magic + (try TrailSample(count: 9)).entries.flatMap(\.frame))
         try other.write(to: URL(fileURLWithPath: copy))
-        let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath)
+        let log = try TrailLog(path: sample.path, mirrorPath: mirrorPath, confirmed: 0)
         #expect(log.mirrorTrouble != nil)
         try log.append(Array(sample.entries[12..<14]))
         #expect(log.end == sample.entries[13].end)
@@ -266,7 +329,7 @@ private enum TrailEffectProbe {
 
     @Test func `a long trail is begun in segments, and starts without reading all of it`() throws {
         let sample = try TrailSample(count: 1)
-        let log = try TrailLog(path: sample.path, mirrorPath: nil)
+        let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)
         var end = TrailEnd(relayKey: sample.identity.publicKey)
         for _ in 0..<12 {
             let entry = TrailEntry(
@@ -276,7 +339,7 @@ private enum TrailEffectProbe {
             end = entry.end
         }
         #expect(try sample.trail.segments().count == 3)
-        let again = try TrailLog(path: sample.path, mirrorPath: nil)
+        let again = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)
         #expect(again.end == end)
         #expect(again.lastTrustedHour == 5)
         #expect(try sample.faults(end: end) == [])

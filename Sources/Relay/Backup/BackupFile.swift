@@ -1,3 +1,4 @@
+import CoreFoundation
 public import Cryptography
 import Foundation
 import GRDB
@@ -34,24 +35,30 @@ public struct BackupFile: Sendable {
             throw .backupFile("there is a file of that name")
         }
         let temporary = path + ".new"
-        unsafe unlink(temporary)
+        OwnFile.erase(temporary)
         let file = unsafe Glibc.open(
             temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backupFile("it can't be made there") }
         defer { close(file) }
         do {
-            try compact(database, into: temporary)
+            try compact(RelayDatabase.open(database), into: temporary)
             try describe(temporary, keys, hour)
             _ = try BackupFile(temporary, isDeep: true)
             guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
+            let replaced = unsafe Glibc.open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
+            defer { if replaced >= 0 { close(replaced) } }
             guard unsafe rename(temporary, path) == 0 else {
                 throw RelayError.backup("the file can't be named")
             }
             try syncFolder(of: path)
+            // Unless it has another name, under which it is still wanted.
+            var state = stat()
+            if replaced >= 0, unsafe fstat(replaced, &state) == 0, state.st_nlink == 0 {
+                OwnFile.overwrite(replaced)
+            }
             return try BackupFile(path, isDeep: false)
         } catch {
-            unsafe unlink(temporary)
-            for suffix in ["-wal", "-shm", "-journal"] { unsafe unlink(temporary + suffix) }
+            DataFolder.removeDatabase(temporary)
             if let error = error as? RelayError { throw error }
             throw StoreError(error) == .full
                 ? .backupFile("there is no room for it") : .backup(words(error))
@@ -119,8 +126,7 @@ public struct BackupFile: Sendable {
     }
 
     /// Copies what is alive, and nothing else, into an empty file.
-    static func compact(_ source: String, into target: String) throws {
-        let queue = try DatabaseQueue(path: source)
+    static func compact(_ queue: DatabaseQueue, into target: String) throws {
         defer { try? queue.close() }
         try queue.inDatabase { database in
             try database.execute(sql: "VACUUM INTO ?", arguments: [target])
@@ -130,7 +136,7 @@ public struct BackupFile: Sendable {
     private static func describe(
         _ path: String, _ keys: DataFolder.Keys, _ hour: UInt64
     ) throws {
-        let queue = try DatabaseQueue(path: path)
+        let queue = try RelayDatabase.open(path)
         try queue.writeWithoutTransaction { database in
             try database.execute(sql: "PRAGMA synchronous = FULL")
             try database.inTransaction {

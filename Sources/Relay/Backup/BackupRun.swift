@@ -23,7 +23,6 @@ private import Glibc
     ) throws(RelayError) {
         self.path = path
         self.completion = completion
-        unsafe unlink(path)
         let file = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backup("the copy can't be made") }
         Glibc.close(file)
@@ -51,19 +50,17 @@ private import Glibc
         case SQLITE_DONE:
             let isWhole = close()
             completion(
-                isWhole ? ControlReply(copy: path) : .refused("the copy couldn't be finished"))
-            if !isWhole { unsafe unlink(path) }
+                ControlReply(problem: isWhole ? nil : "the copy couldn't be finished", copy: path))
         case SQLITE_FULL: abandon("there is no room for the copy in the data folder")
         default: abandon("the database couldn't be copied")
         }
         return true
     }
 
-    /// Gives up and removes what was copied.
+    /// Gives up; whoever asked removes what was copied, for that takes time.
     func abandon(_ words: String) {
         _ = close()
-        unsafe unlink(path)
-        completion(.refused(words))
+        completion(ControlReply(problem: words, copy: path))
     }
 
     private func close() -> Bool {

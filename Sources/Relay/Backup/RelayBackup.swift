@@ -88,12 +88,13 @@ final class OfflineRelay {
 
     /// Adds an event to the trail, and its hour to the store.
     func note(_ event: TrailEvent, hourIn setting: String?) throws(RelayError) {
-        let log = try TrailLog(path: folder.trailPath, mirrorPath: nil)
         let database = try RelayDatabase(path: folder.databasePath)
         do {
             try database.queue.writeWithoutTransaction { database in
                 let store = try SQLiteStore(database)
-                let trail = try TrailKeeper(log: log, store: store, identity: keys.identity)
+                let trail = try TrailKeeper(
+                    path: folder.trailPath, mirrorPath: nil, store: store,
+                    identity: keys.identity)
                 let now = SystemClock().now
                 try store.begin()
                 if let setting { try store.set(setting, to: now.hour.bigEndianOctets) }

@@ -111,11 +111,7 @@ private struct PointList {
     /// On a running relay in small pieces, so that no erasure has to wait for this reader.
     mutating func addStore(_ folder: DataFolder, isRunning: Bool) {
         do {
-            var configuration = Configuration()
-            configuration.readonly = true
-            configuration.busyMode = .timeout(5)
-            let queue = try DatabaseQueue(
-                path: folder.databasePath, configuration: configuration)
+            let queue = try RelayDatabase.open(folder.databasePath, readonly: true)
             defer { try? queue.close() }
             let problems = try queue.inDatabase { database in
                 guard try !Schema.migrator.hasBeenSuperseded(database) else {
@@ -134,6 +130,8 @@ private struct PointList {
                     ?? (isRunning ? "every record and message reads well" : "whole and readable"))
         } catch RelayError.newerDatabase {
             add("store", .bad, "written by a newer version of curtain-relay")
+        } catch RelayError.dataFolder(let words) {
+            add("store", .bad, words)
         } catch {
             switch StoreError(error) {
             case .full: add("store", .bad, "there is no room to look at it")
@@ -149,6 +147,7 @@ private struct PointList {
         while true {
             tries -= 1
             do {
+                // Nobody is waited for: the relay gets its turn to empty the log.
                 let problems = try SQLiteStore(database).inspect { usleep(1_000) }
                 if problems.isEmpty || tries == 0 { return problems }
             } catch let error as StoreError {

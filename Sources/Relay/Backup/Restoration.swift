@@ -101,7 +101,7 @@ public struct Restoration: Sendable {
         }
         let place = String(
             decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer { try? FileManager.default.removeItem(atPath: place) }
+        defer { OwnFile.eraseFolder(place) }
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: false, tokensUntil: nil)
         return try restoration.stage(at: place + "/relay.sqlite")
@@ -123,7 +123,7 @@ public struct Restoration: Sendable {
         var best: (TrailFolder, TrailVerifier, Reapplication)?
         if !ignoresTrail {
             for path in [trailPath, folder?.trailPath].compactMap({ $0 }) {
-                let candidate = TrailFolder(path: path)
+                let candidate = TrailFolder(path: path, mayBeLink: path == trailPath)
                 guard try !candidate.segments().isEmpty else {
                     guard path != trailPath else { throw .trail("there is no trail there") }
                     continue
@@ -179,11 +179,11 @@ public struct Restoration: Sendable {
             return
         }
         do {
-            let queue = try DatabaseQueue(path: folder.databasePath)
+            let queue = try RelayDatabase.open(folder.databasePath)
             try queue.writeWithoutTransaction { database in
-                let log = try TrailLog(path: folder.trailPath, mirrorPath: nil)
                 _ = try TrailKeeper(
-                    log: log, store: SQLiteStore(database), identity: keys.identity)
+                    path: folder.trailPath, mirrorPath: nil, store: SQLiteStore(database),
+                    identity: keys.identity)
             }
             try queue.close()
         } catch {
@@ -202,9 +202,9 @@ public struct Restoration: Sendable {
                 try manager.moveItem(atPath: own, toPath: aside)
             }
             guard let trail else { return }
-            try manager.createDirectory(
-                atPath: own, withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700])
+            guard unsafe mkdir(own, 0o700) == 0 else {
+                throw RelayError.trail("its folder can't be made")
+            }
             folder.hand(own)
             for segment in try trail.segments() {
                 let target = TrailFolder(path: own).segment(first: segment.first).path
@@ -228,7 +228,7 @@ public struct Restoration: Sendable {
         guard file >= 0 else { throw .backup("the restored database can't be made") }
         defer { close(file) }
         do {
-            try BackupFile.compact(backup.path, into: path)
+            try BackupFile.compact(DatabaseQueue(path: backup.path), into: path)
             let database = try RelayDatabase(path: path)
             let report = try database.queue.writeWithoutTransaction { connection in
                 try connection.execute(sql: "DROP TABLE backup")

@@ -46,7 +46,7 @@ struct ControlReply: Codable, Equatable, Sendable {
     var problem: String?
     /// For `status`.
     var live: LiveStatus?
-    /// For `backup`: the copy, in the data folder.
+    /// For `backup`: the copy, in the data folder; with a problem what there is of it.
     var copy: String?
 
     static let done = ControlReply()

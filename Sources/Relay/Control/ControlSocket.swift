@@ -73,7 +73,7 @@ final class ControlSocket: Sendable {
             if connection < 0 {
                 if errno == EINTR || errno == ECONNABORTED { continue }
                 if errno == EMFILE || errno == ENFILE || errno == ENOMEM {
-                    usleep(100_000)
+                    usleep(100_000)  // Nothing tells when there is a descriptor again.
                     continue
                 }
                 return

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import GRDBSQLite
 import RelayCore
 import RelayProtocol
 
@@ -10,28 +11,26 @@ struct RelayDatabase: Sendable {
     /// Opens or makes the database at `path`, for its owner only.
     init(path: String) throws(RelayError) {
         // Write-ahead log and index get the permissions of the file itself.
-        let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = OwnFile.open(path, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the database can't be made") }
         close(file)
-        var configuration = Configuration()
-        configuration.busyMode = .timeout(5)
-        configuration.prepareDatabase { database in
-            // Not by GRDB's own setting, which turns the sync of each commit off.
-            guard try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL") == "wal" else {
-                throw RelayError.dataFolder("its file system has no write-ahead log")
-            }
-            try database.execute(
-                sql: """
-                    PRAGMA synchronous = FULL;
-                    PRAGMA secure_delete = ON;
-                    PRAGMA temp_store = MEMORY;
-                    PRAGMA cell_size_check = ON;
-                    PRAGMA trusted_schema = OFF;
-                    PRAGMA cache_size = -65536;
-                    """)
-        }
         do {
-            queue = try DatabaseQueue(path: path, configuration: configuration)
+            queue = try Self.open(path) { database in
+                // Not by GRDB's own setting, which turns the sync of each commit off.
+                guard try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL") == "wal"
+                else {
+                    throw RelayError.dataFolder("its file system has no write-ahead log")
+                }
+                try database.execute(
+                    sql: """
+                        PRAGMA synchronous = FULL;
+                        PRAGMA secure_delete = ON;
+                        PRAGMA temp_store = MEMORY;
+                        PRAGMA cell_size_check = ON;
+                        PRAGMA trusted_schema = OFF;
+                        PRAGMA cache_size = -65536;
+                        """)
+            }
             let migrator = Schema.migrator
             guard try !queue.read({ try migrator.hasBeenSuperseded($0) }) else {
                 throw RelayError.newerDatabase
@@ -42,6 +41,34 @@ struct RelayDatabase: Sendable {
         } catch {
             throw .store(StoreError(error))
         }
+    }
+
+    /// Opens a database by its own name: SQLite follows no link from its log and journal, but would
+    /// from the database itself.
+    ///
+    /// - Parameter prepare: what is done with the connection first.
+    static func open(
+        _ path: String, readonly: Bool = false,
+        prepare: @escaping @Sendable (Database) throws -> Void = { _ in }
+    ) throws -> DatabaseQueue {
+        let url = URL(fileURLWithPath: path)
+        guard OwnFile.isThere(path),
+            let folder = unsafe realpath(url.deletingLastPathComponent().path, nil)
+        else { throw RelayError.dataFolder("the database can't be read, or is a link") }
+        let expected = unsafe String(cString: folder) + "/" + url.lastPathComponent
+        unsafe free(folder)
+        var configuration = Configuration()
+        configuration.readonly = readonly
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { database in
+            // Should it have become a link since.
+            let opened = unsafe sqlite3_db_filename(database.sqliteConnection, "main")
+            guard let opened = unsafe opened, unsafe String(cString: opened) == expected else {
+                throw RelayError.dataFolder("the database can't be read, or is a link")
+            }
+            try prepare(database)
+        }
+        return try DatabaseQueue(path: path, configuration: configuration)
     }
 
     /// What an operator may know of the database.
@@ -63,11 +90,8 @@ struct RelayDatabase: Sendable {
 
     /// Counts, in a short read that doesn't hold up the relay.
     static func figures(path: String) throws(RelayError) -> Figures {
-        var configuration = Configuration()
-        configuration.readonly = true
-        configuration.busyMode = .timeout(5)
         do {
-            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            let queue = try Self.open(path, readonly: true)
             return try queue.read { database in
                 func number(_ sql: String) throws -> Int {
                     try Int.fetchOne(database, sql: sql) ?? 0

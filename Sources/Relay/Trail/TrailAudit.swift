@@ -32,7 +32,7 @@ public struct TrailAudit: Sendable {
         // A running relay writes to the store first, then to the trail: what the store has is in
         // the trail a moment later.
         let end = Self.end(in: folder)
-        var tries = 0
+        var hasWaited = false
         while true {
             var verifier = TrailVerifier(
                 relayKey: relayKey, kept: heads, ends: end.map { [$0] } ?? [])
@@ -45,9 +45,10 @@ public struct TrailAudit: Sendable {
                     if entries.count >= 2 * last { entries.removeFirst(entries.count - last) }
                 }, unreadable: { verifier.takeUnreadable() })
             let isBehind = end.map { $0.next > verifier.next } ?? false
-            if isBehind, folder.holder != nil, tries < 20 {
-                tries += 1
-                usleep(100_000)
+            if isBehind, !hasWaited, folder.holder != nil {
+                // Its answer comes behind everything that it had committed before.
+                _ = try? RelayStatus.ask(folder)
+                hasWaited = true
                 continue
             }
             verifier.finish(notBeyond: Self.end(in: folder))
@@ -60,10 +61,7 @@ public struct TrailAudit: Sendable {
 
     /// The chain's end as the database has it.
     static func end(in folder: DataFolder) -> TrailEnd? {
-        var configuration = Configuration()
-        configuration.readonly = true
-        configuration.busyMode = .timeout(5)
-        let queue = try? DatabaseQueue(path: folder.databasePath, configuration: configuration)
+        let queue = try? RelayDatabase.open(folder.databasePath, readonly: true)
         let data = try? queue?.read { database in
             try Data.fetchOne(
                 database, sql: "SELECT value FROM setting WHERE name = ?",
@@ -76,7 +74,7 @@ public struct TrailAudit: Sendable {
     private static func compare(
         _ trail: TrailFolder, _ mirrorPath: String, _ verifier: inout TrailVerifier
     ) throws(RelayError) {
-        let mirror = TrailFolder(path: mirrorPath)
+        let mirror = TrailFolder(path: mirrorPath, mayBeLink: true)
         let mirrored = try mirror.segments()
         guard !mirrored.isEmpty else { throw .trail("there is no mirror there") }
         for segment in try trail.segments() {

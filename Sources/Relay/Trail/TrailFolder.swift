@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import RelayProtocol
 import TLSSyntax
 
@@ -6,6 +7,8 @@ import TLSSyntax
 /// the number of its first entry.
 struct TrailFolder: Sendable {
     let path: String
+    /// Whether the folder may be named by a link: those that the operator names, not the relay's own.
+    var mayBeLink = false
 
     static let magic: [UInt8] = Array("CRT1".utf8)
     /// Octets after which a new segment is begun.
@@ -19,12 +22,23 @@ struct TrailFolder: Sendable {
     }
 
     /// What one segment holds.
-    struct Content {
+    struct Content: Equatable {
+        /// All whole entries, also those behind damage.
         var entries: [TrailEntry] = []
+        /// Octets that can't be read and have whole entries behind them.
+        var damages: [Damage] = []
         /// Octets up to the end of the last whole entry.
         var wholeByteCount = 0
         /// Octets behind it: torn by a crash, or damage.
         var restByteCount = 0
+    }
+
+    /// A place in a segment from which on octets can't be read.
+    struct Damage: Equatable {
+        /// How many of the segment's whole entries stand before it.
+        var entryCount: Int
+        /// Where it begins.
+        var position: Int
     }
 
     static func name(first: UInt64) -> String {
@@ -38,7 +52,11 @@ struct TrailFolder: Sendable {
 
     /// The segments in the order of their names; none if there is no folder.
     func segments() throws(RelayError) -> [Segment] {
-        guard FileManager.default.fileExists(atPath: path) else { return [] }
+        let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (mayBeLink ? 0 : O_NOFOLLOW)
+        let folder = unsafe open(path, flags)
+        guard folder >= 0 || errno != ENOENT else { return [] }
+        guard folder >= 0 else { throw .trail("the trail's folder can't be read") }
+        defer { close(folder) }
         do {
             return try FileManager.default.contentsOfDirectory(atPath: path).compactMap { name in
                 guard name.count == 26, name.hasSuffix(".trail"),
@@ -51,35 +69,54 @@ struct TrailFolder: Sendable {
         }
     }
 
-    /// Reads a segment as far as there are whole entries.
+    /// Reads a segment: every whole entry, and where there are none.
     func read(_ segment: Segment) throws(RelayError) -> Content {
-        guard let data = FileManager.default.contents(atPath: segment.path) else {
+        guard let octets = OwnFile.contents(segment.path) else {
             throw .trail("the trail can't be read")
         }
-        return Self.parse([UInt8](data))
+        return Self.parse(octets)
     }
 
     static func parse(_ octets: [UInt8]) -> Content {
         var content = Content()
-        guard octets.starts(with: magic) else {
-            content.restByteCount = octets.count
-            return content
+        var position = 0
+        if octets.starts(with: magic) {
+            position = magic.count
+            content.wholeByteCount = position
         }
-        var position = magic.count
+        var damage: Damage?
+        if position == 0 { damage = Damage(entryCount: 0, position: 0) }
         while octets.count - position >= 4 {
-            let length = octets[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
-            guard length > 0, length <= frameLimit, octets.count - position - 4 >= length + 32
-            else { break }
-            let body = Array(octets[position + 4..<position + 4 + length])
-            let hash = octets[position + 4 + length..<position + 36 + length]
-            guard let entry = try? TrailEntry(decoding: body), entry.hash.elementsEqual(hash)
-            else { break }
+            guard let (entry, byteCount) = frame(in: octets, at: position) else {
+                // Behind damage, wherever it ends, whole frames go on.
+                damage = damage ?? Damage(entryCount: content.entries.count, position: position)
+                position += 1
+                continue
+            }
+            if let found = damage { content.damages.append(found) }
+            damage = nil
             content.entries.append(entry)
-            position += 36 + length
+            position += byteCount
+            content.wholeByteCount = position
         }
-        content.wholeByteCount = position
-        content.restByteCount = octets.count - position
+        content.restByteCount = octets.count - content.wholeByteCount
         return content
+    }
+
+    /// The frame that begins at a place, and its length, if one does.
+    private static func frame(
+        in octets: [UInt8], at position: Int
+    ) -> (entry: TrailEntry, byteCount: Int)? {
+        let length = octets[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
+        guard length > 0, length <= frameLimit, octets.count - position - 4 >= length + 32
+        else { return nil }
+        let end = position + 4 + length
+        // An entry has this octet 0 or 1; nearly all places are no beginning.
+        guard length >= 48, octets[position + 48] <= 1 else { return nil }
+        guard let entry = try? TrailEntry(decoding: Array(octets[position + 4..<end])),
+            entry.hash.elementsEqual(octets[end..<end + 32])
+        else { return nil }
+        return (entry, length + 36)
     }
 
     /// Hands every entry to `body`, and says where octets can't be read. A torn end of the last
@@ -90,10 +127,19 @@ struct TrailFolder: Sendable {
         let segments = try segments()
         for (index, segment) in segments.enumerated() {
             let content = try read(segment)
-            if content.entries.first.map({ $0.sequence != segment.first }) ?? false {
+            var damages = content.damages[...]
+            if damages.first?.entryCount != 0, let first = content.entries.first,
+                first.sequence != segment.first
+            {
                 unreadable()
             }
-            for entry in content.entries { try body(entry) }
+            for (place, entry) in content.entries.enumerated() {
+                if damages.first?.entryCount == place {
+                    unreadable()
+                    damages.removeFirst()
+                }
+                try body(entry)
+            }
             let isLast = index == segments.count - 1
             if content.restByteCount > 0, !isLast { unreadable() }
             if content.entries.isEmpty, content.restByteCount == 0, !isLast { unreadable() }

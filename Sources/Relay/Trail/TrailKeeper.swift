@@ -40,6 +40,9 @@ final class TrailKeeper: @unchecked Sendable {
     var troubles: [String] {
         var words: [String] = []
         if !unwritten.isEmpty { words.append("the trail waits for room on its disk") }
+        if let number = log.damagedAt {
+            words.append("entry \(number) of the trail can't be read; what is left of it is kept")
+        }
         if let trouble = log.mirrorTrouble { words.append(trouble) }
         return words
     }
@@ -59,8 +62,9 @@ final class TrailKeeper: @unchecked Sendable {
     ///
     /// - Throws: `.trail` if the store is older than the trail: somebody put an old database back
     ///   without a restore, and what was erased since would return.
-    init(log: TrailLog, store: SQLiteStore, identity: SigningKey) throws(RelayError) {
-        self.log = log
+    init(
+        path: String, mirrorPath: String?, store: SQLiteStore, identity: SigningKey
+    ) throws(RelayError) {
         self.identity = identity
         do {
             seal = try TrailSeal(identity: identity)
@@ -80,6 +84,8 @@ final class TrailKeeper: @unchecked Sendable {
         } catch {
             throw .store(error)
         }
+        log = try TrailLog(
+            path: path, mirrorPath: mirrorPath, confirmed: pending.first?.sequence ?? end.next)
         let next = log.end?.next ?? 0
         guard next <= end.next else {
             throw .trail(
@@ -90,7 +96,10 @@ final class TrailKeeper: @unchecked Sendable {
         }
         let missing = pending.filter { $0.sequence >= next }
         if log.tornByteCount > 0 {
-            warnings.append("the trail's torn end was cut off (\(log.tornByteCount) octets)")
+            warnings.append(
+                """
+                the trail's torn end was cut off and written again (\(log.tornByteCount) octets)
+                """)
         }
         if end.next - next > UInt64(missing.count) {
             warnings.append("entries of the trail are missing; audit --verify names them")
@@ -114,6 +123,12 @@ final class TrailKeeper: @unchecked Sendable {
 
     /// Adds an event with the next batch.
     func note(_ event: TrailEvent) { events.append(event) }
+
+    /// How many events wait for their batch.
+    var eventCount: Int { events.count }
+
+    /// Takes back what a batch added that failed.
+    func dropEvents(behind count: Int) { events.removeLast(max(0, events.count - count)) }
 
     /// Makes entries of what the batch did, inside its transaction, at its end.
     func prepare(
@@ -193,17 +208,25 @@ final class TrailKeeper: @unchecked Sendable {
             }
             draft.add(.erasure, receipt, sealed: try seal.seal(own, at: draft.end.next))
         }
-        let rest = effects.effects.filter { effect in
-            if case .receipt = effect { return false }
-            return true
+        // Each by itself, in no order, so that no entry joins the mailboxes that one batch concerned.
+        var parts = effects.effects.compactMap {
+            effect -> (figures: TrailEffects, [TrailEffect])? in
+            if case .receipt = effect { return nil }
+            var single = TrailEffects()
+            single.note(effect)
+            return (single, [effect])
         }
-        let event = TrailEvent(.activity, effects.figures.map { ($0.0, "\($0.1)") })
-        guard !rest.isEmpty || !event.fields.isEmpty else { return }
-        // Not finer than a day: an hour could tell who came when.
-        draft.add(
-            .activity, event.content,
-            sealed: rest.isEmpty ? [] : try seal.seal(rest, at: draft.end.next),
-            hour: draft.hour / 24 * 24)
+        var made = TrailEffects()
+        (made.homes, made.mailboxes) = (effects.homes, effects.mailboxes)
+        if !made.isEmpty { parts.append((made, [])) }
+        for (single, sealed) in parts.shuffled() {
+            // Not finer than a day: an hour could tell who came when.
+            draft.add(
+                .activity,
+                TrailEvent(.activity, single.figures.map { ($0.0, "\($0.1)") }).content,
+                sealed: sealed.isEmpty ? [] : try seal.seal(sealed, at: draft.end.next),
+                hour: draft.hour / 24 * 24)
+        }
     }
 
     private static func summary(

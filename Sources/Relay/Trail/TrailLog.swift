@@ -4,8 +4,8 @@ import RelayCore
 
 /// The trail's end, open for appending: one thread writes, and a mirror on another disk follows.
 ///
-/// An entry is confirmed only after `append` returned; a crash may tear what was being written, and
-/// the next start cuts that off.
+/// An entry is confirmed only after `append` returned; a crash may tear what was being written last,
+/// and the next start cuts that off. Other octets that can't be read stay where they are.
 final class TrailLog {
     private let folder: TrailFolder
     private let mirror: TrailFolder?
@@ -20,17 +20,21 @@ final class TrailLog {
     private(set) var end: TrailEnd?
     /// The hour of the last entry that was written while the clock was trusted.
     private(set) var lastTrustedHour: UInt32?
-    /// Octets that a crash had torn, or that were damaged, and that were cut off at the start.
+    /// Octets that a crash had torn and that were cut off at the start.
     private(set) var tornByteCount = 0
+    /// The entry that can't be read, if one can't; its octets are kept.
+    private(set) var damagedAt: UInt64?
     /// Why the mirror doesn't follow, in words; `nil` while it does or there is none.
     private(set) var mirrorTrouble: String?
 
     /// Takes up the trail in a folder, and makes the folder if it isn't there.
-    init(path: String, mirrorPath: String?) throws(RelayError) {
+    ///
+    /// - Parameter first: the entries before this one had been written before the last batch.
+    init(path: String, mirrorPath: String?, confirmed first: UInt64) throws(RelayError) {
         folder = TrailFolder(path: path)
-        mirror = mirrorPath.map { TrailFolder(path: $0) }
+        mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
         try Self.make(path)
-        if let last = try folder.segments().last { try takeUp(last) }
+        if let last = try folder.segments().last { try takeUp(last, confirmed: first) }
         if mirror != nil { catchUp() }
     }
 
@@ -51,25 +55,45 @@ final class TrailLog {
 
     /// Start-up reads one segment, however long the trail is; the one before it too, if the last
     /// holds no whole entry.
-    private func takeUp(_ last: TrailFolder.Segment) throws(RelayError) {
+    private func takeUp(
+        _ last: TrailFolder.Segment, confirmed first: UInt64
+    ) throws(RelayError) {
         let content = try folder.read(last)
-        file = DataFolder.openFile(last.path, O_RDWR)
+        file = OwnFile.open(last.path, O_RDWR)
         guard file >= 0 else { throw .trail("the trail can't be opened for writing") }
+        var earlier: [TrailEntry] = []
+        if content.entries.isEmpty || content.entries.allSatisfy(\.isClockDoubted) {
+            let segment = try folder.segments().last { $0.first < last.first }
+            if let segment { earlier = try folder.read(segment).entries }
+        }
+        var entries = content.entries
+        segment = last
+        byteCount = content.wholeByteCount + content.restByteCount
+        var damages = content.damages
         if content.restByteCount > 0 {
-            tornByteCount = content.restByteCount
-            guard ftruncate(file, off_t(content.wholeByteCount)) == 0, fsync(file) == 0 else {
+            damages.append(
+                TrailFolder.Damage(
+                    entryCount: entries.count, position: content.wholeByteCount))
+        }
+        for damage in damages {
+            let before = damage.entryCount > 0 ? entries[damage.entryCount - 1] : earlier.last
+            let number = before?.end.next ?? last.first
+            // With all before the last batch there, it is that batch which a crash has torn: the
+            // store has it. Anything else had been confirmed, and is evidence.
+            guard number >= first else {
+                damagedAt = damagedAt ?? number
+                continue
+            }
+            entries.removeLast(entries.count - damage.entryCount)
+            tornByteCount = byteCount - damage.position
+            byteCount = damage.position
+            guard ftruncate(file, off_t(byteCount)) == 0, fsync(file) == 0 else {
                 throw .trail("the trail's torn end can't be cut off")
             }
+            break
         }
-        segment = last
-        byteCount = content.wholeByteCount
-        var recent = content.entries
-        if recent.isEmpty || recent.allSatisfy(\.isClockDoubted) {
-            let earlier = try folder.segments().last { $0.first < last.first }
-            if let earlier { recent = try folder.read(earlier).entries + recent }
-        }
-        end = recent.last?.end
-        lastTrustedHour = recent.last { !$0.isClockDoubted }?.hour
+        end = (entries.last ?? earlier.last)?.end
+        lastTrustedHour = (earlier + entries).last { !$0.isClockDoubted }?.hour
     }
 
     /// Writes entries and returns once they are on the disk, and on the mirror's while that works.
@@ -100,7 +124,7 @@ final class TrailLog {
     }
 
     private func begin(_ next: TrailFolder.Segment) throws(StoreError) {
-        let made = DataFolder.openFile(next.path, O_RDWR | O_CREAT)
+        let made = OwnFile.open(next.path, O_RDWR | O_CREAT)
         guard made >= 0 else {
             throw errno == ENOSPC || errno == EDQUOT
                 ? .full : .failed("a segment of the trail can't be made")
@@ -143,7 +167,7 @@ final class TrailLog {
             }
             mirrorTrouble = nil
             guard let segment else { return }
-            mirrorFile = DataFolder.openFile(
+            mirrorFile = OwnFile.open(
                 mirror.segment(first: segment.first).path, O_RDWR)
             mirrorByteCount = byteCount
         } catch {
@@ -164,21 +188,21 @@ final class TrailLog {
     private func copy(
         _ source: TrailFolder.Segment, to target: TrailFolder.Segment
     ) throws(RelayError) {
-        let file = DataFolder.openFile(target.path, O_RDWR | O_CREAT)
+        let file = OwnFile.open(target.path, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .trail("the mirror can't be written") }
         defer { close(file) }
         var size = Int(lseek(file, 0, SEEK_END))
         let whole = source == segment ? byteCount : Self.size(of: source.path)
         guard size != whole else { return }
-        guard let octets = FileManager.default.contents(atPath: source.path) else {
+        guard let octets = OwnFile.contents(source.path) else {
             throw .trail("the trail can't be read")
         }
-        guard let kept = FileManager.default.contents(atPath: target.path) else {
+        guard let kept = OwnFile.contents(target.path) else {
             throw .trail("the mirror can't be read")
         }
         if !octets.starts(with: kept) {
             // Torn by a crash of the mirror's machine, or another trail.
-            size = TrailFolder.parse([UInt8](kept)).wholeByteCount
+            size = TrailFolder.parse(kept).wholeByteCount
             guard size > 0 || kept.count < TrailFolder.magic.count,
                 octets.starts(with: kept.prefix(size))
             else { throw .trail("the mirror holds another trail") }
@@ -186,7 +210,7 @@ final class TrailLog {
                 throw .trail("the mirror can't be written")
             }
         }
-        guard Self.write([UInt8](octets.dropFirst(size)), to: file, at: size),
+        guard Self.write(Array(octets.dropFirst(size)), to: file, at: size),
             fdatasync(file) == 0, size > 0 || Self.syncFolder(mirror?.path ?? "")
         else { throw .trail("the mirror can't be written") }
     }

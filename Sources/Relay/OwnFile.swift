@@ -1,0 +1,101 @@
+import CoreFoundation
+import Foundation
+import Glibc
+
+/// Files in a folder that may be another user's, as when root runs a command on the relay's folder:
+/// what a link points to is never touched, nor a file that has another name elsewhere.
+enum OwnFile {
+    /// Opens a regular file.
+    ///
+    /// - Returns: -1 if it can't be opened, or is something else.
+    static func open(_ path: String, _ flags: Int32) -> Int32 {
+        let file = unsafe Glibc.open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
+        guard file >= 0 else { return -1 }
+        var state = stat()
+        guard unsafe fstat(file, &state) == 0, isOwn(state) else {
+            close(file)
+            return -1
+        }
+        return file
+    }
+
+    /// Whether a regular file of one name is there. Opens nothing: closing a database's file would
+    /// end the locks that this process holds on it.
+    static func isThere(_ path: String) -> Bool {
+        var state = stat()
+        return unsafe lstat(path, &state) == 0 && isOwn(state)
+    }
+
+    private static func isOwn(_ state: stat) -> Bool {
+        state.st_mode & S_IFMT == S_IFREG && state.st_nlink == 1
+    }
+
+    /// What a file holds; `nil` if it can't be opened or read.
+    static func contents(_ path: String) -> [UInt8]? {
+        let file = open(path, O_RDONLY)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var state = stat()
+        guard unsafe fstat(file, &state) == 0, let size = Int(exactly: state.st_size) else {
+            return nil
+        }
+        var isWhole = true
+        let octets = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            while count < size {
+                let part = unsafe read(
+                    file, buffer.baseAddress.map { unsafe $0 + count }, size - count)
+                if part < 0, errno == EINTR { continue }
+                if part <= 0 {
+                    isWhole = part == 0
+                    break
+                }
+                count += part
+            }
+        }
+        return isWhole ? octets : nil
+    }
+
+    // MARK: Erasing
+
+    /// Overwrites what a file holds, and then removes it. Where overwriting fails, it is removed all
+    /// the same.
+    static func erase(_ path: String) {
+        let file = open(path, O_WRONLY)
+        if file >= 0 {
+            overwrite(file)
+            close(file)
+        }
+        unsafe unlink(path)
+    }
+
+    /// Does the same with everything in a folder, and with the folder.
+    static func eraseFolder(_ path: String) {
+        let folder = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        // By the descriptor: the name could be given to another folder meanwhile.
+        let inside = "/proc/self/fd/\(folder)/"
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: inside)) ?? [] {
+            erase(inside + name)
+        }
+        close(folder)
+        unsafe rmdir(path)
+    }
+
+    /// Writes zeros over all of an open file, and returns once they are on the disk.
+    static func overwrite(_ file: Int32) {
+        var state = stat()
+        guard unsafe fstat(file, &state) == 0 else { return }
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        var position: off_t = 0
+        while position < state.st_size {
+            let wanted = min(zeros.count, Int(clamping: state.st_size - position))
+            let count = unsafe zeros.withUnsafeBytes {
+                unsafe pwrite(file, $0.baseAddress, wanted, position)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            position += off_t(count)
+        }
+        fsync(file)
+    }
+}

@@ -1,0 +1,161 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// A relay's folder with a little in it, and something beside it that nobody may touch.
+private struct Place {
+    let folder: TemporaryFolder
+    var path: String { folder.file("data") }
+    var victim: String { folder.file("victim") }
+    let secret = Data("not the relay's".utf8)
+
+    init() throws {
+        folder = try TemporaryFolder()
+        let data = try DataFolder(path: path)
+        _ = try data.keys()
+        let database = try RelayDatabase(path: data.databasePath)
+        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
+        try database.queue.close()
+        try RelayBackup.noteRehearsal(folder: path, passed: true)
+        try secret.write(to: URL(fileURLWithPath: victim))
+    }
+
+    func link(_ name: String) throws {
+        try? FileManager.default.removeItem(atPath: path + "/" + name)
+        try FileManager.default.createSymbolicLink(
+            atPath: path + "/" + name, withDestinationPath: victim)
+    }
+}
+
+@Suite struct `Files in the data folder` {
+    @Test(arguments: [
+        "keys", "lock", "relay.sqlite", "relay.sqlite-wal", "relay.sqlite-shm",
+        "relay.sqlite.copy.1", "relay.sqlite.new", "relay.sqlite.restored", "trail",
+        "trail/00000000000000000000.trail", "rehearsal.999999.x",
+    ])
+    func `are never what a link points to`(name: String) throws {
+        let place = try Place()
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try place.link(name)
+        // Everything that root's commands and the relay's start do; some fail, none follows.
+        _ = try? RelayCheck(folder: place.path)
+        _ = try? TrailAudit(folder: place.path, last: 3)
+        _ = try? RelayStatus(folder: place.path)
+        _ = try? RelayBackup.make(folder: place.path, to: place.folder.file("second"))
+        try? RelayBackup.noteRehearsal(folder: place.path, passed: true)
+        if let folder = try? DataFolder(existing: place.path) { folder.removeLeftovers() }
+        if let lock = try? DataFolder(path: place.path).lock() { lock.release() }
+        _ = try? RelayDatabase(path: place.path + "/relay.sqlite")
+        _ = try? Restoration.rehearse(from: backup, folderPath: place.path)
+        _ = try? Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
+        #expect(FileManager.default.contents(atPath: place.victim) == place.secret)
+    }
+
+    @Test func `are nobody else's: a folder that others may enter is refused`() throws {
+        let place = try Place()
+        for mode in [0o755, 0o710, 0o777] {
+            unsafe chmod(place.path, mode_t(mode))
+            #expect(throws: RelayError.self) { try DataFolder(path: place.path) }
+            #expect(throws: RelayError.self) { try RelayCheck(folder: place.path) }
+        }
+        unsafe chmod(place.path, 0o700)
+        _ = try DataFolder(path: place.path)
+        #expect(throws: RelayError.self) { try DataFolder(path: place.victim) }
+    }
+
+    @Test func `a database that is a link isn't opened`() throws {
+        let place = try Place()
+        let other = try Place()
+        try place.link("relay.sqlite")
+        try? FileManager.default.removeItem(atPath: place.victim)
+        try FileManager.default.moveItem(
+            atPath: other.path + "/relay.sqlite", toPath: place.victim)
+        #expect(throws: RelayError.self) { try RelayDatabase(path: place.path + "/relay.sqlite") }
+        #expect(throws: RelayError.self) { try RelayStatus(folder: place.path) }
+        let points = try RelayCheck(folder: place.path).points
+        #expect(points.contains { $0.name == "store" && $0.standing == .bad })
+    }
+}
+
+@Suite struct `What is removed` {
+    /// What is on the disk where a file was, read over a descriptor that was open before.
+    private struct Remains {
+        let file: Int32
+        let size: Int
+
+        init(of path: String) throws {
+            file = unsafe open(path, O_RDONLY)
+            try #require(file >= 0)
+            size = Int(lseek(file, 0, SEEK_END))
+            try #require(size > 0)
+        }
+
+        func areZeros() -> Bool {
+            defer { close(file) }
+            var octets = [UInt8](repeating: 1, count: size)
+            let count = unsafe pread(file, &octets, size, 0)
+            return count == size && octets.allSatisfy { $0 == 0 }
+        }
+    }
+
+    @Test func `is overwritten before its blocks are free`() throws {
+        let place = try Place()
+        let folder = try DataFolder(existing: place.path)
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        // Left behind by a killed backup, a killed restore and a killed rehearsal.
+        let copy = place.path + "/relay.sqlite.copy.77"
+        let staged = place.path + "/relay.sqlite.new"
+        let rehearsal = place.path + "/rehearsal.999999.abcdef"
+        try FileManager.default.createDirectory(
+            atPath: rehearsal, withIntermediateDirectories: true)
+        let rehearsed = rehearsal + "/relay.sqlite"
+        for path in [copy, staged, staged + "-wal", rehearsed] {
+            try Data(Random.bytes(3_000_000)).write(to: URL(fileURLWithPath: path))
+        }
+        let remains = try [copy, staged, staged + "-wal", rehearsed].map { try Remains(of: $0) }
+        folder.removeLeftovers()
+        for remains in remains { #expect(remains.areZeros()) }
+        #expect(!FileManager.default.fileExists(atPath: rehearsal))
+
+        // The database that a restore replaces, and the backup that another one replaces.
+        let replaced = try Remains(of: place.path + "/relay.sqlite")
+        _ = try Restoration.restore(from: backup, into: place.path)
+        #expect(replaced.areZeros())
+        let older = try Remains(of: backup)
+        _ = try RelayBackup.make(folder: place.path, to: backup, replaces: true)
+        #expect(older.areZeros())
+    }
+
+    @Test func `a replaced backup that has another name is left to that name`() throws {
+        let place = try Place()
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try FileManager.default.linkItem(atPath: backup, toPath: place.folder.file("kept"))
+        let before = FileManager.default.contents(atPath: backup)
+        _ = try RelayBackup.make(folder: place.path, to: backup, replaces: true)
+        #expect(FileManager.default.contents(atPath: place.folder.file("kept")) == before)
+    }
+
+    @Test func `a copy that a backup gave up is overwritten`() throws {
+        let place = try Place()
+        let database = try RelayDatabase(path: place.path + "/relay.sqlite")
+        let copy = place.path + "/relay.sqlite.copy.5"
+        let answer = Lock<ControlReply?>(nil)
+        let run = try database.queue.writeWithoutTransaction { database in
+            try BackupRun(database, to: copy) { reply in answer.withLock { $0 = reply } }
+        }
+        run.abandon("stopped")
+        // The conversation that asked for it removes what it is told of.
+        #expect(answer.withLock { $0 }?.copy == copy)
+        #expect(answer.withLock { $0 }?.problem == "stopped")
+        try database.queue.close()
+    }
+}
