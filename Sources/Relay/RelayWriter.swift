@@ -17,6 +17,20 @@ enum RelayEvent: Sendable {
     /// A held message's time is up.
     case due
     case stop
+
+    /// Whether nothing of it is left to be done once its batch is durable: no answer, no end.
+    var isDoneOnceDurable: Bool {
+        switch self {
+        case .limits, .task: true
+        case .opened, .frame, .garbage, .closed, .due, .stop: false
+        }
+    }
+
+    /// Whether it concerns no connection, so that it outlives an engine whose batch failed.
+    var outlivesEngine: Bool {
+        if case .stop = self { return true }
+        return isDoneOnceDurable
+    }
 }
 
 /// What the writer tells the loop, after the batch is durable.
@@ -85,15 +99,18 @@ final class RelayWriter: Sendable {
                 var isFull = false
                 var figures = BatchFigures()
                 var hasServed = false
+                // Taken and not dealt with yet; a full disk loses none of it.
+                var undone: [RelayEvent] = []
                 while isRunning {
                     do {
                         isRunning = try serve(
-                            SQLiteStore(database, syncsItself: true), isFull: &isFull, &figures)
+                            SQLiteStore(database, syncsItself: true), &undone, isFull: &isFull,
+                            &figures)
                         hasServed = true
                     } catch {
                         guard StoreError(error) == .full, hasServed else { throw error }
                         gate.enter()
-                        isRunning = waitForRoom()
+                        isRunning = waitForRoom(&undone)
                     }
                 }
             }
@@ -106,7 +123,8 @@ final class RelayWriter: Sendable {
 
     /// Serves with one engine; true if another one has to take over because the disk was full.
     private func serve(
-        _ store: SQLiteStore, isFull: inout Bool, _ figures: inout BatchFigures
+        _ store: SQLiteStore, _ undone: inout [RelayEvent], isFull: inout Bool,
+        _ figures: inout BatchFigures
     ) throws(StoreError) -> Bool {
         try forget(store)
         let start = clock.now
@@ -118,9 +136,12 @@ final class RelayWriter: Sendable {
         report(desk, figures, survey, start)
         hasBegun.signal()
         var patience = 0
+        var hasCommitted = false
         while true {
-            let (waiting, since) = events.takeAll(
-                waitingAtMost: desk.backup != nil ? 0 : patience)
+            let (new, since) = events.takeAll(
+                waitingAtMost: desk.backup != nil || !undone.isEmpty ? 0 : patience)
+            undone = undone.isEmpty ? new : undone + new
+            let hadWork = !undone.isEmpty
             gate.enter()
             let now = clock.now
             watchDisk(engine, &isFull)
@@ -130,19 +151,24 @@ final class RelayWriter: Sendable {
             }
             var batch = RelayRelease()
             let deliveryCount: Int
+            let eventCount = trail.eventCount
             do {
-                deliveryCount = try write(waiting, desk, &schedule, &batch, &figures, at: now)
+                deliveryCount = try write(&undone, desk, &schedule, &batch, &figures, at: now)
+                hasCommitted = true
             } catch {
                 guard error == .full else { throw error }
                 store.rollback()
+                trail.dropEvents(behind: eventCount)
                 isFull = true
                 log.warning("the disk is full; all devices connect again, nothing accepted is lost")
-                batch.closesAll = true
-                gate.leave(with: nil, hasRelease: true)
-                release(batch)
-                return !batch.isLast
+                // Where nothing at all can be written, nothing more is tried before the end.
+                let isLast = closeAll(&undone, mayStop: !hasCommitted)
+                if !isLast, !hasCommitted {
+                    undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
+                }
+                return !isLast
             }
-            if schedule.isTimeForLog(at: now, hadWork: !waiting.isEmpty) {
+            if schedule.isTimeForLog(at: now, hadWork: hadWork) {
                 _ = try store.forgetLog()
             }
             figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
@@ -152,20 +178,34 @@ final class RelayWriter: Sendable {
             if !batch.isLast { desk.stepBackup() }
             let hasRelease = !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast
             gate.leave(with: batch.isLast ? nil : engine, hasRelease: hasRelease)
+            undone.removeAll()
             if hasRelease { release(batch) }
             if batch.isLast { return false }
         }
     }
 
     /// Not even an engine can start: sends everybody away for a second; false if it is to stop.
-    private func waitForRoom() -> Bool {
-        var isLast = false
-        for event in events.takeAll(waitingAtMost: Self.tickMilliseconds).items {
-            if case .stop = event { isLast = true }
+    private func waitForRoom(_ undone: inout [RelayEvent]) -> Bool {
+        undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
+        return !closeAll(&undone, mayStop: true)
+    }
+
+    /// Sends everybody away: what came over connections comes again on others. The rest stays for
+    /// the next engine; true if there is to be none.
+    private func closeAll(_ undone: inout [RelayEvent], mayStop: Bool) -> Bool {
+        var batch = RelayRelease(closesAll: true)
+        for event in undone {
+            switch event {
+            case .frame(let id, _, let byteCount), .garbage(let id, let byteCount):
+                note(id, byteCount, in: &batch)
+            case .stop: batch.isLast = mayStop
+            case .opened, .closed, .limits, .task, .due: break
+            }
         }
+        undone.removeAll { !$0.outlivesEngine }
         gate.leave(with: nil, hasRelease: true)
-        release(RelayRelease(closesAll: true, isLast: isLast))
-        return !isLast
+        release(batch)
+        return batch.isLast
     }
 
     /// Milliseconds to wait for something to do.
@@ -206,7 +246,7 @@ final class RelayWriter: Sendable {
 
     /// Writes one batch; what it lets go is in `batch` once this returns, with how many deliveries.
     private func write(
-        _ events: [RelayEvent], _ desk: WriterDesk, _ schedule: inout Schedule,
+        _ events: inout [RelayEvent], _ desk: WriterDesk, _ schedule: inout Schedule,
         _ batch: inout RelayRelease, _ figures: inout BatchFigures, at now: RelayTime
     ) throws(StoreError) -> Int {
         let (store, engine) = (desk.store, desk.engine)
@@ -226,6 +266,7 @@ final class RelayWriter: Sendable {
         }
         try trail.publish()
         desk.batchIsDurable()
+        events.removeAll(where: \.isDoneOnceDurable)
         if output.hasErased { try forget(store) }
         for connection in output.connections {
             if connection.hasOpened { batch.opened.append(connection.connection) }

@@ -1,0 +1,124 @@
+import Cryptography
+import Dispatch
+import Foundation
+import GRDB
+import Logging
+import RelayCore
+import RelayProtocol
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// The writer's thread alone, with what it lets go.
+private final class LoneWriter: Sendable {
+    let folder: TemporaryFolder
+    let writer: RelayWriter
+    let path: String
+    private let ended = DispatchSemaphore(value: 0)
+    private let released: Lock<[RelayRelease]>
+
+    init() throws {
+        folder = try TemporaryFolder()
+        path = folder.file("data")
+        let data = try DataFolder(path: path)
+        let keys = try data.keys()
+        let database = try RelayDatabase(path: data.databasePath)
+        let clinic = try SigningKey().publicKey
+        let identity = try RelayServer.identity(keys, database, clinic)
+        let trail = try database.queue.writeWithoutTransaction { database in
+            try TrailKeeper(
+                path: data.trailPath, mirrorPath: nil, store: SQLiteStore(database),
+                identity: keys.identity)
+        }
+        let released = Lock<[RelayRelease]>([])
+        self.released = released
+        writer = RelayWriter(
+            database: database, trail: trail, identity: identity,
+            configuration: RelayConfiguration(dataFolder: path, clinicRoot: clinic), folder: data,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            health: Lock(RelayHealth())
+        ) { release in released.withLock { $0.append(release) } }
+        let (writer, ended) = (writer, ended)
+        Thread {
+            try? writer.run()
+            ended.signal()
+        }.start()
+        writer.hasBegun.wait()
+    }
+
+    /// Has the writer take all of them as one batch.
+    func takeTogether(_ events: [RelayEvent]) {
+        let isHeld = DispatchSemaphore(value: 0)
+        let mayGoOn = DispatchSemaphore(value: 0)
+        writer.events.add(
+            .task { _ in
+                isHeld.signal()
+                mayGoOn.wait()
+            })
+        isHeld.wait()
+        for event in events { writer.events.add(event) }
+        mayGoOn.signal()
+    }
+
+    /// Whether it ended in order, within a time.
+    func hasEnded() -> Bool { ended.wait(timeout: .now() + 20) == .success }
+
+    /// Octets that were said to be dealt with.
+    var handledByteCount: Int {
+        released.withLock { releases in
+            releases.flatMap(\.handled.values).reduce(0) { $0 + $1.byteCount }
+        }
+    }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct `A full disk` {
+    @Test(arguments: [(failures: 1, stopsAtOnce: true), (failures: 2, stopsAtOnce: false)])
+    func `loses nothing that was asked for, nor the end`(
+        failures: Int, stopsAtOnce: Bool
+    ) throws {
+        let lone = try LoneWriter()
+        let left = Lock(failures)
+        let doneCount = Lock(0)
+        let isDone = DispatchSemaphore(value: 0)
+        lone.takeTogether(
+            [
+                .frame(ConnectionID(rawValue: 7), ClientFrame(), byteCount: 1_000),
+                .task { desk throws(StoreError) in
+                    desk.trail.note(TrailEvent(.command, [("name", "first")]))
+                    let isFull = left.withLock { count in
+                        count -= 1
+                        return count >= 0
+                    }
+                    if isFull { throw .full }
+                },
+                .garbage(ConnectionID(rawValue: 7), byteCount: 500),
+                .task { desk in
+                    desk.trail.note(TrailEvent(.command, [("name", "second")]))
+                    desk.afterCommit {
+                        doneCount.withLock { $0 += 1 }
+                        isDone.signal()
+                    }
+                },
+            ] + (stopsAtOnce ? [.stop] : []))
+        #expect(isDone.wait(timeout: .now() + 20) == .success)
+        if !stopsAtOnce { lone.writer.events.add(.stop) }
+        #expect(lone.hasEnded())
+        #expect(doneCount.withLock { $0 } == 1)
+        #expect(lone.handledByteCount == 1_500)
+        let entries = try TrailAudit(folder: lone.path, last: 100).entries
+        let names = entries.compactMap { TrailEvent($0)?["name"] }
+        #expect(names == ["first", "second"])
+        #expect(entries.contains { $0.kind == .stopped })
+    }
+
+    @Test func `doesn't keep the relay from stopping, even if nothing can be written`() throws {
+        let lone = try LoneWriter()
+        lone.takeTogether([
+            .task { _ throws(StoreError) in throw .full }, .stop,
+            .garbage(ConnectionID(rawValue: 7), byteCount: 500),
+        ])
+        #expect(lone.hasEnded())
+        #expect(lone.handledByteCount == 500)
+    }
+}
