@@ -82,11 +82,29 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(3)))
+    func `shows what was never read when the other side ends it, whichever command runs`()
+        async throws
+    {
+        try await Stage.with { stage in
+            let doctor = try await stage.doctor("Dr. Ada Weiss")
+            let patient = try await stage.patient("Jonas Feld")
+            let id = try await stage.consultation(of: patient, with: doctor)
+            try await doctor.curtain("send", id, "three times a day")
+            try await doctor.curtain("end", id)
+            let refused = try await patient.curtain("send", id, "how often?", exits: 65)
+            #expect(refused.output.contains("three times a day"))
+            #expect(refused.errors.hasPrefix("curtain: this consultation "))
+            #expect(try await patient.state(of: id) != "open")
+        }
+    }
+
     /// The doctor prescribes; the patient keeps, exports and verifies it. Returns its id.
     private func prescribe(_ doctor: Person, _ patient: Person, _ id: String) async throws -> String
     {
         let order = doctor.home + ".rx.json"
-        try Data(Self.order.utf8).write(to: URL(fileURLWithPath: order))
+        let example = try await doctor.curtain("prescribe", "--example")
+        try Data(example.output.utf8).write(to: URL(fileURLWithPath: order))
         try await doctor.curtain("prescribe", id, "--from", order, "--yes")
         try await patient.curtain("sync")
         let list = try await patient.curtain("rx", "list", "--json").objects
@@ -128,27 +146,4 @@ import Testing
             try await person.curtain("receipts", "verify", file, exits: 65)
         }
     }
-
-    /// What the doctor enters.
-    static let order = """
-        {
-          "medication": {
-            "name": "Amoxicillin 500 mg capsules",
-            "codes": [{"system": "ATC", "code": "J01CA04"}],
-            "form": "capsule",
-            "ingredients": [
-              {"name": "amoxicillin", "amount": 500, "unit": "mg", "per": {"amount": 1, "unit": "capsule"}}
-            ]
-          },
-          "dose": {
-            "amount": 1, "unit": "capsule", "frequency": 3, "period": 1, "periodUnit": "day",
-            "durationDays": 7, "route": "by mouth"
-          },
-          "quantity": {"amount": 21, "unit": "capsule"},
-          "practice": {
-            "address": "Example Street 1, 10115 Berlin", "country": "DE", "telephone": "+49 30 1234567",
-            "email": "practice@example.org"
-          }
-        }
-        """
 }

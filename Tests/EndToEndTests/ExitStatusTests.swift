@@ -88,6 +88,20 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(3)))
+    func `two short commands at one moment wait for each other`() async throws {
+        try await Stage.with { stage in
+            let patient = try await stage.patient("Jonas Feld")
+            // This test stands for the first of them, so that its end is exact.
+            let lock = unsafe open(patient.home + "/vault.lock", O_RDWR | O_CLOEXEC)
+            try #require(flock(lock, LOCK_EX | LOCK_NB) == 0)
+            let second = try patient.start("me")
+            try await Task.sleep(for: .milliseconds(500))
+            close(lock)
+            #expect(try await second.wait(for: .seconds(20)) == .exited(0))
+        }
+    }
+
     @Test(.timeLimit(.minutes(4)), arguments: [SIGINT, SIGTERM])
     func `a signal ends what runs and leaves nothing half done`(signal: Int32) async throws {
         try await Stage.with { stage in

@@ -48,8 +48,11 @@ import Testing
 
             // The person goes on with the copy: the doctor sees it, and the other one is out.
             // What it had written waits until the doctor's device has said what it knows.
-            let recovered = try await copy.curtain("recover", "--yes", "--json", exits: 75).objects
-            #expect(recovered.first?.flag("copied") == false)
+            let recovered = try await copy.curtain("recover", "--yes", "--json", exits: 75)
+            #expect(try recovered.objects.first?.flag("copied") == false)
+            #expect(recovered.errors.contains("Dr. Ada Weiss's device"))
+            let waiting = try await copy.curtain("sync", exits: 75)
+            #expect(waiting.errors.contains("Dr. Ada Weiss's device"))
             try await doctor.curtain("sync")
             try await copy.curtain("sync")
             try await copy.curtain("send", id, "from the copy, on purpose")

@@ -183,31 +183,6 @@ change_one_character() {
     printf '%s' "${text:0:400}$other${text:401}"
 }
 
-# What the doctor enters.
-write_prescription() {
-    cat <<'ORDER'
-{
-  "medication": {
-    "name": "Amoxicillin 500 mg capsules",
-    "codes": [{"system": "ATC", "code": "J01CA04"}],
-    "form": "capsule",
-    "ingredients": [
-      {"name": "amoxicillin", "amount": 500, "unit": "mg", "per": {"amount": 1, "unit": "capsule"}}
-    ]
-  },
-  "dose": {
-    "amount": 1, "unit": "capsule", "frequency": 3, "period": 1, "periodUnit": "day",
-    "durationDays": 7, "route": "by mouth"
-  },
-  "quantity": {"amount": 21, "unit": "capsule"},
-  "practice": {
-    "address": "Example Street 1, 10115 Berlin", "country": "DE", "telephone": "+49 30 1234567",
-    "email": "practice@example.org"
-  }
-}
-ORDER
-}
-
 # The chain that the prescription carries, checked by openssl against the clinic's root.
 verify_with_openssl() {
     if ! command -v openssl >/dev/null; then

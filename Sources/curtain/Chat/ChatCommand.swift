@@ -18,7 +18,7 @@ struct ChatCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output.output) { device in
             let found = try await device.consultation(matching: consultation.id)
             if let closed = found.closedFailure { throw closed }
             let chat = ChatSession(

@@ -89,19 +89,12 @@ actor ChatSession {
     private func leave() async throws {
         guard !isClosed else { return }
         let timeout: Duration = editor.isInteractive ? .seconds(2) : .seconds(15)
-        var reason = "the relay has not taken everything yet"
-        var isDone = false
-        do {
-            isDone = try await device.flush(id, timeout: timeout)
-        } catch {
-            guard let why = error.waitingReason else { throw error }
-            reason = why
-        }
+        let isDone = try await device.flush(id, timeout: timeout)
         // What the events have not told yet.
         if !unprinted.isEmpty {
             for message in try await device.messages(of: id) { try printOnceRelayed(message) }
         }
-        if !isDone { throw Delivery.waits("what you wrote", because: reason) }
+        if !isDone { throw try await Delivery.waits("what you wrote", on: device, in: id) }
     }
 
     // MARK: What the person does

@@ -58,15 +58,10 @@ struct RequestCommand: AsyncParsableCommand {
         }
         let card = try Card(text)
         let output = output.output
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output) { device in
             let id = try await device.request(card, at: at.date, minutes: minutes, reason: reason)
                 .id
-            var later: Failure?
-            do {
-                try await device.deliver("the request")
-            } catch let failure as Failure {
-                later = failure
-            }
+            let later = try await device.deliver("the request")
             let made = try await device.consultation(id)
             if output.isJSON {
                 try output.json(ConsultationRow(made))
@@ -108,10 +103,8 @@ struct AcceptCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice { device in
-            let id = try await device.consultation(matching: consultation.id).id
-            try await device.accept(id)
-            try await device.report(id, "the answer", to: output.output)
+        try await session.decide(on: consultation, "the answer", output: output.output) {
+            try await $0.accept($1)
         }
     }
 }
@@ -129,30 +122,9 @@ struct DeclineCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice { device in
-            let id = try await device.consultation(matching: consultation.id).id
-            try await device.decline(id, reason: reason)
-            try await device.report(id, "the answer", to: output.output)
+        try await session.decide(on: consultation, "the answer", output: output.output) {
+            try await $0.decline($1, reason: reason)
         }
-    }
-}
-
-extension Device {
-    /// Delivers what was decided and says how the consultation stands now.
-    func report(_ id: ConsultationID, _ what: String, to output: Output) async throws {
-        var later: Failure?
-        do {
-            try await deliver(what)
-        } catch let failure as Failure {
-            later = failure
-        }
-        let now = try consultation(id)
-        if output.isJSON {
-            try output.json(ConsultationRow(now))
-        } else {
-            try output.line("\(now.shortID) with \(now.otherName): \(now.stateText)")
-        }
-        if let later { throw later }
     }
 }
 
@@ -200,7 +172,7 @@ struct EndCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output.output) { device in
             let found = try await device.consultation(matching: consultation.id)
             let kept = try await Self.prescriptions(of: found, on: device)
             if Prompt.isInteractive, !yes {

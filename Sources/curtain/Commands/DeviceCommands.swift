@@ -199,16 +199,13 @@ struct SyncCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (summary, events) = try await session.withDevice { device in
-            let events = await device.events()
-            return (try await device.sync(wait: wait.map { .seconds($0) }), events)
-        }
         let output = output.output
-        // The device is closed, so the events have an end.
-        for await event in events {
-            if case .lastWords(let id, let messages) = event {
-                try MessageText.showLastWords(messages, of: id, to: output)
-            }
+        let (summary, later): (SyncSummary, Failure?) = try await session.withDevice(
+            showing: output
+        ) { device in
+            let summary = try await device.sync(wait: wait.map { .seconds($0) })
+            guard summary.stillWaiting > 0, summary.isSettled else { return (summary, nil) }
+            return (summary, try await Delivery.waits("what you wrote", on: device))
         }
         if output.isJSON {
             try output.json(
@@ -219,7 +216,8 @@ struct SyncCommand: AsyncParsableCommand {
                 "\(summary.received) received, \(summary.sent) sent, "
                     + "\(summary.stillWaiting) waiting")
         }
-        if summary.stillWaiting > 0 || !summary.isSettled {
+        if let later { throw later }
+        if !summary.isSettled {
             throw Failure(
                 .tryAgain, "not everything could be sent or fetched", advice: "run it again later")
         }
@@ -295,12 +293,7 @@ struct CertificateCommand: ParsableCommand {
             let pem = String(decoding: try Files.read(file), as: UTF8.self)
             let (me, later) = try await session.withDevice { device in
                 try await device.importCertificates(pem: pem)
-                var later: Failure?
-                do {
-                    try await device.deliver("your stock of keys")
-                } catch let failure as Failure {
-                    later = failure
-                }
+                let later = try await device.deliver("your stock of keys")
                 return (try await device.me(), later)
             }
             try MeRow.show(me, home: session.home.path, to: output.output)

@@ -31,18 +31,18 @@ struct SendCommand: AsyncParsableCommand {
     func run() async throws {
         let text = try message()
         let output = output.output
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output) { device in
             let found = try await device.consultation(matching: consultation.id)
             if let closed = found.closedFailure { throw closed }
             let waiting = try await device.send(text, to: found.id)
-            let (message, reason) = try await device.sent(waiting, in: found.id)
+            let (message, later) = try await device.sent(waiting, "the message", in: found.id)
             if output.isJSON {
                 try output.json(
                     Row(
                         id: message.id.description, number: message.number,
                         state: message.state.word))
             }
-            if let reason { throw Delivery.waits("the message", because: reason) }
+            if let later { throw later }
         }
     }
 
@@ -89,7 +89,7 @@ struct ReadCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output.output) { device in
             let found = try await device.consultation(matching: consultation.id)
             let events = await device.events()
             var printer = Printer(output: output.output, last: since)

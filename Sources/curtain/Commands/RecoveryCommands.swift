@@ -17,10 +17,8 @@ struct ReopenCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice { device in
-            let id = try await device.consultation(matching: consultation.id).id
-            try await device.reopen(id)
-            try await device.report(id, "the reopening", to: output.output)
+        try await session.decide(on: consultation, "the reopening", output: output.output) {
+            try await $0.reopen($1)
         }
     }
 }
@@ -48,8 +46,8 @@ struct RecoverCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await session.withDevice { device in
-            let output = output.output
+        let output = output.output
+        try await session.withDevice(showing: output) { device in
             guard try await device.me().isCopied else {
                 if output.isJSON { return try output.json(Row(copied: false, reopened: [])) }
                 return try output.line("nothing to recover: the relay takes this vault")
@@ -61,12 +59,7 @@ struct RecoverCommand: AsyncParsableCommand {
                 }
             }
             try await device.recover()
-            var later: Failure?
-            do {
-                try await device.deliver("the reopening")
-            } catch let failure as Failure {
-                later = failure
-            }
+            let later = try await device.deliver("what you wrote")
             let reopened = try await device.consultations().filter { $0.reopening != nil }
             if output.isJSON {
                 try output.json(

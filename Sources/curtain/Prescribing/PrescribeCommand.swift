@@ -48,14 +48,14 @@ struct PrescribeCommand: AsyncParsableCommand {
     func run() async throws {
         let output = output.output
         if example { return try output.line(PrescriptionDraft.exampleJSON) }
-        try await session.withDevice { device in
+        try await session.withDevice(showing: output) { device in
             let found = try await device.consultation(matching: id ?? "")
             if let closed = found.closedFailure { throw closed }
             let form = PrescriptionForm(
                 device: device, consultation: found.id, passphrase: session.passphrase,
                 output: output)
             let (message, document) = try await form.run(from: from, isCertain: yes)
-            let (sent, reason) = try await device.sent(message, in: found.id)
+            let (sent, later) = try await device.sent(message, "the prescription", in: found.id)
             if output.isJSON {
                 try output.json(
                     Row(
@@ -64,7 +64,7 @@ struct PrescribeCommand: AsyncParsableCommand {
             } else {
                 try output.line("signed: \(document.id)")
             }
-            if let reason { throw Delivery.waits("the prescription", because: reason) }
+            if let later { throw later }
         }
     }
 }

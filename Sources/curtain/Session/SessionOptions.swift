@@ -59,22 +59,38 @@ struct SessionOptions: ParsableArguments {
     @OptionGroup var passphrase: PassphraseOptions
     @OptionGroup var relay: RelayOptions
 
-    /// Opens the vault, lends the device to `body`, and closes it whatever happens.
+    /// Opens the vault, lends the device to `body`, and closes it whatever happens. What was erased
+    /// meanwhile, ended by the other side, and had never been read is shown then: now or never.
     func withDevice<Result: Sendable>(
+        showing output: Output = Output(),
         _ body: (Device, SecretBytes) async throws -> Result
     ) async throws -> Result {
         guard Device.exists(at: home.path) else { throw DeviceError.vault(.noVault) }
         let secret = try passphrase.existing()
         let device = try await open(secret)
+        let events = await device.events()
+        let lastWords = Task<[(ConsultationID, [Message])], Never> {
+            await events.reduce(into: []) { words, event in
+                if case .lastWords(let id, let messages) = event { words.append((id, messages)) }
+            }
+        }
         do {
             let result = try await body(device, secret)
             await device.close()
+            try await show(lastWords.value, on: output)
             return result
         } catch {
             await device.close()
+            try await show(lastWords.value, on: output)
             // What fails because the person interrupted it is no failure of the relay's.
             try Task.checkCancellation()
             throw error
+        }
+    }
+
+    private func show(_ lastWords: [(ConsultationID, [Message])], on output: Output) throws {
+        for (id, messages) in lastWords {
+            try MessageText.showLastWords(messages, of: id, to: output)
         }
     }
 
@@ -95,46 +111,73 @@ struct SessionOptions: ParsableArguments {
     }
 
     func withDevice<Result: Sendable>(
-        _ body: (Device) async throws -> Result
+        showing output: Output = Output(), _ body: (Device) async throws -> Result
     ) async throws -> Result {
-        try await withDevice { device, _ in try await body(device) }
+        try await withDevice(showing: output) { device, _ in try await body(device) }
+    }
+
+    /// Decides something about a consultation, delivers it, and says how the consultation stands
+    /// then.
+    func decide(
+        on consultation: ConsultationArgument, _ what: String, output: Output,
+        _ body: (Device, ConsultationID) async throws -> Void
+    ) async throws {
+        try await withDevice(showing: output) { device in
+            let id = try await device.consultation(matching: consultation.id).id
+            try await body(device, id)
+            let later = try await device.deliver(what)
+            let now = try await device.consultation(id)
+            if output.isJSON {
+                try output.json(ConsultationRow(now))
+            } else {
+                try output.line("\(now.shortID) with \(now.otherName): \(now.stateText)")
+            }
+            if let later { throw later }
+        }
     }
 }
 
 extension Device {
-    /// Sends what waits. What can't leave now is safe in the outbox: that is status 75, not a loss.
-    func deliver(_ what: String) async throws {
-        let summary: SyncSummary
+    /// Sends what waits.
+    ///
+    /// - Returns: why something still waits, if it does; it is safe in the outbox. That is status
+    ///   75, not a loss.
+    func deliver(_ what: String) async throws -> Failure? {
         do {
-            summary = try await sync()
+            let summary = try await sync()
+            guard summary.stillWaiting > 0 || !summary.isSettled else { return nil }
+            return try Delivery.waits(what, on: self)
         } catch {
-            guard let reason = error.waitingReason else { throw error }
-            throw Delivery.waits(what, because: reason)
-        }
-        if summary.stillWaiting > 0 || !summary.isSettled {
-            throw Delivery.waits(what, because: "the relay has not taken everything yet")
+            guard let reason = (error as? DeviceError)?.waitingReason else { throw error }
+            return Delivery.waits(what, because: reason)
         }
     }
-}
 
-extension Device {
     /// Waits until the relay has a message, but not long once it is known to be out of reach.
     ///
     /// - Returns: the message as it is then, and why it still waits if it does.
-    func sent(_ message: Message, in id: ConsultationID) async throws -> (Message, String?) {
+    func sent(
+        _ message: Message, _ what: String, in id: ConsultationID
+    ) async throws -> (Message, Failure?) {
         var message = message
         do {
             message = try await relayed(message.id, in: id, timeout: .seconds(3))
-            if message.state == .waiting, case .connected = connection {
+            if message.state == .waiting, case .connected = connection,
+                try !consultation(id).awaitsOther
+            {
                 message = try await relayed(message.id, in: id, timeout: .seconds(12))
             }
         } catch {
-            guard let reason = error.waitingReason else { throw error }
-            return (message, reason)
+            if let reason = error.waitingReason {
+                return (message, Delivery.waits(what, because: reason))
+            }
+            // The other side closed it meanwhile.
+            guard error == .unknownConsultation, let closed = try consultation(id).closedFailure
+            else { throw error }
+            throw closed
         }
         guard message.state == .waiting else { return (message, nil) }
-        if case .waiting(_, let cause) = connection { return (message, cause.words) }
-        return (message, "the relay has not taken it yet")
+        return (message, try Delivery.waits(what, on: self, in: id))
     }
 }
 
@@ -150,6 +193,25 @@ extension DeviceError {
 }
 
 enum Delivery {
+    /// Why something waits though the relay could be asked.
+    static func waits(
+        _ what: String, on device: isolated Device, in id: ConsultationID? = nil
+    ) throws -> Failure {
+        if case .waiting(_, let cause) = device.connection {
+            return waits(what, because: cause.words)
+        }
+        let held = try device.consultations().first {
+            $0.awaitsOther && $0.waiting > 0 && (id == nil || $0.id == id)
+        }
+        guard let held else { return waits(what, because: "the relay has not taken all of it yet") }
+        return Failure(
+            .tryAgain,
+            "\(what) waits for \(held.otherName)'s device: this vault is an older one, and only "
+                + "the other knows what was sent from it since",
+            advice:
+                "nothing to do but wait until that device connects; 'curtain sync' sends it then")
+    }
+
     static func waits(_ what: String, because reason: String) -> Failure {
         Failure(
             .tryAgain, "\(what) waits in the outbox: \(reason)",
