@@ -314,13 +314,9 @@ final class RelayWriter: Sendable {
 
     /// What was erased must be gone from the log too before anyone is told.
     private func forget(_ store: SQLiteStore) throws(StoreError) {
-        var tries = 0
+        // Each try waits for seconds until nobody reads any more (`RelayDatabase`).
         while try !store.forgetLog() {
-            tries += 1
-            if tries % 100 == 0 {
-                log.warning("another process reads the database and delays an erasure")
-            }
-            usleep(20_000)
+            log.warning("another process reads the database and delays an erasure")
         }
     }
 

@@ -27,14 +27,17 @@ final class ShortWay {
         self.wakeWriter = wakeWriter
     }
 
-    /// Deals with what it can of a frame; the rest is the writer's.
-    func take(_ frame: ClientFrame, from id: RelayCore.ConnectionID) -> ClientFrame? {
-        guard let engine = enter() else { return frame }
+    /// Deals with what it can of a frame; the rest is the writer's. False in `hasLooked`: the engine
+    /// wasn't free, and nothing is known of the frame.
+    func take(
+        _ frame: ClientFrame, from id: RelayCore.ConnectionID
+    ) -> (rest: ClientFrame?, hasLooked: Bool) {
+        guard let engine = enter() else { return (frame, false) }
         do {
-            return try engine.receivedFromMemory(frame, from: id)
+            return (try engine.receivedFromMemory(frame, from: id), true)
         } catch {
             // It touches no store, so it can't fail.
-            return frame
+            return (frame, false)
         }
     }
 

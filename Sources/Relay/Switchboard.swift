@@ -40,6 +40,10 @@ final class Switchboard: @unchecked Sendable {
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
 
+    /// How long acknowledgements wait for a batch that is to be made anyway.
+    private static let patience = Duration.milliseconds(2)
+    private var willHurry = false
+
     /// Octets of a message before the first mailbox is open.
     private static let openingByteCount = 64 << 10
 
@@ -77,11 +81,20 @@ final class Switchboard: @unchecked Sendable {
             guard let state = traffic[number], !isStopping else { return }
             do {
                 var frame = try ClientFrame(decoding: bytes)
-                if state.waiting == 0, let shortWay, writer?.canHold == true {
-                    guard let rest = shortWay.take(frame, from: number) else { return }
-                    frame = rest
+                // Nobody waits for acknowledgements but of held messages.
+                var canWait = frame.isFewAcknowledgements
+                if let shortWay, writer?.canHold == true {
+                    canWait = false
+                    if state.waiting == 0 {
+                        let (rest, hasLooked) = shortWay.take(frame, from: number)
+                        guard let rest else { return }
+                        canWait = rest.isFewAcknowledgements && hasLooked
+                        frame = rest
+                    }
                 }
-                writer?.events.add(.frame(number, frame, byteCount: bytes.count))
+                writer?.events.add(
+                    .frame(number, frame, byteCount: bytes.count), canWait: canWait)
+                if canWait { hurryLater() }
             } catch {
                 writer?.events.add(.garbage(number, byteCount: bytes.count))
             }
@@ -93,6 +106,16 @@ final class Switchboard: @unchecked Sendable {
         case .closed:
             traffic[number] = nil
             writer?.events.add(.closed(number))
+        }
+    }
+
+    /// Sees to it that what can wait for the writer doesn't wait for long.
+    private func hurryLater() {
+        guard !willHurry, let loop else { return }
+        willHurry = true
+        loop.schedule(after: Self.patience) { [self] in
+            willHurry = false
+            writer?.events.hurry()
         }
     }
 
@@ -173,5 +196,14 @@ final class Switchboard: @unchecked Sendable {
         else { return }
         traffic[number]?.isPaused = false
         server.resumeReading(state.socket)
+    }
+}
+
+extension ClientFrame {
+    /// A device has stored a few messages and asks for nothing. Many would be a device that waits for
+    /// more.
+    fileprivate var isFewAcknowledgements: Bool {
+        hello == nil && requests.isEmpty
+            && acknowledgements.reduce(0) { $0 + $1.deliveries.count } <= 16
     }
 }

@@ -53,6 +53,8 @@ final class LiveMailbox {
         var byteCount: Int
         /// Nobody else waits for the message.
         var isLast: Bool
+        /// When it was handed out, by the monotonic clock.
+        var since: UInt64
         /// It isn't stored.
         var held: HeldMessage?
     }
@@ -79,8 +81,9 @@ final class LiveMailbox {
     /// Messages on their way that aren't stored, and their octets.
     var heldCount = 0
     var heldByteCount = 0
-    /// How often in a row one had to be stored because its time was up.
-    var missedCount = 0
+    /// Milliseconds that its latest acknowledgement took; `.max` while one is missing for which a
+    /// message was held in vain.
+    var acknowledgedAfter: UInt64 = 0
     /// From when on messages to it may be held again, by the monotonic clock.
     var holdsFrom: UInt64 = 0
     /// Whether it is listed for a look into the store at the end of the batch.
@@ -117,7 +120,7 @@ final class LiveMailbox {
         wantsReceipts = false
         isBehind = false
         blocked = nil
-        missedCount = 0
+        acknowledgedAfter = 0
         holdsFrom = 0
     }
 }

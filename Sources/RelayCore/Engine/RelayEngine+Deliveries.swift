@@ -52,7 +52,7 @@ extension RelayEngine {
         let byteCount = message.content.count
         mailbox.inFlight[message.number] = LiveMailbox.InFlight(
             group: group, member: member, byteCount: byteCount, isLast: message.waiting == member,
-            held: held)
+            since: now.monotonicMilliseconds, held: held)
         mailbox.inFlightByteCount += byteCount
         connection.inFlightByteCount += byteCount
         mailbox.cursor = message.number
@@ -200,6 +200,8 @@ extension RelayEngine {
         if let item = mailbox.inFlight.removeValue(forKey: number) {
             mailbox.inFlightByteCount -= item.byteCount
             mailbox.connection?.inFlightByteCount -= item.byteCount
+            mailbox.acknowledgedAfter =
+                now.monotonicMilliseconds - min(item.since, now.monotonicMilliseconds)
             guard item.group?.isErased != true else { return }
             if let held = item.held {
                 counters.acknowledged += 1

@@ -11,8 +11,13 @@ extension RelayEngine {
 
     // MARK: Holding
 
-    /// Whether a message needn't be stored for now: everyone who is to get it is there and has
-    /// nothing stored before it. Takes each backlog from memory; one that isn't known says no.
+    /// Whether a message needn't be stored for now: everyone who is to get it is there, has nothing
+    /// stored before it, and acknowledges fast enough. Takes each backlog from memory; one that
+    /// isn't known says no.
+    ///
+    /// Acknowledgements of stored messages tell as well how long they take. So one that is far away,
+    /// or waits in a long queue, isn't tried again and again: where the relay has much to do, holding
+    /// would only add the way to the recipient and back to what storing takes anyway.
     func canHold(
         _ content: [UInt8], in group: LiveGroup, for members: MemberSet
     ) -> Bool {
@@ -25,6 +30,7 @@ extension RelayEngine {
                 let backlog = mailbox.backlog, backlog.count == 0,
                 mailbox.heldCount < limits.mailboxMessages,
                 mailbox.heldByteCount + content.count <= limits.mailboxByteCount,
+                mailbox.acknowledgedAfter < limits.holdMilliseconds,
                 now.monotonicMilliseconds >= mailbox.holdsFrom,
                 hasRoom(mailbox, connection, content.count)
             else { return false }
@@ -61,7 +67,6 @@ extension RelayEngine {
         message.waiting &= ~member
         mailbox.heldCount -= 1
         mailbox.heldByteCount -= message.content.count
-        mailbox.missedCount = 0
         guard message.waiting == 0 else { return }
         message.group.held.removeAll { $0 === message }
         acceptDelivered(message)
@@ -87,13 +92,15 @@ extension RelayEngine {
         while let message = held.first(), message.deadline <= now.monotonicMilliseconds {
             for case let (index, mailbox?) in message.group.mailboxes.enumerated()
             where message.waiting & MemberSet(member: index) != 0 {
-                // Whoever is far away, or never acknowledges, delays nobody by this every time.
-                mailbox.missedCount = min(mailbox.missedCount + 1, 6)
-                mailbox.holdsFrom = now.monotonicMilliseconds + (500 << mailbox.missedCount)
+                // Whoever is sometimes fast and sometimes not delays others once in a while only.
+                mailbox.acknowledgedAfter = .max
+                mailbox.holdsFrom = now.monotonicMilliseconds + Self.missMilliseconds
             }
             try storeHeld(of: message.group)
         }
     }
+
+    private static let missMilliseconds: UInt64 = 1_000
 
     /// Stores what a mailbox was handed without storing, before its connection is forgotten.
     func storeHeld(for mailbox: LiveMailbox) throws(StoreError) {
