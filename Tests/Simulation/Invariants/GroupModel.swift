@@ -19,9 +19,9 @@ final class GroupModel {
 
     let id: GroupID
     let number: Int
-    let firstEpoch: UInt64
-    let firstHash: [UInt8]
-    let deadline: Day
+    private(set) var firstEpoch: UInt64
+    private(set) var firstHash: [UInt8]
+    private(set) var deadline: Day
     private(set) var history: History
     /// Whether anybody was told that it was made.
     var isMade = false
@@ -39,12 +39,26 @@ final class GroupModel {
         firstEpoch = creation.epoch
         firstHash = creation.commitHash
         deadline = creation.deadline
+        history = Self.beginning(creation, creator)
+    }
+
+    private static func beginning(_ creation: GroupCreation, _ creator: MailboxID) -> History {
         let first =
             [Place(mailbox: creator, role: .owner)]
             + creation.members.map {
                 Place(mailbox: $0.mailbox, role: $0.role, expires: $0.expires)
             }
-        history = History(members: [creation.epoch: first], epoch: creation.epoch)
+        return History(members: [creation.epoch: first], epoch: creation.epoch)
+    }
+
+    /// It is asked for again: with others, if it wasn't made with those.
+    func ask(_ creation: GroupCreation, by creator: MailboxID) {
+        let again = Self.beginning(creation, creator)
+        let named = again.members[creation.epoch]?.map(\.mailbox)
+        guard !isMade, named != members[firstEpoch]?.map(\.mailbox) else { return }
+        (firstEpoch, firstHash) = (creation.epoch, creation.commitHash)
+        deadline = creation.deadline
+        history = again
     }
 
     var members: [UInt64: [Place]] { history.members }
@@ -53,6 +67,7 @@ final class GroupModel {
 
     /// The relay was put back to when that was all; without it, to before the group was made.
     func goBack(to earlier: History?) {
+        isMade = isMade && earlier != nil
         history =
             earlier
             ?? History(

@@ -112,6 +112,7 @@ final class Monitor {
         case .createGroup(let creation) where boxes[mailbox]?.isHostile == true:
             // The relay doesn't know the ids of what it has erased.
             if groups[creation.groupID]?.isErased == true { retaken.insert(creation.groupID) }
+        case .createGroup(let creation): groups[creation.groupID]?.ask(creation, by: mailbox)
         case .commit(let commit):
             let name = Body.name(of: commit.content)
             guard commits[name] == nil else { return }
