@@ -32,6 +32,8 @@ final class World {
     private var wires: [Int: Wire] = [:]
     /// Whose the wires are, those that are gone included.
     private var owners: [Int] = []
+    /// The newest wire on which the relay heard of each client.
+    private var lastHeard: [Int: Int] = [:]
     /// Nothing goes wrong any more until everything is done.
     private(set) var isCalm = false
     /// What was found.
@@ -231,7 +233,11 @@ final class World {
         events.plan(.toDevice(number), at: wire.lastToDevice)
     }
 
-    private var latency: Int { chance.delay(profile.latency) }
+    private var latency: Int {
+        let delay = chance.delay(profile.latency)
+        if delay > profile.latency * 10 { trace.note(.delayed, at: now, delay) }
+        return delay
+    }
 
     private func arriveAtRelay(_ number: Int) {
         guard let wire = wires[number], let frame = wire.toRelay.first else { return }
@@ -242,6 +248,9 @@ final class World {
             relay.opened(number)
         }
         trace.note(.toRelay, at: now, number, frame.content.count)
+        let last = lastHeard[wire.client] ?? number
+        if number < last { trace.note(.overtaken, at: now, number, last) }
+        lastHeard[wire.client] = max(number, last)
         relay.received(frame.content, from: number)
     }
 
@@ -260,8 +269,11 @@ final class World {
         trace.note(
             isHalfOpen ? .halfOpen : .cut, at: now, number, wire.toRelay.count, wire.toDevice.count)
         wire.isDead = true
+        let count = wire.toRelay.count + wire.toDevice.count
         wire.toRelay = Array(wire.toRelay.prefix(chance.below(wire.toRelay.count + 1)))
         wire.toDevice = Array(wire.toDevice.prefix(chance.below(wire.toDevice.count + 1)))
+        let lost = count - wire.toRelay.count - wire.toDevice.count
+        if lost > 0 { trace.note(.dropped, at: now, number, lost) }
         let longest = isHalfOpen ? 40_000_000 : 20_000
         plan(
             .noticeAtDevice(number), after: max(wire.lastToDevice - now, chance.below(longest)) + 1)

@@ -11,7 +11,20 @@ struct SoakTests {
             found == nil, "seed \(found?.seed ?? 0), step \(found?.step ?? 0): \(found?.what ?? "")"
         )
         #expect(report.steps >= 100_000)
+        // What didn't happen wasn't tested.
+        let counts = Dictionary(uniqueKeysWithValues: report.counts.map { ($0.name, $0.count) })
+        for trouble in Self.troubles {
+            #expect(counts[trouble, default: 0] > 0, "\(trouble) never happened")
+        }
     }
+
+    /// As in `Tests/Simulation/README.md`, besides what takes real devices.
+    private static let troubles = [
+        "dropped", "delayed", "redelivered", "repeated", "overtaken", "cut", "halfOpen", "crash",
+        "crashUnsynced", "crashUnsaid", "unsyncedLost", "unsyncedKept", "deviceCrash",
+        "deviceUnstored", "deviceUnsent", "deviceDiskFull", "diskFull", "batchLost", "nearlyFull",
+        "slowDisk", "clockJump", "night", "attacked", "attackRefused",
+    ]
 
     @Test(arguments: Flaw.allCases.filter { $0 != .none && !$0.isOfRestores })
     func `what is wrong on purpose is found`(_ flaw: Flaw) throws {

@@ -103,6 +103,8 @@ final class Monitor {
         }
         if boxes[mailbox]?.asked[id]?.contains(request.operation) != true {
             boxes[mailbox]?.asked[id, default: []].append(request.operation)
+        } else {
+            world.trace.note(.repeated, at: world.now, client, Int(clamping: id))
         }
         switch request.operation {
         case .createGroup(let creation) where groups[creation.groupID] == nil:

@@ -197,6 +197,7 @@ final class LightDevice: Client {
         case .whole: send(outgoing, atMost: .max)
         case .sent(let count):
             send(outgoing, atMost: count)
+            world.trace.note(.deviceUnsent, at: world.now, number)
             goDown()
         case .lost, .diskFull:
             if world.flaw == .sendsUnstored { send(outgoing, atMost: .max) }
@@ -206,7 +207,10 @@ final class LightDevice: Client {
                 send(early, atMost: .max)
             }
             if let saved { state = saved }
-            if case .lost = fate { return goDown() }
+            if case .lost = fate {
+                world.trace.note(.deviceUnstored, at: world.now, number)
+                return goDown()
+            }
             world.trace.note(.deviceDiskFull, at: world.now, number)
             hangUp()
         }

@@ -73,7 +73,7 @@ final class SimulatedRelay {
     /// The process ends here and now.
     func crash() {
         guard isUp else { return }
-        world.trace.note(.crash, at: world.now, life, inFlight == nil ? 0 : 1)
+        world.trace.note(inFlight == nil ? .crash : .crashUnsynced, at: world.now, life)
         stop()
     }
 
@@ -81,7 +81,11 @@ final class SimulatedRelay {
         engine = nil
         inbox = []
         inFlight = nil
-        disk.crash(keeping: world.chance.below(disk.unsyncedCount + 1))
+        let count = disk.unsyncedCount
+        let kept = world.chance.below(count + 1)
+        if kept < count { world.trace.note(.unsyncedLost, at: world.now, count - kept) }
+        if kept > 0 { world.trace.note(.unsyncedKept, at: world.now, kept) }
+        disk.crash(keeping: kept)
         world.monitor.relayStopped(disk.durable)
         world.cutAll()
         world.plan(.relayStart(life), after: world.chance.delay(200_000))
@@ -255,7 +259,10 @@ final class SimulatedRelay {
         disk.sync()
         world.trace.note(.durable, at: world.now, number)
         inFlight = nil
-        if world.mayFail, world.chance.happens(world.profile.relayCrashes) { return crash() }
+        if world.mayFail, world.chance.happens(world.profile.relayCrashes) {
+            world.trace.note(.crashUnsaid, at: world.now, life)
+            return stop()
+        }
         if world.flaw != .answersEarly { release(output) }
         world.monitor.examine(disk.store.state)
         goOn()

@@ -1,9 +1,10 @@
 /// What can happen in a world. Each is one line of the trace and one count of the summary.
 enum Happening: UInt8, CaseIterable {
-    case dialled, toRelay, toDevice, lost, relayClosed, halfOpen, cut
-    case batch, durable, crash, restart, batchLost, diskFull, slowDisk, nearlyFull, clockJump, night
-    case deviceCrash, deviceRestart, deviceDiskFull, acted
-    case opened, sent, accepted, committed, stale, refused, paused
+    case dialled, toRelay, toDevice, lost, relayClosed, halfOpen, cut, dropped, delayed, overtaken
+    case batch, durable, crash, crashUnsynced, crashUnsaid, unsyncedLost, unsyncedKept, restart
+    case batchLost, diskFull, slowDisk, nearlyFull, clockJump, night
+    case deviceCrash, deviceUnstored, deviceUnsent, deviceRestart, deviceDiskFull, acted
+    case opened, repeated, accepted, committed, stale, refused, paused
     case delivered, redelivered, acknowledged, welcomed, closed, confirmed, erased
     case attacked, attackRefused, calm, wake, tick, early
     case backedUp, restored, reopened

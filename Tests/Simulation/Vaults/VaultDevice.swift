@@ -24,6 +24,7 @@ final class VaultDevice: Client {
     private var wire: Int?
     private var stamp = 0
     private var isArmed = false
+    private var isStopping = Happening.deviceUnsent
     private var lastWake = Int.max
     private var isStopped = false
     /// What was said and stored, by consultation.
@@ -171,6 +172,7 @@ final class VaultDevice: Client {
         if isArmed || world.chance.happens(world.profile.deviceCrashes) {
             isArmed = false
             core.stop = world.chance.happens(5_000) ? .beforeCommit : .afterCommit
+            isStopping = core.stop == .beforeCommit ? .deviceUnstored : .deviceUnsent
         } else if world.chance.happens(world.profile.deviceFull) {
             core.stop = .diskFull
         }
@@ -183,6 +185,7 @@ final class VaultDevice: Client {
             try body(core)
             carryOut(core)
         } catch is BareDevice.Stopped {
+            world.trace.note(isStopping, at: world.now, number)
             goDown()
         } catch DeviceError.vault(.diskFull) {
             world.trace.note(.deviceDiskFull, at: world.now, number)
