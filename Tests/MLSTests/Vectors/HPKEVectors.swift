@@ -7,7 +7,7 @@ import Testing
 
 /// X-Wing in HPKE: key derivation by our code, and that the library underneath decapsulates to
 /// what the working group's vectors say.
-@Suite(.enabled(if: HPKEVectorFile.url != nil, "no vectors")) struct `Vectors: X-Wing` {
+@Suite struct `Vectors: X-Wing` {
     struct Case: Decodable {
         let mode: Int
         let kem_id: Int
@@ -47,7 +47,8 @@ import Testing
             .filter { $0.kem_id == 0x647a && $0.mode == 0 }
     }
 
-    @Test func `key pairs are derived by SHAKE256`() throws {
+    @Test(.enabled(if: HPKEVectorFile.url != nil, "no vectors"))
+    func `key pairs are derived by SHAKE256`() throws {
         for entry in try cases() {
             let key = try HPKEPrivateKey.derive(
                 from: entry.ikmR.secret, algorithms: .xwingAES256SHA384)
@@ -56,7 +57,8 @@ import Testing
         }
     }
 
-    @Test func `shared secrets and contexts agree`() throws {
+    @Test(.enabled(if: HPKEVectorFile.url != nil, "no vectors"))
+    func `shared secrets and contexts agree`() throws {
         for entry in try cases() {
             let key = try XWingMLKEM768X25519.PrivateKey(
                 seedRepresentation: entry.skRm.bytes, publicKey: nil)
@@ -82,7 +84,8 @@ import Testing
 
     /// The one-stage key schedule of draft-ietf-hpke-hpke, which our suites don't use: the library's
     /// SHAKE256 and X-Wing are held against the rest of the case.
-    @Test func `keys and exports by SHAKE256 agree`() throws {
+    @Test(.enabled(if: HPKEVectorFile.url != nil, "no vectors"))
+    func `keys and exports by SHAKE256 agree`() throws {
         func prefixed(_ octets: [UInt8]) -> [UInt8] {
             [UInt8(octets.count >> 8), UInt8(octets.count & 0xff)] + octets
         }

@@ -29,9 +29,12 @@ struct `Vectors: passive client` {
         let epochs: [Epoch]
     }
 
-    @Test(arguments: [
-        "passive-client-welcome", "passive-client-handling-commit", "passive-client-random",
-    ])
+    @Test(
+        arguments: VectorFile.names(
+            [
+                "passive-client-welcome", "passive-client-handling-commit",
+                "passive-client-random",
+            ], startingWith: "passive-client-"))
     func `joins and follows`(file: String) throws {
         let cases = try VectorFile.cases(file, as: Case.self)
         #expect(!cases.isEmpty)
@@ -59,6 +62,10 @@ struct `Vectors: passive client` {
         policy.maximumLifetimeSeconds = .max
         // The leaves are from different times, and some long expired.
         policy.checksLifetimeOnReceipt = false
+        // A vector may hold whatever RFC 9420 allows.
+        policy.acceptsExternalCommits = true
+        policy.acceptsNewMemberProposals = true
+        policy.resumptionSecretCount = .max
         let now: UnixSeconds = 0
         var group = try Group.join(
             welcome: entry.welcome.bytes, bundle: bundle, ratchetTree: entry.ratchetTree?.bytes,

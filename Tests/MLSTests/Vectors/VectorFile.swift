@@ -19,6 +19,15 @@ enum VectorFile {
 
     static var isThere: Bool { folder != nil }
 
+    /// The files of a category: the published ones, which have to be there, and others like them.
+    static func names(_ published: [String], startingWith prefix: String) -> [String] {
+        let found = folder.flatMap { try? FileManager.default.contentsOfDirectory(atPath: $0.path) }
+        return Set(published).union(
+            (found ?? []).filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }
+                .map { String($0.dropLast(5)) }
+        ).sorted()
+    }
+
     /// All cases of a file, but those of suites that this library has not.
     static func cases<Case: Decodable>(_ name: String, as type: Case.Type = Case.self) throws
         -> [Case]
