@@ -13,6 +13,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case syntax
     /// A message to a group; what is refused must not change it.
     case message
+    /// A proposal of somebody whose proposals the group takes, and the commit that covers it.
+    case proposal
     /// A key package.
     case keyPackage
     /// A Welcome for a key package of ours.
@@ -37,6 +39,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         switch self {
         case .syntax: Self.runSyntax(bytes)
         case .message: GroupFixture.shared.receive(bytes)
+        case .proposal: GroupFixture.shared.cover(bytes)
         case .keyPackage: GroupFixture.shared.add(bytes)
         case .welcome: GroupFixture.shared.join(welcome: bytes)
         case .tree: GroupFixture.shared.join(tree: bytes)
@@ -53,6 +56,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     public var seeds: [[UInt8]] {
         switch self {
         case .message: GroupFixture.shared.messages
+        case .proposal: GroupFixture.shared.proposals
         case .keyPackage: [GroupFixture.shared.keyPackage]
         case .welcome: [GroupFixture.shared.welcome]
         case .tree: [GroupFixture.shared.ratchetTree]

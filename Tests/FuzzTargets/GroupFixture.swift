@@ -1,5 +1,6 @@
 internal import Cryptography
 internal import MLS
+internal import TLSSyntax
 
 /// A group of three whose second member receives what is fuzzed.
 struct GroupFixture: Sendable {
@@ -8,14 +9,18 @@ struct GroupFixture: Sendable {
     }()
 
     let messages: [[UInt8]]
+    let proposals: [[UInt8]]
     let keyPackage: [UInt8]
     let welcome: [UInt8]
     let ratchetTree: [UInt8]
     let groupInfo: [UInt8]
     let state: [UInt8]
+    private let committer: Group
     private let group: Group
     private let serialized: SecretBytes
+    private let committerKey: SigningKey
     private let signingKey: SigningKey
+    private let outsider: SigningKey
     private let leaf: LeafConfiguration
     private let bundle: KeyPackageBundle
     private let treelessWelcome: [UInt8]
@@ -23,6 +28,8 @@ struct GroupFixture: Sendable {
     private static let now: UnixSeconds = 1_800_000_000
     private static let lifetime = Lifetime(notBefore: now - 3600, notAfter: now + 86_400)
     private static let suite = CipherSuite.x25519ChaCha20
+    private static let customProposal = ProposalType(rawValue: 0xF0AA)
+    private static let component = ComponentID(rawValue: 0x8001)
 
     private struct Client {
         let key: SigningKey
@@ -30,7 +37,9 @@ struct GroupFixture: Sendable {
 
         init() throws {
             key = try SigningKey()
-            leaf = LeafConfiguration(credential: .basic(identity: key.publicKey.bytes))
+            leaf = LeafConfiguration(
+                credential: .basic(identity: key.publicKey.bytes),
+                supportedProposals: [.selfRemove, .appEphemeral, customProposal])
         }
 
         func bundle() throws -> KeyPackageBundle {
@@ -45,9 +54,19 @@ struct GroupFixture: Sendable {
         policy.acceptsExternalCommits = true
         policy.acceptsNewMemberProposals = true
         policy.handshakeFormat = .publicMessage
+        policy.applicationProposals = [
+            Self.customProposal: ApplicationProposalRules(isOpenToOutsiders: true)
+        ]
+        policy.ephemeralComponents = [Self.component]
+        outsider = try SigningKey()
+        let senders = ExternalSender.groupContextExtension([
+            ExternalSender(
+                signatureKey: outsider.publicKey.bytes, credential: .basic(identity: [7]))
+        ])
         var first = try Group.create(
             groupID: [1, 2, 3], suite: Self.suite, leaf: clients[0].leaf,
-            signingKey: clients[0].key, lifetime: Self.lifetime, policy: policy)
+            signingKey: clients[0].key, lifetime: Self.lifetime, extensions: [senders],
+            policy: policy)
         func add(_ bundles: [KeyPackageBundle], withTree: Bool) throws -> PendingCommit {
             var content = CommitContent()
             content.adds = bundles.map(\.keyPackage)
@@ -58,6 +77,8 @@ struct GroupFixture: Sendable {
         let bundles = try clients[1..<3].map { try $0.bundle() }
         let commit = try add(bundles, withTree: true)
         try first.merge(commit, at: Self.now)
+        committer = first
+        committerKey = clients[0].key
         group = try Group.join(
             welcome: commit.welcome ?? [], bundle: bundles[0], validator: Anyone(),
             at: Self.now, policy: policy)
@@ -77,19 +98,34 @@ struct GroupFixture: Sendable {
         let external = try Group.joinExternally(
             groupInfo: groupInfo, leaf: leaf, signingKey: newcomer.key, validator: Anyone(),
             at: Self.now, policy: policy)
-        var messages = [
+        let ephemeral = ApplicationProposal.ephemeral(component: Self.component, data: [1])
+        let custom = ApplicationProposal.custom(type: Self.customProposal, data: [2, 3])
+        let reInit = ReInit(groupID: [9], cipherSuite: Self.suite, extensions: [])
+        let preSharedKey = PreSharedKeySource.external(id: [5])
+        let all: [Proposal] = [
+            .add(bundle.keyPackage), .remove(LeafIndex(rawValue: 2)),
+            .preSharedKey(PreSharedKeyID(source: preSharedKey, nonce: Random.bytes(32))),
+            .reInit(reInit), .groupContextExtensions([senders]),
+            .application(ephemeral), .application(custom),
+        ]
+        proposals = all.map { $0.encoded() }
+        func proposed(_ request: ProposalRequest) throws -> [UInt8] {
+            var copy = first
+            return try copy.propose(
+                request, signingKey: clients[0].key, validator: Anyone(), at: Self.now
+            ).bytes
+        }
+        var messages = try [
             treeless.message, external.message,
-            try first.encrypt([4, 5, 6], signingKey: clients[0].key).bytes,
-            try first.propose(
-                .add(bundle.keyPackage), signingKey: clients[0].key, validator: Anyone(),
-                at: Self.now
-            ).bytes,
-            try first.propose(
-                .update(leaf: nil, newSigningKey: nil), signingKey: clients[0].key,
-                validator: Anyone(), at: Self.now
-            ).bytes,
+            first.encrypt([4, 5, 6], signingKey: clients[0].key).bytes,
+            proposed(.add(bundle.keyPackage)),
+            proposed(.update(leaf: nil, newSigningKey: nil)), proposed(.selfRemove),
+            proposed(.preSharedKey(preSharedKey)), proposed(.reInit(reInit)),
+            proposed(.groupContextExtensions([senders])), proposed(.application(ephemeral)),
+            proposed(.application(custom)),
         ]
         first.policy.handshakeFormat = .privateMessage
+        messages.append(try proposed(.application(custom)))
         messages.append(
             try first.commit(signingKey: clients[0].key, validator: Anyone(), at: Self.now)
                 .message)
@@ -106,6 +142,37 @@ struct GroupFixture: Sendable {
             _ = try copy.process(bytes, validator: Anyone(), at: Self.now)
         } catch {
             precondition(copy.serialized() == serialized, "a refused message changed the group")
+        }
+    }
+
+    func cover(_ bytes: [UInt8]) {
+        guard let proposal = try? Proposal(decoding: bytes) else { return }
+        precondition(proposal.encoded() == bytes, "another encoding")
+        guard
+            let message = try? Group.externalProposal(
+                proposal, groupID: group.groupID, epoch: group.epoch, suite: Self.suite,
+                senderIndex: 0, signingKey: outsider)
+        else { return }
+        receive(message)
+        var (sender, receiver) = (committer, group)
+        var keys = PreSharedKeys()
+        keys.provide(SecretBytes([1]), externalID: [5])
+        _ = try? sender.process(message, validator: Anyone(), at: Self.now)
+        _ = try? receiver.process(message, validator: Anyone(), at: Self.now)
+        guard
+            let commit = try? sender.commit(
+                signingKey: committerKey, validator: Anyone(), at: Self.now, preSharedKeys: keys)
+        else { return }
+        // What the one took into a commit, the other takes out of it.
+        do {
+            guard
+                case .commit(let staged) = try receiver.process(
+                    commit.message, validator: Anyone(), at: Self.now, preSharedKeys: keys)
+            else { preconditionFailure("not a commit") }
+            precondition(
+                staged.removesSelf || staged.epochAuthenticator == commit.epochAuthenticator)
+        } catch {
+            preconditionFailure("a member refuses what another committed: \(error)")
         }
     }
 
