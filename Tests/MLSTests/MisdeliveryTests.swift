@@ -163,6 +163,40 @@ import Testing
         #expect(Set(groups.map(\.epochAuthenticator)).count == 1)
     }
 
+    @Test func `and commits of a fork, or of another member, are not merged`() throws {
+        let (clients, groups) = try three()
+        // Two stories from one epoch on, of a copy of the group as from a backup.
+        var (here, there) = (groups[0], groups[0])
+        try here.merge(commit(&here, clients[0]), at: Fixture.now)
+        try there.merge(commit(&there, clients[0]), at: Fixture.now)
+        #expect(here.epoch == there.epoch)
+        let pending = try commit(&here, clients[0])
+        let stored = try PendingCommit(serialized: pending.serialized())
+        for pending in [pending, stored] {
+            #expect(throws: MLSError.misuse(.staleCommit)) {
+                try there.merge(pending, at: Fixture.now)
+            }
+        }
+        try here.merge(stored, at: Fixture.now)
+        // What one member staged holds its keys, not another's.
+        var (sender, first, second) = (groups[0], groups[1], groups[2])
+        let sent = try commit(&sender, clients[0])
+        guard
+            case .commit(let staged) = try first.process(
+                sent.message, validator: Anyone(), at: Fixture.now)
+        else {
+            Issue.record("not a commit")
+            return
+        }
+        #expect(throws: MLSError.misuse(.staleCommit)) {
+            try second.merge(staged, at: Fixture.now)
+        }
+        #expect(throws: MLSError.misuse(.staleCommit)) {
+            try second.merge(sent, at: Fixture.now)
+        }
+        try first.merge(staged, at: Fixture.now)
+    }
+
     @Test func `that propose more and more fill no memory`() throws {
         var (clients, groups) = try three()
         groups[1].policy.pendingProposalCount = 2

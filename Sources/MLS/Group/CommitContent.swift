@@ -64,6 +64,8 @@ public struct PendingCommit: Sendable {
     /// The parameters under which the group is to be continued, if it ends the group.
     public let reInit: ReInit?
 
+    /// The confirmation tag of the epoch that it ends: no other epoch has it, even of the same number.
+    let base: [UInt8]
     let next: EpochState
 
     /// The new epoch's ratchet tree, for a Welcome without it (RFC 9420 §12.4.3.3).

@@ -85,7 +85,8 @@ extension Group {
             epoch: epoch, generation: message.generation,
             added: applied.added.map { Member(index: $0.leaf, leafNode: $0.keyPackage.leafNode) },
             removed: applied.removed.map { Member(index: $0.leaf, leafNode: $0.node) },
-            applicationProposals: applied.application, reInit: applied.reInit, next: state)
+            applicationProposals: applied.application, reInit: applied.reInit,
+            base: current.confirmationTag, next: state)
     }
 
     /// New keys for the own leaf and the parents above it.

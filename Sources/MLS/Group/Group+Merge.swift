@@ -3,14 +3,15 @@ internal import Cryptography
 extension Group {
     /// Enters the epoch of a received commit (RFC 9420 §12.4.2).
     ///
-    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since.
+    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since, or if it was not this
+    ///   member's view of this very epoch that staged it.
     public mutating func merge(
         _ commit: StagedCommit, at now: UnixSeconds
     ) throws(MLSError) {
         guard isActive else { throw .inactive }
-        guard commit.groupID == groupID, commit.epoch == epoch &+ 1 else {
-            throw .misuse(.staleCommit)
-        }
+        guard commit.base == current.confirmationTag,
+            commit.next?.ownLeaf ?? ownLeafIndex == ownLeafIndex
+        else { throw .misuse(.staleCommit) }
         if let next = commit.next {
             advance(to: next, reInit: commit.reInit, at: now)
         } else {
@@ -23,14 +24,15 @@ extension Group {
 
     /// Enters the epoch of an own commit, once the delivery service has taken it.
     ///
-    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since.
+    /// - Throws: `.misuse(.staleCommit)` if another commit was merged since, or if it was not made by
+    ///   this member in this very epoch.
     public mutating func merge(
         _ commit: PendingCommit, at now: UnixSeconds
     ) throws(MLSError) {
         guard isActive else { throw .inactive }
-        guard commit.groupID == groupID, commit.epoch == epoch,
-            commit.next.ownLeaf == ownLeafIndex
-        else { throw .misuse(.staleCommit) }
+        guard commit.base == current.confirmationTag, commit.next.ownLeaf == ownLeafIndex else {
+            throw .misuse(.staleCommit)
+        }
         advance(to: commit.next, reInit: commit.reInit, at: now)
     }
 

@@ -92,7 +92,7 @@ extension Group {
             groupContextExtensions: applied.changesExtensions ? applied.extensions : nil,
             applicationProposals: applied.application, reInit: applied.reInit,
             epochAuthenticator: state?.secrets.epochAuthenticator.bytes.exposedCopy() ?? [],
-            next: state)
+            base: current.confirmationTag, next: state)
     }
 
     /// Looks up the proposals that a commit names by reference (RFC 9420 §12.4).

@@ -232,6 +232,7 @@ extension PendingCommit {
                 writer.write(array: removed)
                 writer.write(array: applicationProposals)
                 writer.write(optional: reInit)
+                writer.write(vector: base)
                 writer.write(vector: next.tree.encoded())
                 let nodes = next.messages.secretTree.nodes
                 writer.write(UInt32(truncatingIfNeeded: nodes.count))
@@ -268,6 +269,7 @@ extension PendingCommit {
         removed = try reader.readArray()
         applicationProposals = try reader.readArray()
         reInit = try reader.readOptional()
+        base = try reader.readVector()
         let tree = try reader.readVector()
         var nodes: [NodeIndex: TreeNodeSecret] = [:]
         for _ in 0..<(try reader.readUInt32()) {

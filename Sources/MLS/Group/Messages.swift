@@ -83,5 +83,7 @@ public struct StagedCommit: Sendable {
     /// The new epoch's authenticator; empty if this client is removed.
     public let epochAuthenticator: [UInt8]
 
+    /// The confirmation tag of the epoch that it ends: no other epoch has it, even of the same number.
+    let base: [UInt8]
     let next: EpochState?
 }
