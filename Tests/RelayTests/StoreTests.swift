@@ -164,6 +164,28 @@ struct StoreTests {
         }
     }
 
+    @Test func `slots are made a few at a time, ahead of need`() throws {
+        let place = try StoreWorld()
+        let database = try RelayDatabase(path: place.path)
+        try database.queue.writeWithoutTransaction { database in
+            try database.inTransaction {
+                let table = try SlotTable(
+                    database, named: "mailbox", contentByteCount: MailboxSlot.byteCount)
+                var content = [UInt8](repeating: 0, count: MailboxSlot.byteCount)
+                content[0] = 1
+                var largest: Int64 = 0
+                for name in 1...3_000 as ClosedRange<UInt64> {
+                    let before = table.madeCount
+                    _ = try table.add(content, named: name)
+                    #expect(table.madeCount >= Int64(name) * 2)
+                    if name > 400 { largest = max(largest, table.madeCount - before) }
+                }
+                #expect(largest == 8)
+                return .rollback
+            }
+        }
+    }
+
     @Test func `records survive their slots`() throws {
         var generator = SeededGenerator(seed: 4)
         for _ in 0..<4 {

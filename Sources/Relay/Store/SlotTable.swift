@@ -17,11 +17,17 @@ final class SlotTable {
     private let addName: SQLStatement
     private let removeName: SQLStatement
     private let contentByteCount: Int
+    /// Slots that new records are put into.
     private var capacity: Int64
+    /// Slots that are there: some more while the table grows.
+    private(set) var madeCount: Int64
     private(set) var count: Int
     private var keys: [Int64: SecretBytes] = [:]
 
     private static let keyCacheLimit = 100_000
+    private static let leastGrowth: Int64 = 256
+    /// A quarter of the slots is made while a twentieth of them is taken.
+    private static let slotsPerRecord: Int64 = 8
 
     init(_ database: Database, named name: String, contentByteCount: Int) throws {
         self.contentByteCount = contentByteCount
@@ -41,6 +47,7 @@ final class SlotTable {
             database, "INSERT INTO \(name)_name (hash, slot) VALUES (?, ?)")
         removeName = try SQLStatement(database, "DELETE FROM \(name)_name WHERE hash = ?")
         capacity = try Int64.fetchOne(database, sql: "SELECT max(number) FROM \(name)_slot") ?? 0
+        madeCount = capacity
         count = try Int.fetchOne(database, sql: "SELECT count(*) FROM \(name)_name") ?? 0
     }
 
@@ -68,7 +75,7 @@ final class SlotTable {
 
     /// Takes a free slot for a new record, with a new key.
     func add(_ content: [UInt8], named hash: UInt64) throws(StoreError) -> Int64 {
-        if Int64(count) * 2 >= capacity { try grow() }
+        try makeRoom()
         let slot = try freeSlot()
         let key = SecretBytes.random(count: 32)
         try writeAll.run([content, key.exposedCopy(), slot])
@@ -112,13 +119,27 @@ final class SlotTable {
         }
     }
 
-    private func grow() throws(StoreError) {
+    /// The table grows by a quarter at once, so that a slot's number tells little of when it was
+    /// taken; but those slots are made a few with each new record beforehand, so that no batch has
+    /// to write them all.
+    private func makeRoom() throws(StoreError) {
+        let next = capacity + max(Self.leastGrowth, capacity / 4)
+        let used = Int64(count) * 2
+        if used >= capacity - capacity / 10 {
+            try makeSlots(through: min(next, madeCount + Self.slotsPerRecord))
+        }
+        if used >= capacity {
+            try makeSlots(through: next)
+            capacity = next
+        }
+    }
+
+    private func makeSlots(through last: Int64) throws(StoreError) {
         let zeros = [UInt8](repeating: 0, count: contentByteCount)
         let key = [UInt8](repeating: 0, count: 32)
-        let added = max(256, capacity / 4)
-        for number in (capacity + 1)...(capacity + added) {
-            try insert.run([number, zeros, key])
+        while madeCount < last {
+            try insert.run([madeCount + 1, zeros, key])
+            madeCount += 1
         }
-        capacity += added
     }
 }
