@@ -13,7 +13,8 @@ final class Switchboard: @unchecked Sendable {
     private var loop: EventLoop?
     private var shortWay: ShortWay?
 
-    private struct Traffic {
+    /// What waits of one connection.
+    struct Traffic {
         let socket: WebSockets.ConnectionID
         /// Frames that the writer hasn't dealt with.
         var waiting = 0
@@ -21,6 +22,18 @@ final class Switchboard: @unchecked Sendable {
         var isPaused = false
         /// Until it has opened a mailbox it may be anybody's, and little is kept for it.
         var hasOpened = false
+
+        /// Whether its socket isn't to be read for a while. For what waits of others it is paused
+        /// only while something of its own waits: the end of that wakes it again.
+        func needsPause(total: Int, pending: Int) -> Bool {
+            waiting >= pauseAt || waitingByteCount >= pauseAtByteCount
+                || (waiting > 0 && total >= totalByteCountLimit) || pending >= pendingLimit
+        }
+
+        /// Whether its socket can be read again.
+        func canResume(pending: Int) -> Bool {
+            waiting <= resumeAt && waitingByteCount < pauseAtByteCount && pending < pendingLimit
+        }
     }
 
     /// Octets of all connections waiting for the writer.
@@ -178,11 +191,9 @@ final class Switchboard: @unchecked Sendable {
     }
 
     private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {
-        guard let server, let state = traffic[number], !state.isPaused else { return }
-        guard
-            state.waiting >= Self.pauseAt || state.waitingByteCount >= Self.pauseAtByteCount
-                || totalByteCount >= Self.totalByteCountLimit
-                || server.pendingByteCount(of: state.socket) >= Self.pendingLimit
+        guard let server, let state = traffic[number], !state.isPaused,
+            state.needsPause(
+                total: totalByteCount, pending: server.pendingByteCount(of: state.socket))
         else { return }
         traffic[number]?.isPaused = true
         server.pauseReading(state.socket)
@@ -190,9 +201,7 @@ final class Switchboard: @unchecked Sendable {
 
     private func resumeIfPossible(_ number: RelayCore.ConnectionID) {
         guard let server, let state = traffic[number], state.isPaused,
-            state.waiting <= Self.resumeAt,
-            state.waitingByteCount < Self.pauseAtByteCount,
-            server.pendingByteCount(of: state.socket) < Self.pendingLimit
+            state.canResume(pending: server.pendingByteCount(of: state.socket))
         else { return }
         traffic[number]?.isPaused = false
         server.resumeReading(state.socket)
