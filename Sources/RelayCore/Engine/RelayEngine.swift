@@ -77,7 +77,11 @@ public final class RelayEngine {
     private var nextMessage: UInt64 = 0
     private var messageLimit: UInt64 = 0
     private static let messageReserve: UInt64 = 1 << 16
-    private static let cacheLimit = 200_000
+    /// Mailboxes held in memory, above which those that aren't needed are let go of.
+    var cacheLimit = 200_000
+    /// How many were needed at the last look. There is no other before half as many have come, or
+    /// every batch would look in vain.
+    private var neededCount = 0
 
     /// Takes up a store.
     ///
@@ -136,7 +140,7 @@ public final class RelayEngine {
         dirtyGroups.removeAll(keepingCapacity: true)
 
         let output = takeOutput()
-        if mailboxesByNumber.count > Self.cacheLimit { forgetIdle() }
+        if mailboxesByNumber.count > max(cacheLimit, neededCount / 2 * 3) { forgetIdle() }
         return output
     }
 
@@ -352,6 +356,7 @@ public final class RelayEngine {
             mailboxesByNumber[number] = nil
             mailboxesByID[mailbox.record.id] = nil
         }
+        neededCount = mailboxesByNumber.count
     }
 
     /// Whether the next message gets its number without the store.
