@@ -219,9 +219,10 @@ public struct DataFolder: Sendable {
             close(file)
             throw error
         }
+        // Over what is there: on a full disk a new block might not be had.
         let text = Array("\(getpid())\n".utf8)
-        ftruncate(file, 0)
         _ = unsafe text.withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+        ftruncate(file, off_t(text.count))
         return FolderLock(file: file)
     }
 
@@ -256,8 +257,27 @@ public struct DataFolder: Sendable {
         fchown(file, owner, group)
     }
 
+    /// Octets of the database and its log.
+    var databaseByteCount: UInt64 {
+        ["", "-wal"].reduce(0) { sum, suffix in
+            var state = stat()
+            guard unsafe stat(databasePath + suffix, &state) == 0 else { return sum }
+            return sum + UInt64(max(0, state.st_size))
+        }
+    }
+
     /// Octets free on the folder's file system.
     public var freeByteCount: UInt64? { space?.free }
+
+    /// Octets that must stay free on the disk, or a quarter of a small one, so that the log can
+    /// always be written back; below, what would grow is refused.
+    private static let reserve: UInt64 = 64 << 20
+
+    /// Octets that may be taken before the reserve is touched.
+    var spareByteCount: UInt64? {
+        guard let (free, total) = space else { return nil }
+        return free - min(free, min(Self.reserve, total / 4))
+    }
 
     /// Octets free on the folder's file system, and octets in all.
     var space: (free: UInt64, total: UInt64)? {

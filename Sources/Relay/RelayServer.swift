@@ -64,9 +64,14 @@ public final class RelayServer: Sendable {
         do throws(RelayError) {
             folder.removeLeftovers()
             let keys = try folder.keys(holding: folderLock)
-            let database = try RelayDatabase(path: folder.databasePath)
-            let identity = try Self.identity(keys, database, configuration.clinicRoot)
-            let trail = try Self.trail(folder, database, keys.identity, configuration, log)
+            let (database, identity, trail) = try Self.whenThereIsRoom(log) {
+                () throws(RelayError) in
+                let database = try RelayDatabase(path: folder.databasePath)
+                return (
+                    database, try Self.identity(keys, database, configuration.clinicRoot),
+                    try Self.trail(folder, database, keys.identity, configuration, log)
+                )
+            }
             let health = Lock(RelayHealth())
             let switchboard = Switchboard(log: log)
             let observatory = Observatory(
@@ -197,6 +202,23 @@ public final class RelayServer: Sendable {
         control.close()
         loop.wait()
         folderLock.release()
+    }
+
+    /// On a disk so full that not even an index of the log fits, takes up the store once it does.
+    private static func whenThereIsRoom<Result>(
+        _ log: Logger, _ takeUp: () throws(RelayError) -> Result
+    ) throws(RelayError) -> Result {
+        var isWaiting = false
+        while true {
+            do throws(RelayError) {
+                return try takeUp()
+            } catch {
+                guard case .store(.full) = error else { throw error }
+            }
+            if !isWaiting { log.warning("there is no room on the disk; the relay waits for some") }
+            isWaiting = true
+            sleep(1)
+        }
     }
 
     private static func trail(

@@ -68,9 +68,6 @@ final class RelayWriter: Sendable {
     /// Between this thread and the loop.
     let gate = EngineGate()
 
-    /// Octets that must stay free on the disk, or a quarter of a small one, so that the log can
-    /// always be written back; below, what would grow is refused.
-    private static let reserve: UInt64 = 64 << 20
     private static let tickMilliseconds = 1_000
 
     init(
@@ -96,21 +93,15 @@ final class RelayWriter: Sendable {
         do {
             try database.queue.writeWithoutTransaction { database in
                 var isRunning = true
-                var isFull = false
-                var figures = BatchFigures()
-                var hasServed = false
-                // Taken and not dealt with yet; a full disk loses none of it.
-                var undone: [RelayEvent] = []
+                var lasting = Lasting()
                 while isRunning {
                     do {
                         isRunning = try serve(
-                            SQLiteStore(database, syncsItself: true), &undone, isFull: &isFull,
-                            &figures)
-                        hasServed = true
+                            SQLiteStore(database, syncsItself: true), &lasting)
                     } catch {
-                        guard StoreError(error) == .full, hasServed else { throw error }
+                        guard StoreError(error) == .full else { throw error }
                         gate.enter()
-                        isRunning = waitForRoom(&undone)
+                        isRunning = waitForRoom(&lasting)
                     }
                 }
             }
@@ -123,28 +114,36 @@ final class RelayWriter: Sendable {
 
     /// Serves with one engine; true if another one has to take over because the disk was full.
     private func serve(
-        _ store: SQLiteStore, _ undone: inout [RelayEvent], isFull: inout Bool,
-        _ figures: inout BatchFigures
+        _ store: SQLiteStore, _ lasting: inout Lasting
     ) throws(StoreError) -> Bool {
-        try forget(store)
         let start = clock.now
-        let engine = try makeEngine(store, at: start)
+        let guarding: ClockGuard
+        if let clock = lasting.clock {
+            guarding = clock
+        } else {
+            guarding = try makeGuard(store, at: start)
+            lasting.clock = guarding
+        }
+        try forget(store)
+        let engine = try makeEngine(store, guarding)
+        defer { lasting.clock = engine.clock }
+        lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
         var schedule = Schedule(from: start)
         var survey = try desk.survey(at: start)
-        report(desk, figures, survey, start)
+        report(desk, lasting.figures, survey, start)
         hasBegun.signal()
         var patience = 0
         var hasCommitted = false
         while true {
             let (new, since) = events.takeAll(
-                waitingAtMost: desk.backup != nil || !undone.isEmpty ? 0 : patience)
-            undone = undone.isEmpty ? new : undone + new
-            let hadWork = !undone.isEmpty
+                waitingAtMost: desk.backup != nil || !lasting.undone.isEmpty ? 0 : patience)
+            lasting.undone = lasting.undone.isEmpty ? new : lasting.undone + new
+            let hadEvents = !lasting.undone.isEmpty
             gate.enter()
             let now = clock.now
-            watchDisk(engine, &isFull)
+            watchDisk(desk, lasting, at: now)
             if schedule.isTimeForDisk(at: now) {
                 for trouble in trail.newTroubles() { log.warning("\(trouble)") }
                 survey = try desk.survey(at: now)
@@ -153,41 +152,55 @@ final class RelayWriter: Sendable {
             let deliveryCount: Int
             let eventCount = trail.eventCount
             do {
-                deliveryCount = try write(&undone, desk, &schedule, &batch, &figures, at: now)
+                deliveryCount = try write(
+                    &lasting.undone, desk, &schedule, &batch, &lasting.figures, at: now)
                 hasCommitted = true
             } catch {
-                guard error == .full else { throw error }
                 store.rollback()
+                guard error == .full else { throw error }
                 trail.dropEvents(behind: eventCount)
-                isFull = true
+                lasting.noteFull(at: now)
                 log.warning("the disk is full; all devices connect again, nothing accepted is lost")
                 // Where nothing at all can be written, nothing more is tried before the end.
-                let isLast = closeAll(&undone, mayStop: !hasCommitted)
+                let isLast = closeAll(&lasting.undone, mayStop: !hasCommitted)
                 if !isLast, !hasCommitted {
-                    undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
+                    lasting.undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
                 }
                 return !isLast
             }
-            if schedule.isTimeForLog(at: now, hadWork: hadWork) {
-                _ = try store.forgetLog()
+            let hadWork = hadEvents || store.hasWritten
+            if store.hasLog, schedule.isTimeForLog(at: now, hadWork: hadWork) {
+                try emptyLog(store, &lasting, at: now)
             }
-            figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveryCount)
-            report(desk, figures, survey, now)
+            lasting.figures.deliverySeconds.add(
+                SystemClock.seconds(since: since), times: deliveryCount)
+            report(desk, lasting.figures, survey, now)
             patience = Self.patience(engine, schedule, at: now)
             // Before the loop may take the engine: both use the same database.
             if !batch.isLast { desk.stepBackup() }
             let hasRelease = !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast
             gate.leave(with: batch.isLast ? nil : engine, hasRelease: hasRelease)
-            undone.removeAll()
+            lasting.undone.removeAll()
             if hasRelease { release(batch) }
             if batch.isLast { return false }
         }
     }
 
     /// Not even an engine can start: sends everybody away for a second; false if it is to stop.
-    private func waitForRoom(_ undone: inout [RelayEvent]) -> Bool {
-        undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
-        return !closeAll(&undone, mayStop: true)
+    private func waitForRoom(_ lasting: inout Lasting) -> Bool {
+        if !lasting.isWaiting {
+            lasting.isWaiting = true
+            log.warning("there is no room on the disk; nobody is served until there is")
+        }
+        let now = clock.now
+        lasting.noteFull(at: now)
+        health.withLock {
+            $0.isFull = true
+            $0.lastBatchMilliseconds = now.monotonicMilliseconds
+        }
+        hasBegun.signal()
+        lasting.undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
+        return !closeAll(&lasting.undone, mayStop: true)
     }
 
     /// Sends everybody away: what came over connections comes again on others. The rest stays for
@@ -218,9 +231,9 @@ final class RelayWriter: Sendable {
         return Int(min(deadline - now.monotonicMilliseconds, UInt64(tickMilliseconds)))
     }
 
-    private func makeEngine(
+    private func makeGuard(
         _ store: SQLiteStore, at start: RelayTime
-    ) throws(StoreError) -> RelayEngine {
+    ) throws(StoreError) -> ClockGuard {
         let guarding = ClockGuard(
             at: start, lastHour: try lastHour(store), isConfirmed: acceptsClock)
         if guarding.doubt != nil {
@@ -230,6 +243,12 @@ final class RelayWriter: Sendable {
                 with --accept-clock when it is right
                 """)
         }
+        return guarding
+    }
+
+    private func makeEngine(
+        _ store: SQLiteStore, _ guarding: ClockGuard
+    ) throws(StoreError) -> RelayEngine {
         do {
             return try RelayEngine(
                 store: store, identity: identity, limits: limits.withLock { $0 }, clock: guarding)
@@ -312,6 +331,18 @@ final class RelayWriter: Sendable {
         batch.handled[id] = (sum.frames + 1, sum.byteCount + byteCount)
     }
 
+    /// Empties the log if that can be done now; else a later batch tries again.
+    private func emptyLog(
+        _ store: SQLiteStore, _ lasting: inout Lasting, at now: RelayTime
+    ) throws(StoreError) {
+        do {
+            _ = try store.forgetLog()
+        } catch {
+            guard error == .full else { throw error }
+            lasting.noteFull(at: now)
+        }
+    }
+
     /// What was erased must be gone from the log too before anyone is told.
     private func forget(_ store: SQLiteStore) throws(StoreError) {
         // Each try waits for seconds until nobody reads any more (`RelayDatabase`).
@@ -320,15 +351,15 @@ final class RelayWriter: Sendable {
         }
     }
 
-    private func watchDisk(_ engine: RelayEngine, _ isFull: inout Bool) {
-        guard let (free, total) = folder.space else { return }
+    private func watchDisk(_ desk: WriterDesk, _ lasting: Lasting, at now: RelayTime) {
+        guard let spare = folder.spareByteCount else { return }
+        let engine = desk.engine
         let wasRefusing = engine.refusesGrowth
-        let reserve = min(Self.reserve, total / 4)
-        if free >= reserve { isFull = false }
-        engine.refusesGrowth = isFull || free < reserve
-        if engine.refusesGrowth, !wasRefusing {
-            log.warning("the disk is nearly full; what would grow is refused")
-        }
+        engine.refusesGrowth = spare == 0 || now.monotonicMilliseconds < lasting.fullUntil
+        guard engine.refusesGrowth else { return }
+        // A copy isn't worth that devices are refused for it.
+        desk.endBackup("there is no room for the copy in the data folder")
+        if !wasRefusing { log.warning("the disk is nearly full; what would grow is refused") }
     }
 
     private func report(
@@ -343,13 +374,29 @@ final class RelayWriter: Sendable {
         health.withLock { $0 = figures }
     }
 
+    /// What outlives an engine.
+    private struct Lasting {
+        var figures = BatchFigures()
+        /// Taken and not dealt with yet; a full disk loses none of it.
+        var undone: [RelayEvent] = []
+        /// Until when growth is refused whatever room there seems to be.
+        private(set) var fullUntil: UInt64 = 0
+        /// No engine could start.
+        var isWaiting = false
+        /// From the relay's start on; the operator accepts the clock of that moment only.
+        var clock: ClockGuard?
+
+        mutating func noteFull(at now: RelayTime) {
+            fullUntil = now.monotonicMilliseconds + 5_000
+        }
+    }
+
     /// When what is due.
     private struct Schedule {
         private var nextConnections: UInt64
         private var nextDisk: UInt64
         private var nextGroups: UInt64
         private var nextLog: UInt64
-        private var hasLog = false
         private var groupCursor: GroupNumber?
         private var isSweepingGroups = false
         private var day: Day?
@@ -373,9 +420,7 @@ final class RelayWriter: Sendable {
         /// The log holds pages in the order in which they were written, which could tell which
         /// requests came together; so it is emptied when nothing is to be done, and every minute.
         mutating func isTimeForLog(at now: RelayTime, hadWork: Bool) -> Bool {
-            if hadWork { hasLog = true }
-            guard hasLog, !hadWork || now.monotonicMilliseconds >= nextLog else { return false }
-            hasLog = false
+            guard !hadWork || now.monotonicMilliseconds >= nextLog else { return false }
             nextLog = now.monotonicMilliseconds + 60_000
             return true
         }

@@ -3,12 +3,12 @@ import Dispatch
 import Foundation
 import GRDB
 import Logging
-import RelayCore
 import RelayProtocol
 import TestSupport
 import Testing
 
 @testable import Relay
+@testable import RelayCore
 
 /// The writer's thread alone, with what it lets go.
 private final class LoneWriter: Sendable {
@@ -120,5 +120,40 @@ private final class LoneWriter: Sendable {
         ])
         #expect(lone.hasEnded())
         #expect(lone.handledByteCount == 500)
+    }
+
+    @Test func `leaves a doubt of the clock as it is, and refuses growth for a while`() throws {
+        let lone = try LoneWriter()
+        let seen = Lock<[(ClockGuard.Doubt?, isRefusing: Bool)]>([])
+        let isDone = DispatchSemaphore(value: 0)
+        let hasFailed = Lock(false)
+        let look: WriterTask = { desk in
+            seen.withLock { $0.append((desk.engine.clockDoubt, desk.engine.refusesGrowth)) }
+            desk.afterCommit { isDone.signal() }
+        }
+        lone.writer.events.add(
+            .task { desk in
+                var jumped = desk.engine.time
+                jumped.unixSeconds += 400 * 86_400
+                _ = desk.engine.clock.allowsErasure(at: jumped)
+            })
+        lone.writer.events.add(.task(look))
+        #expect(isDone.wait(timeout: .now() + 20) == .success)
+        lone.writer.events.add(
+            .task { _ throws(StoreError) in
+                if hasFailed.withLock({ hasFailed in
+                    defer { hasFailed = true }
+                    return !hasFailed
+                }) {
+                    throw .full
+                }
+            })
+        lone.writer.events.add(.task(look))
+        #expect(isDone.wait(timeout: .now() + 20) == .success)
+        lone.writer.events.add(.stop)
+        #expect(lone.hasEnded())
+        let (first, last) = seen.withLock { ($0.first, $0.last) }
+        #expect(first?.0 == .jumpedAhead && first?.isRefusing == false)
+        #expect(last?.0 == .jumpedAhead && last?.isRefusing == true)
     }
 }

@@ -1,3 +1,4 @@
+private import CoreFoundation
 import Foundation
 import GRDB
 import RelayCore
@@ -17,7 +18,9 @@ public enum RelayBackup {
             throw .backupFile("there is a file of that name")
         }
         guard let keys = folder.intactKeys() else { throw .damagedKeys }
-        if folder.holder != nil { return try makeOnline(folder, keys, target, replaces) }
+        let isOnline = folder.holder != nil
+        try checkRoom(in: folder, for: target, isOnline: isOnline)
+        if isOnline { return try makeOnline(folder, keys, target, replaces) }
         let offline = try OfflineRelay(folder)
         let backup = try BackupFile.make(
             from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
@@ -26,6 +29,23 @@ public enum RelayBackup {
             TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
             hourIn: TrailKeeper.Setting.lastBackup)
         return backup
+    }
+
+    /// A running relay's copy, and a backup on the same disk, must leave its reserve free, or devices
+    /// would be refused meanwhile.
+    private static func checkRoom(
+        in folder: DataFolder, for target: String, isOnline: Bool
+    ) throws(RelayError) {
+        func device(_ path: String) -> dev_t? {
+            var state = stat()
+            return unsafe stat(path, &state) == 0 ? state.st_dev : nil
+        }
+        let parent = URL(fileURLWithPath: target).deletingLastPathComponent().path
+        let copies = (isOnline ? 1 : 0) + (device(parent) == device(folder.path) ? 1 : 0)
+        let needed = UInt64(copies) * folder.databaseByteCount
+        guard let spare = folder.spareByteCount, spare < needed else { return }
+        let missing = (needed - spare + (1 << 20) - 1) >> 20
+        throw .backupFile("\(missing) MiB are missing on the disk of the data folder")
     }
 
     /// The running relay copies, this process compacts, verifies and names.

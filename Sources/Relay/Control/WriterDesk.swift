@@ -46,9 +46,12 @@ final class WriterDesk {
         if let backup, backup.step() { self.backup = nil }
     }
 
-    /// Nothing goes on here.
-    func end() {
-        backup?.abandon("the relay stopped, or its disk is full")
+    /// Gives up a backup on its way.
+    func endBackup(_ words: String) {
+        backup?.abandon(words)
         backup = nil
     }
+
+    /// Nothing goes on here.
+    func end() { endBackup("the relay stopped, or its disk is full") }
 }

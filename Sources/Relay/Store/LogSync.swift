@@ -24,6 +24,9 @@ struct LogSync {
 
     private var changes: Int32 { unsafe sqlite3_total_changes(database.sqliteConnection) }
 
+    /// Whether the batch has changed anything.
+    var hasChanged: Bool { changes != changesBefore }
+
     /// A batch begins.
     mutating func begin() {
         changesBefore = changes

@@ -157,6 +157,8 @@ extension StoreError {
     init(code: Int32) {
         switch code & 0xff {
         case SQLITE_FULL: self = .full
+        // The log's index couldn't grow.
+        case SQLITE_IOERR where code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue: self = .full
         case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt("SQLite says \(code)")
         default: self = .failed("SQLite says \(code)")
         }

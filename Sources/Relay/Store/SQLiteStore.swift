@@ -20,6 +20,10 @@ final class SQLiteStore: RelayStore {
     private var logSync: LogSync?
     /// How often this store has synced a batch; for tests.
     var syncCount: Int { logSync?.count ?? 0 }
+    /// Whether the last batch wrote anything.
+    private(set) var hasWritten = false
+    /// Whether something may be in the log.
+    private(set) var hasLog = true
     /// What this batch did that the trail has to tell.
     private(set) var effects = TrailEffects()
     /// Above every message that ever was; for telling which day a message came on.
@@ -78,6 +82,8 @@ final class SQLiteStore: RelayStore {
     /// Returns once the batch is on the disk; see `LogSync` for what may come there later.
     func commit() throws(StoreError) {
         try committing.run()
+        hasWritten = logSync?.hasChanged ?? true
+        if hasWritten { hasLog = true }
         try logSync?.finish()
     }
 
@@ -91,7 +97,9 @@ final class SQLiteStore: RelayStore {
     func forgetLog() throws(StoreError) -> Bool {
         do {
             let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
-            return row.map { $0[0] == 0 } ?? false
+            let isEmpty = row.map { $0[0] == 0 } ?? false
+            if isEmpty { hasLog = false }
+            return isEmpty
         } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
             return false
         } catch let error as DatabaseError where error.resultCode == .SQLITE_LOCKED {

@@ -52,7 +52,8 @@ public final class RelayEngine {
     var now = RelayTime(unixSeconds: 0, monotonicMilliseconds: 0)
     /// While the disk is nearly full, what would grow is refused.
     public var refusesGrowth = false
-    var clock: ClockGuard
+    /// Watches over the wall clock; the next engine goes on with it.
+    public internal(set) var clock: ClockGuard
 
     var connections: [ConnectionID: Connection] = [:]
     var mailboxesByID: [MailboxID: LiveMailbox] = [:]

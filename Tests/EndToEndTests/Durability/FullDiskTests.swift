@@ -1,22 +1,59 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 import WebSockets
 
 /// The real relay on a small file system of its own that fills up. Only root may mount one.
 @Suite(.enabled(if: geteuid() == 0)) struct `A full disk` {
+    let relay: RelayAlone
+    let disk: SmallDisk
+    let loop: EventLoop
+
+    init() throws {
+        relay = try RelayAlone()
+        disk = try SmallDisk(at: relay.dataFolder, mebibytes: 24)
+        loop = try EventLoop(name: "devices")
+    }
+
+    private func end() async throws {
+        try await relay.kill()
+        await loop.shutdownAndWait()
+        try disk.unmount()
+        try await relay.remove()
+    }
+
+    /// Whether the relay says within a while that it is ready, or isn't; it may not end meanwhile.
+    private func becomes(
+        ready isReady: Bool, within limit: Duration = .seconds(20)
+    ) async throws -> Bool {
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline {
+            guard relay.process?.ending() == nil else { return false }
+            let answer = try relay.get("/readyz")
+            if answer.hasPrefix("HTTP/1.1 \(isReady ? 200 : 503)") {
+                if !isReady { #expect(answer.contains("the disk is full")) }
+                return true
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return false
+    }
+
+    private func read(_ pair: WirePair, _ count: Int) async throws {
+        let reading = Task { try await pair.read(untilAccepted: count) }
+        let limit = Task {
+            try await Task.sleep(for: .seconds(60))
+            reading.cancel()
+        }
+        _ = await reading.result
+        limit.cancel()
+        #expect(await pair.faults() == [])
+    }
+
     @Test(.timeLimit(.minutes(3)))
     func `what was accepted is delivered, and there is room again afterwards`() async throws {
-        let relay = try RelayAlone()
-        try FileManager.default.createDirectory(
-            atPath: relay.dataFolder, withIntermediateDirectories: true)
-        try Self.system(
-            "/bin/mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "none", relay.dataFolder)
-        var isMounted = true
-        defer { if isMounted { try? Self.system("/bin/umount", "-l", relay.dataFolder) } }
         try await relay.start()
-        let loop = try EventLoop(name: "devices")
-
         var pairs: [WirePair] = []
         for _ in 0..<4 { pairs.append(try await WirePair(at: relay, on: loop)) }
         let writers = pairs.map { pair in
@@ -29,38 +66,65 @@ import WebSockets
         // Full as it is, it ends and starts again.
         try await relay.kill()
         try await relay.start()
-        for pair in pairs {
-            let accepted = await pair.accepted.count
-            let reading = Task { try await pair.read(untilAccepted: accepted) }
-            let limit = Task {
-                try await Task.sleep(for: .seconds(60))
-                reading.cancel()
-            }
-            _ = await reading.result
-            limit.cancel()
-            #expect(await pair.faults() == [])
-        }
+        for pair in pairs { try await read(pair, pair.accepted.count) }
 
         let before = await pairs[0].accepted.count
         // The relay looks at its disk once a second.
         try await Task.sleep(for: .seconds(3))
         try await pairs[0].write(before + 50)
         #expect(await pairs[0].accepted.count == before + 50)
-        try await relay.kill()
-        await loop.shutdownAndWait()
-        try Self.system("/bin/umount", relay.dataFolder)
-        isMounted = false
-        try await relay.remove()
+        try await end()
     }
 
-    private static func system(_ program: String, _ arguments: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw StageError.system(program, process.terminationStatus)
+    @Test(.timeLimit(.minutes(3)))
+    func `without an octet left the relay waits, is stopped, started and killed, and goes on`()
+        async throws
+    {
+        try await relay.start()
+        try disk.fill(leaving: 8 << 20)
+        // The log holds what the database has no room for.
+        let pair = try await WirePair(at: relay, on: loop)
+        try disk.fill(leaving: 0)
+        #expect(try await becomes(ready: false))
+        try await Task.sleep(for: .seconds(3))
+        #expect(relay.process?.ending() == nil)
+
+        relay.process?.signal(SIGTERM)
+        #expect(try await relay.process?.wait(for: .seconds(10)) == .exited(0))
+        try await relay.start()
+        #expect(try await becomes(ready: false))
+        try await relay.kill()
+        try await relay.start()
+        #expect(try await becomes(ready: false))
+
+        disk.makeRoom()
+        #expect(try await becomes(ready: true))
+        try await pair.write(200)
+        try await read(pair, 200)
+
+        // No copy is begun that would take the relay's reserve.
+        try disk.fill(leaving: (6 << 20) + (64 << 10))
+        #expect(try await relay.backUp() == .exited(73))
+        #expect(try await becomes(ready: true))
+        try await end()
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `a disk that fills up under the writers' hands takes nothing accepted with it`()
+        async throws
+    {
+        try await relay.start()
+        let pair = try await WirePair(at: relay, on: loop)
+        let writing = Task { try await pair.write(6_000, untilRefused: 1 << 30) }
+        while await pair.accepted.count < 300 { try await Task.sleep(for: .milliseconds(5)) }
+        for _ in 0..<3 {
+            try disk.fill(leaving: 0)
+            #expect(try await becomes(ready: false))
+            disk.makeRoom()
+            #expect(try await becomes(ready: true))
         }
+        try await writing.value
+        try await read(pair, 6_000)
+        try await end()
     }
 }

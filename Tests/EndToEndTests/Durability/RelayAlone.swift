@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import RelayProtocol
 import RelayTestSupport
+import TestSupport
 import WebSockets
 
 /// The real relay process and nothing else: devices of its own kind talk to it (`WireDevice`).
@@ -30,6 +31,12 @@ final class RelayAlone: Sendable {
         try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: folder + "/root.pem"))
     }
 
+    private static var environment: [String: String] {
+        ProcessInfo.processInfo.environment.filter {
+            ["PATH", "LD_LIBRARY_PATH"].contains($0.key)
+        }.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+    }
+
     /// Kills what runs and removes everything.
     func remove() async throws {
         try await kill()
@@ -42,17 +49,13 @@ final class RelayAlone: Sendable {
             state.starts += 1
             return (state.port, state.starts)
         }
-        let inherited = ProcessInfo.processInfo.environment.filter {
-            ["PATH", "LD_LIBRARY_PATH"].contains($0.key)
-        }
         let child = try Child(
             .relay,
             [
                 "serve", "--data", dataFolder, "--clinic-root", folder + "/root.pem", "--listen",
                 "127.0.0.1:\(port)", "--metrics-listen", "off",
             ] + options,
-            environment: inherited.merging(environment) { $1 }
-                .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 },
+            environment: Self.environment.merging(environment) { $1 },
             outputPrefix: folder + "/\(number)")
         let ready = try await child.line { $0.contains("127.0.0.1:") }
         guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
@@ -66,6 +69,21 @@ final class RelayAlone: Sendable {
     var process: Child? { state.withLock { $0.process } }
 
     var url: WebSocketURL? { WebSocketURL("ws://127.0.0.1:\(state.withLock { $0.port })") }
+
+    /// The whole answer to a GET.
+    func get(_ path: String) throws -> String {
+        let peer = try RawPeer(port: state.withLock { $0.port })
+        peer.write("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return peer.readToEnd()
+    }
+
+    /// Has a backup made on another disk, and says how that ended.
+    func backUp() async throws -> Ending {
+        try await Child(
+            .relay, ["backup", "--data", dataFolder, "--out", folder + "/backup"],
+            environment: Self.environment, outputPrefix: folder + "/backup"
+        ).wait(for: .seconds(60))
+    }
 
     /// `kill -9`.
     func kill() async throws {
