@@ -44,7 +44,7 @@ public struct DataFolder: Sendable {
             throw .dataFolder("the data folder can't be entered")
         }
         guard state.st_uid == geteuid() || geteuid() == 0 else {
-            throw .dataFolder("the data folder is another user's: run this as that user, or root")
+            throw othersFolder
         }
         guard state.st_mode & 0o077 == 0 else {
             throw .dataFolder(
@@ -54,16 +54,20 @@ public struct DataFolder: Sendable {
 
     /// Takes a folder that a relay has made.
     ///
-    /// - Throws: `.notFound` if there is none.
+    /// - Throws: `.notFound` if there is none, `.notAllowed` if it is another user's.
     init(existing path: String) throws(RelayError) {
-        guard
-            ["/relay.sqlite", "/relay.sqlite.restored"].contains(where: {
-                FileManager.default.fileExists(atPath: path + $0)
-            })
-        else { throw .notFound("there is no relay's data in this folder") }
+        let isThere = ["/relay.sqlite", "/relay.sqlite.restored"].contains { name in
+            FileManager.default.fileExists(atPath: path + name)
+        }
+        guard isThere else {
+            if unsafe access(path, X_OK) != 0, errno == EACCES { throw Self.othersFolder }
+            throw .notFound("there is no relay's data in this folder")
+        }
         self.path = path
         try Self.verify(path)
     }
+
+    private static let othersFolder = RelayError.notAllowed("the data folder is another user's")
 
     /// The relay's long-lived secrets.
     public struct Keys: Sendable {

@@ -4,6 +4,8 @@ public import RelayCore
 public enum RelayError: Error, Equatable, Sendable {
     /// The data folder can't be made or read, in words. Fault: the operator or the machine.
     case dataFolder(String)
+    /// Another user may do this, in words. Fault: the operator.
+    case notAllowed(String)
     /// What was named isn't there, in words. Fault: the operator.
     case notFound(String)
     /// Another process has the data folder; its number, if it can be read.

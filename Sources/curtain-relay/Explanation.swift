@@ -7,6 +7,8 @@ extension RelayError {
     var failure: Failure {
         switch self {
         case .dataFolder(let words): Failure(.cannotCreate, words)
+        case .notAllowed(let words):
+            Failure(.notAllowed, words, advice: "run this as that user, or as root")
         case .notFound(let words): Failure(.notFound, words)
         case .inUse(let process):
             Failure(

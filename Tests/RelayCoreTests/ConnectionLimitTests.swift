@@ -168,4 +168,34 @@ import Testing
         // What is on its way is taken all the same, and only that.
         #expect(memory.messageCount == 0)
     }
+
+    @Test func `acknowledgements from before a reconnect count, but not without end`() throws {
+        let memory = MemoryStore()
+        let world = try RelayWorld(memory: memory)
+        let talk = try TestConsultation(world)
+        let first = try #require(talk.doctor.line)
+        _ = try first.drain()
+        for number in 0..<30 as Range<UInt8> {
+            #expect(try talk.send([number], from: talk.patient) == .done)
+        }
+        let ids = first.deliveries.map(\.id)
+        #expect(ids.count == 30)
+        try world.hangUp(first)
+        var limits = RelayLimits()
+        limits.connectionRequestsPerSecond = 1
+        limits.connectionRequestBurst = 20
+        limits.windowMessages = 1
+        world.engine.limits = limits
+        let line = try world.connect()
+        try line.open(talk.doctor)
+        #expect(line.deliveries.map(\.id) == [ids[0]])
+        line.deliveries = []
+        try line.send(
+            ClientFrame(acknowledgements: [
+                Acknowledgement(mailbox: talk.doctor.id, deliveries: ids)
+            ]))
+        // The one on its way, and twenty of the others; the rest comes again.
+        #expect(memory.messageCount == 9)
+        #expect(try line.drain().map(\.id) == Array(ids[21...]))
+    }
 }

@@ -361,6 +361,30 @@ private struct FolderWorld {
         #expect(try !place.faults().isEmpty)
     }
 
+    @Test func `a mirror that goes on behind the trail's end is told`() throws {
+        let place = try FolderWorld(mirrored: true)
+        let mirror = try #require(place.mirror)
+        let file = place.path + "/trail/" + TrailFolder.name(first: 0)
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        #expect(try place.faults(mirror: mirror) == [])
+        let trail = try #require(FileManager.default.contents(atPath: file))
+        let entries = try TrailAudit(folder: place.path, last: 100).entries
+        let last = try #require(entries.last)
+        try trail.dropLast(last.frame.count).write(to: URL(fileURLWithPath: file))
+        #expect(
+            try place.faults(mirror: mirror).contains(
+                .tailMissing(next: last.sequence, expected: last.sequence + 1)))
+        // So does one that has whole segments more.
+        try trail.write(to: URL(fileURLWithPath: file))
+        let next = TrailEntry(after: last.end, hour: 1, isClockDoubted: false, kind: .stopped)
+        try Data(TrailFolder.magic + next.frame).write(
+            to: URL(fileURLWithPath: mirror + "/" + TrailFolder.name(first: next.sequence)))
+        #expect(
+            try place.faults(mirror: mirror).contains { fault in
+                if case .tailMissing = fault { true } else { false }
+            })
+    }
+
     @Test func `a damaged entry is kept as it is, and told by the relay, check and audit`() throws {
         let place = try FolderWorld()
         for _ in 0..<3 { try place.run { world, _, _ in _ = try TestConsultation(world) } }

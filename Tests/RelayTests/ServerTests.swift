@@ -196,6 +196,62 @@ struct ServerTests {
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func `whoever has opened no mailbox sends little at once, whoever has sends more`() async throws
+    {
+        let served = try Served()
+        let server = try served.start()
+        let long = ClientFrame(requests: [
+            Request(
+                mailbox: try #require(MailboxID(Random.bytes(32))), id: .opening,
+                operation: .stockShelf(ShelfStock(packages: [Random.bytes(65 << 10)])))
+        ])
+        let stranger = try Device(server)
+        var events = stranger.events.makeAsyncIterator()
+        _ = try await handshake(stranger, &events, server)
+        stranger.send(long)
+        guard case .closed(let close)? = await events.next() else {
+            Issue.record("not ended")
+            return
+        }
+        #expect([.messageTooBig, .abnormalClosure].contains(close.code))
+        await stranger.stop()
+
+        let device = try Device(server)
+        var ownEvents = device.events.makeAsyncIterator()
+        let proof = try await handshake(device, &ownEvents, server)
+        let key = try SigningKey()
+        let mailbox = try #require(MailboxID(key.publicKey.bytes))
+        let token = try AdmissionToken(
+            relayKey: server.identityKey, serial: Random.bytes(16),
+            expires: UInt64(Date().timeIntervalSince1970) + 600, clinicRoot: served.clinic
+        ).encoded()
+        let creation = Opening.Creation.home(admissionToken: token)
+        device.send(
+            ClientFrame(requests: [
+                Request(
+                    mailbox: mailbox, id: .opening,
+                    operation: .open(
+                        Opening(
+                            counter: 1,
+                            signature: try proof.sign(with: key, counter: 1, creation: creation),
+                            creation: creation)))
+            ]))
+        guard case .frame(let opened)? = await ownEvents.next(), !opened.replies.isEmpty else {
+            Issue.record("not opened")
+            return
+        }
+        device.send(long)
+        guard case .frame(let answer)? = await ownEvents.next() else {
+            Issue.record("no answer")
+            return
+        }
+        #expect(answer.replies.map(\.outcome) == [.refused(.notAllowed, retryAfterSeconds: 0)])
+        await device.stop()
+        server.stop()
+        server.wait()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `healthz answers while the writer works`() async throws {
         let served = try Served()
         let server = try served.start()

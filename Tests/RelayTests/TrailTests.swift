@@ -327,6 +327,24 @@ private enum TrailEffectProbe {
         #expect(FileManager.default.contents(atPath: copy) == other)
     }
 
+    @Test func `numbers at the end of their range are no entries and no segments`() throws {
+        let sample = try TrailSample(count: 4)
+        try sample.write()
+        let last = TrailEntry(
+            after: TrailEnd(next: .max, hash: Random.bytes(32)), hour: 1, isClockDoubted: false,
+            kind: .stopped)
+        let body = Array(last.frame[4..<last.frame.count - 32])
+        #expect(throws: (any Error).self) { try TrailEntry(decoding: body) }
+        for name in ["99999999999999999999.trail", "18446744073709551615.trail"] {
+            try Data(TrailFolder.magic + last.frame).write(
+                to: URL(fileURLWithPath: sample.path + "/" + name))
+        }
+        #expect(try sample.trail.segments().map(\.first) == [0, .max])
+        // What nobody wrote is no end of the chain, nor does it hide one.
+        #expect(try sample.faults(end: sample.entries.last?.end) == [])
+        #expect(try !sample.faults(end: last.end).isEmpty)
+    }
+
     @Test func `a long trail is begun in segments, and starts without reading all of it`() throws {
         let sample = try TrailSample(count: 1)
         let log = try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 0)

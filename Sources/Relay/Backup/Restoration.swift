@@ -265,6 +265,8 @@ public struct Restoration: Sendable {
         try store.set(SQLiteStore.Setting.incarnation, to: incarnation)
         try store.set(SQLiteStore.Setting.deliveryKey, to: Random.bytes(32))
         try store.set(TrailKeeper.Setting.lastBackup, to: backup.hour.bigEndianOctets)
+        // What follows reads everything back, as a rehearsal does.
+        try store.set(TrailKeeper.Setting.lastRehearsal, to: now.hour.bigEndianOctets)
 
         let event = TrailEvent(
             trail == nil ? .resumed : .restored,
