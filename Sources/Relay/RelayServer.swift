@@ -86,19 +86,21 @@ public final class RelayServer: Sendable {
             }
             switchboard.writer = writer
             stopper.writer.withLock { $0 = writer }
-            let server = try Self.listen(configuration, loop, switchboard, observatory)
             let limits = Lock(configuration.limitFields.map { "\($0)=\($1)" })
-            let handler = ControlHandler(
-                writer: writer, configuration: configuration, address: "\(server.boundAddress)",
-                copyPath: folder.copyPath, limits: limits)
+            let server: WebSocketServer
             let control: ControlSocket
             do throws(RelayError) {
+                server = try Self.listen(configuration, loop, switchboard, observatory)
+                metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
+                let handler = ControlHandler(
+                    writer: writer, configuration: configuration,
+                    address: "\(server.boundAddress)", copyPath: folder.copyPath, limits: limits)
                 control = try ControlSocket(
                     folder: folder, owners: [getuid(), folder.owner]
                 ) { handler.answer($0, from: $1) }
-                metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
             } catch {
-                loop.execute { server.closeAll(code: .goingAway) { loop.shutdown() } }
+                loop.shutdown()
+                loop.wait()
                 throw error
             }
             loop.execute {
@@ -312,12 +314,10 @@ public final class RelayServer: Sendable {
                 settings, on: loop, http: { observatory.answer($0) },
                 handler: { id, event in switchboard.handle(id, event) })
         } catch {
-            loop.shutdown()
             throw .listen("\(error)")
         }
         // A socket of the service manager tells its address only now.
         guard configuration.tls != nil || server.boundAddress.isLoopback else {
-            loop.shutdown()
             throw .needsTLS
         }
         return server
@@ -338,7 +338,6 @@ public final class RelayServer: Sendable {
                 settings, on: loop, http: { observatory.answerWatcher($0) }, handler: { _, _ in }
             ).boundAddress
         } catch {
-            loop.shutdown()
             throw .listen("metrics: \(error)")
         }
     }
