@@ -11,13 +11,16 @@ enum Program: String, Sendable {
     case shell
     case nginx
 
-    /// Where the build put it: the folder of the running test binary.
+    /// Where the build put it: the folder of the running test binary, or another build's that
+    /// `CURTAIN_PROGRAMS` names.
     var path: String {
         switch self {
         case .openssl: "/usr/bin/openssl"
         case .shell: "/bin/bash"
         case .nginx: "/usr/sbin/nginx"
-        case .curtain, .relay, .clinic: Self.folder + "/" + rawValue
+        case .curtain, .relay, .clinic:
+            (ProcessInfo.processInfo.environment["CURTAIN_PROGRAMS"] ?? Self.folder) + "/"
+                + rawValue
         }
     }
 
@@ -73,7 +76,7 @@ final class Child: Sendable {
             do throws(StageError) {
                 let pid = try Self.spawn(
                     program.path, [program.rawValue] + arguments,
-                    environment.map { "\($0.key)=\($0.value)" },
+                    Self.sanitizing.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" },
                     input: reading, outputFile: outputPrefix + ".out",
                     errorFile: outputPrefix + ".err")
                 return (pid, writing)
@@ -88,6 +91,11 @@ final class Child: Sendable {
             close(writing)
             state = Lock(State())
         }
+    }
+
+    /// What sanitizers of programs that were built with one are told, as here.
+    private static let sanitizing = ProcessInfo.processInfo.environment.filter {
+        ["TSAN_OPTIONS", "ASAN_OPTIONS", "LSAN_OPTIONS"].contains($0.key)
     }
 
     deinit {
