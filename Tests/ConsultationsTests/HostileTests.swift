@@ -131,18 +131,28 @@ struct HostileTests {
         let world = try World()
         let (patient, doctor) = try await world.open()
         var count = 0
-        world.alter(answersTo: patient) { outcome in
-            guard case .committed = outcome else { return outcome }
-            count += 1
-            return .refused(.tooLarge, retryAfterSeconds: 0)
+        world.tamper = { frame, device in
+            guard device === patient else { return frame }
+            var frame = frame
+            frame.deliveries.removeAll { $0.kind == .commit }
+            frame.replies = frame.replies.map { reply in
+                switch reply.outcome {
+                case .committed, .staleEpoch: count += 1
+                default: return reply
+                }
+                return Reply(
+                    mailbox: reply.mailbox, id: reply.id,
+                    outcome: .refused(.tooLarge, retryAfterSeconds: 0))
+            }
+            return frame
         }
-        world.options.refreshAfterMessages = 1
         try patient.refresh()
         try world.settle()
         #expect(count == 1)
+        world.tamper = nil
         try patient.say("und doch")
         try world.settle()
-        for _ in 0..<3 { try world.pass(seconds: 61) }
+        for _ in 0..<6 { try world.pass(seconds: 61) }
         #expect(try doctor.texts() == ["und doch"])
     }
 

@@ -41,6 +41,11 @@ public struct Output: Sendable {
         try Descriptor.standardOutput.write(Array((text + "\n").utf8))
     }
 
+    /// Prints a sentence, broken between words where the terminal ends.
+    public func sentence(_ text: String) throws {
+        for row in TextLayout.wrap(text, width: width) { try line(row) }
+    }
+
     /// Prints one object on a line of its own.
     ///
     /// Property names are the keys; dates become RFC 3339 in UTC, `Data` base64url. What a terminal

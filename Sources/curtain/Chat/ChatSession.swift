@@ -76,7 +76,8 @@ actor ChatSession {
             }
             let unread = all[firstUnread...]
             if !unread.isEmpty, editor.isInteractive {
-                lines.append(output.style.yellow("-- \(unread.count) new --"))
+                let count = unread.count { $0.isUnread }
+                lines.append(output.style.yellow("-- \(count) new --"))
             }
             for message in unread { lines += show(message) }
             try editor.print(lines)

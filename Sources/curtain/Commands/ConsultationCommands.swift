@@ -176,7 +176,7 @@ struct EndCommand: AsyncParsableCommand {
             let found = try await device.consultation(matching: consultation.id)
             let kept = try await Self.prescriptions(of: found, on: device)
             if Prompt.isInteractive, !yes {
-                try output.output.line(Self.keeps(kept))
+                try output.output.sentence(Self.keeps(kept))
                 let question =
                     "End the consultation with \(found.otherName) and erase it for good?"
                 guard try Prompt.confirm(question) else {
@@ -227,7 +227,7 @@ struct EndCommand: AsyncParsableCommand {
             try output.line("erased, here and on the relay")
             try output.fields(receipt.fields)
         } else if case .closing(let date) = now.state {
-            try output.line(
+            try output.sentence(
                 "closing until \(TimeText.stamp(date)): \(found.otherName) has not confirmed yet")
         } else {
             try output.line("\(now.shortID): \(now.stateText)")

@@ -50,7 +50,7 @@ struct RecoverCommand: AsyncParsableCommand {
         try await session.withDevice(showing: output) { device in
             guard try await device.me().isCopied else {
                 if output.isJSON { return try output.json(Row(copied: false, reopened: [])) }
-                return try output.line("nothing to recover: the relay takes this vault")
+                return try output.sentence("nothing to recover: the relay takes this vault")
             }
             if Prompt.isInteractive, !yes {
                 let question = "Go on with this vault, and stop the other copy?"
@@ -67,7 +67,7 @@ struct RecoverCommand: AsyncParsableCommand {
                         copied: try await device.me().isCopied,
                         reopened: reopened.map(\.id.description)))
             } else {
-                try output.line("this vault goes on; no other copy of it sends any more")
+                try output.sentence("this vault goes on; no other copy of it sends any more")
                 for consultation in reopened {
                     try output.line("\(consultation.shortID): \(consultation.stateText)")
                 }

@@ -80,7 +80,7 @@ enum Explanation {
         switch word {
         case "closing", "erased":
             Failure(
-                .badData, "this consultation is closed (\(word)): nobody can write any more",
+                .badData, "this consultation is closed: nobody can write any more",
                 advice: "a patient asks for a new one with 'curtain request'")
         case "locked":
             Failure(

@@ -130,7 +130,7 @@ struct SessionOptions: ParsableArguments {
             if output.isJSON {
                 try output.json(ConsultationRow(now))
             } else {
-                try output.line("\(now.shortID) with \(now.otherName): \(now.stateText)")
+                try output.sentence("\(now.shortID) with \(now.otherName): \(now.stateText)")
             }
             if let later { throw later }
         }

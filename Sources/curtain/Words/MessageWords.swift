@@ -200,7 +200,7 @@ struct MessageText {
             return
         }
         let short = String(id.description.prefix(8))
-        try output.line("\(short) was closed and is erased; what you had not read:")
+        try output.sentence("\(short) was closed and is erased; what you had not read:")
         let text = MessageText(width: output.width, style: output.style)
         for message in messages {
             for line in text.lines(message) { try output.line(line) }
