@@ -95,14 +95,17 @@ final class SimulatedRelay {
     /// admission tokens are spent.
     func backUp() {
         guard world.vaultDevices.allSatisfy({ $0.isKnown(in: disk.durable) }) else { return }
-        world.trace.note(.backedUp, at: world.now, backups.count)
+        world.trace.note(.backedUp, at: world.now, life, disk.trail.count)
         backups.append((disk.backup, world.monitor.histories))
         if backups.count > 4 { backups.remove(at: world.chance.below(backups.count)) }
     }
 
-    /// The operator puts a backup in place of what the relay has.
+    /// The operator puts a backup in place of what the relay has. Those made since are of a past that
+    /// isn't any more: shelves in them hold packages that the devices have given up by now.
     func restore() {
-        guard isUp, let backup = world.chance.pick(backups) else { return }
+        guard isUp, let index = world.chance.pick(Array(backups.indices)) else { return }
+        let backup = backups[index]
+        backups.removeSubrange((index + 1)...)
         stop()
         do {
             try disk.restore(backup.disk)

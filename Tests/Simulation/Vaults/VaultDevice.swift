@@ -347,7 +347,9 @@ final class VaultDevice: Client {
             world.trace.note(.reopened, at: world.now, number, notices)
         }
         seen[it.id] = (group, notices)
-        if it.reopening != nil, other(in: it.id) != nil { violate("is still being reopened") }
+        if let reason = it.reopening, let other = other(in: it.id) {
+            violate("still reopens with device \(other.number): \(reason), \(it.state)")
+        }
         return notices
     }
 
