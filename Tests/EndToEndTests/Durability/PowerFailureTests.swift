@@ -92,6 +92,11 @@ import WebSockets
             faults += await pair.faults().map { "pair \(index): \($0)" }
         }
         await loop.shutdownAndWait()
+        let audit = try await relay.run("audit", "--verify")
+        if audit != .exited(0) { faults.append("audit --verify: \(audit)") }
+        let check = try await relay.run("check")
+        // A backup is missing.
+        if check != .exited(75) { faults.append("check: \(check)") }
         try await relay.remove()
         return faults
     }

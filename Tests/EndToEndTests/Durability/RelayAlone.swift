@@ -77,11 +77,11 @@ final class RelayAlone: Sendable {
         return peer.readToEnd()
     }
 
-    /// Has a backup made on another disk, and says how that ended.
-    func backUp() async throws -> Ending {
+    /// Runs an operator's command on the relay's folder, and says how that ended.
+    func run(_ command: String, _ options: String...) async throws -> Ending {
         try await Child(
-            .relay, ["backup", "--data", dataFolder, "--out", folder + "/backup"],
-            environment: Self.environment, outputPrefix: folder + "/backup"
+            .relay, [command, "--data", dataFolder] + options, environment: Self.environment,
+            outputPrefix: folder + "/" + command
         ).wait(for: .seconds(60))
     }
 
