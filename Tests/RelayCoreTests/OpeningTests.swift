@@ -129,6 +129,7 @@ struct OpeningTests {
         let home = try line.makeHome()
         home.counter -= 1
         #expect(try line.open(home) == .refusedCounter(last: home.counter))
+        #expect(world.engine.counters.refusals == [Refusal.counter.rawValue: 1])
         guard case .opened(let opened) = try line.open(home) else {
             Issue.record("a higher counter was refused")
             return

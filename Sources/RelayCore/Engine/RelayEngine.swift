@@ -265,8 +265,10 @@ public final class RelayEngine {
     func reply(
         _ connection: Connection, to mailbox: MailboxID, _ id: RequestID, _ outcome: Outcome
     ) {
-        if case .refused(let refusal, _) = outcome {
-            counters.refusals[refusal.rawValue, default: 0] += 1
+        switch outcome {
+        case .refused(let refusal, _): counters.refusals[refusal.rawValue, default: 0] += 1
+        case .refusedCounter: counters.refusals[Refusal.counter.rawValue, default: 0] += 1
+        default: break
         }
         touch(connection)
         connection.frame.replies.append(
