@@ -134,6 +134,7 @@ struct GroupFixture: Sendable {
 
     private struct Anyone: CredentialValidator {
         func accepts(_ subject: CredentialSubject) -> Bool { true }
+        func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { true }
     }
 
     func receive(_ bytes: [UInt8]) {

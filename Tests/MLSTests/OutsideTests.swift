@@ -135,6 +135,68 @@ private var open: GroupPolicy {
     }
 }
 
+extension `From outside` {
+    /// Knows members, and nobody else.
+    private struct MembersOnly: CredentialValidator {
+        func accepts(_ subject: CredentialSubject) -> Bool { true }
+    }
+
+    @Test func `outsiders whom the application doesn't know get no voice`() throws {
+        let clients = [try Client("a"), try Client("b"), try Client("c")]
+        let server = try SigningKey()
+        let senders = ExternalSender.groupContextExtension([
+            ExternalSender(
+                signatureKey: server.publicKey.bytes, credential: .basic(identity: [7]))
+        ])
+        var groups = try Fixture.group(of: Array(clients[..<2]), policy: open)
+        var content = CommitContent()
+        content.groupContextExtensions = [senders]
+        #expect(throws: MLSError.credentialRefused) {
+            _ = try groups[0].commit(
+                content, signingKey: clients[0].signingKey, validator: MembersOnly(),
+                at: Fixture.now)
+        }
+        var proposer = groups[0]
+        let proposal = try proposer.propose(
+            .groupContextExtensions([senders]), signingKey: clients[0].signingKey,
+            validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(
+            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let before = groups[1].serialized()
+        for message in [proposal.bytes, commit.message] {
+            #expect(throws: MLSError.credentialRefused) {
+                _ = try groups[1].process(message, validator: MembersOnly(), at: Fixture.now)
+            }
+        }
+        #expect(groups[1].serialized() == before)
+
+        // Once they are there, who joins is asked, who was there isn't again.
+        try groups[1].follow(commit.message)
+        try groups[0].merge(commit, at: Fixture.now)
+        let bundle = try clients[2].bundle(groups[0].suite)
+        content = CommitContent()
+        content.adds = [bundle.keyPackage]
+        content.groupContextExtensions = [senders]
+        let addition = try groups[0].commit(
+            content, signingKey: clients[0].signingKey, validator: MembersOnly(),
+            at: Fixture.now)
+        guard
+            case .commit = try groups[1].process(
+                addition.message, validator: MembersOnly(), at: Fixture.now)
+        else {
+            Issue.record("not a commit")
+            return
+        }
+        let welcome = try #require(addition.welcome)
+        #expect(throws: MLSError.credentialRefused) {
+            _ = try Group.join(
+                welcome: welcome, bundle: bundle, validator: MembersOnly(), at: Fixture.now)
+        }
+        _ = try Group.join(
+            welcome: welcome, bundle: bundle, validator: Anyone(), at: Fixture.now)
+    }
+}
+
 @Suite struct `Leaving and continuing` {
     @Test(arguments: [WireFormat.publicMessage, .privateMessage])
     func `a member leaves by itself, whoever commits`(format: WireFormat) throws {

@@ -6,12 +6,21 @@ public protocol CredentialValidator: Sendable {
     /// Whether the credential belongs to the signature key and may be in this place.
     func accepts(_ subject: CredentialSubject) -> Bool
 
+    /// Whether someone outside may propose to the group (RFC 9420 §5.3.1, §12.1.8.1).
+    ///
+    /// Asked for everyone on the list when a commit sets or changes it, and when joining. Unless the
+    /// application says otherwise, nobody may.
+    func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool
+
     /// Whether two leaves stand for the same client, when a group continues another (RFC 9420 §11.2,
     /// §11.3). Unless the application says otherwise, they do if their credentials are the same.
     func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool
 }
 
 extension CredentialValidator {
+    /// Lets nobody outside propose.
+    public func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { false }
+
     /// Compares the credentials.
     public func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool {
         first.credential == second.credential

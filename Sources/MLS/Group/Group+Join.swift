@@ -110,6 +110,7 @@ extension Group {
         guard let encoded = groupInfo.extensions[.ratchetTree] ?? detached else {
             throw .invalid(.treeShape)
         }
+        try checks.validateExternalSenders()
         var tree = try RatchetTree(decoding: encoded, algorithms: algorithms)
         guard let signer = tree[groupInfo.signer],
             algorithms.isValid(

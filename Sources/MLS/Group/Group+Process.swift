@@ -174,7 +174,10 @@ extension Group {
         case .externalInit:
             throw .invalid(.externalInitInside)
         case .groupContextExtensions(let extensions):
-            guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+            try self.checks(
+                extensions: extensions, validator: checks.validator, now: checks.now,
+                isSending: checks.isSending
+            ).validateExternalSenders(known: self.extensions)
         case .selfRemove:
             guard case .member = sender else { throw .invalid(.senderMaySend) }
         case .application(let proposal):

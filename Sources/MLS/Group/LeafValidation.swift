@@ -129,6 +129,15 @@ struct LeafChecks {
         else { throw .invalid(.keyPackageSignature) }
     }
 
+    /// Asks about those outside who may propose, unless they could before (RFC 9420 §5.3.1).
+    func validateExternalSenders(known: [Extension] = []) throws(MLSError) {
+        guard extensions[.externalSenders] != known[.externalSenders] else { return }
+        let list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)
+        for sender in list?.senders ?? [] {
+            guard validator.accepts(sender, groupID: groupID) else { throw .credentialRefused }
+        }
+    }
+
     /// Checks what leaves have to have in common or apart (RFC 9420 §7.3).
     func validateTogether(_ tree: RatchetTree) throws(MLSError) {
         try validateIdentities(of: tree)

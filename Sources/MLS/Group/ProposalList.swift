@@ -108,6 +108,7 @@ struct AppliedProposals: Sendable {
         try requireSupport(for: proposals, before: tree)
         try apply(adds, checks)
         if changesExtensions {
+            try checks.validateExternalSenders(known: context.extensions)
             for (_, leaf) in self.tree.leaves { try checks.validateCapabilities(of: leaf) }
         }
         if !adds.isEmpty || !updates.isEmpty {

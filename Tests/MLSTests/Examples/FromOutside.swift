@@ -1,6 +1,16 @@
 import Cryptography
 import MLS
 
+// snippet: external-sender-validator
+extension AddressBook {
+    /// Only the door may propose from outside.
+    func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool {
+        sender.credential == .basic(identity: Array("door".utf8))
+            && sender.signatureKey == keys["door"]
+    }
+}
+// end
+
 /// Those who are not in the group.
 enum FromOutside {
     static func externalCommit() throws {
@@ -33,7 +43,8 @@ enum FromOutside {
         ])
         // end
         var example = try Example(
-            [Person("alice"), Person("bob"), Person("carol")], extensions: [senders])
+            [Person("alice"), Person("bob"), Person("carol")], extensions: [senders],
+            addressBook: AddressBook(keys: ["door": serverKey.publicKey.bytes]))
         let (aliceKey, addressBook, now) = (example.people[0].key, example.addressBook, Example.now)
         let group = example.groups[0]
 

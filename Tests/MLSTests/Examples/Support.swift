@@ -55,12 +55,11 @@ struct Example {
 
     init(
         _ people: [Person], suite: CipherSuite = .xwingAES256, extensions: [Extension] = [],
-        policy: GroupPolicy = .standard
+        policy: GroupPolicy = .standard, addressBook others: AddressBook = AddressBook()
     ) throws {
         self.people = people
-        addressBook = AddressBook(
-            keys: Dictionary(
-                uniqueKeysWithValues: people.map { ($0.name, $0.key.publicKey.bytes) }))
+        addressBook = others
+        for person in people { addressBook.keys[person.name] = person.key.publicKey.bytes }
         var first = try Group.create(
             groupID: Random.bytes(32), suite: suite, leaf: people[0].leaf,
             signingKey: people[0].key, lifetime: Self.lifetime, extensions: extensions,

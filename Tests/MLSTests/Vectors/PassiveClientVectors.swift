@@ -95,4 +95,5 @@ struct `Vectors: passive client` {
 /// Accepts every credential.
 struct Anyone: CredentialValidator {
     func accepts(_ subject: CredentialSubject) -> Bool { true }
+    func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { true }
 }
