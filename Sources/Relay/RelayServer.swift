@@ -81,8 +81,8 @@ public final class RelayServer: Sendable {
             let writer = RelayWriter(
                 database: database, trail: trail, identity: identity,
                 configuration: configuration, folder: folder, log: log, health: health
-            ) { release in
-                loop.execute { switchboard.release(release) }
+            ) { [weak switchboard] release in
+                loop.execute { [weak switchboard] in switchboard?.release(release) }
             }
             switchboard.writer = writer
             stopper.writer.withLock { $0 = writer }

@@ -83,7 +83,10 @@ final class Switchboard: @unchecked Sendable {
     private var early: [(WebSockets.ConnectionID, WebSocketServer.Event)] = []
 
     func handle(_ id: WebSockets.ConnectionID, _ event: WebSocketServer.Event) {
-        guard server != nil else { return early.append((id, event)) }
+        guard server != nil else {
+            if !isStopping { early.append((id, event)) }
+            return
+        }
         let number = RelayCore.ConnectionID(rawValue: id.rawValue)
         switch event {
         case .opened:
@@ -187,7 +190,10 @@ final class Switchboard: @unchecked Sendable {
         guard !isStopping else { return }
         isStopping = true
         let loop = loop
-        server.closeAll(code: .goingAway) { loop?.shutdown() }
+        server.closeAll(code: .goingAway) { [self] in
+            self.server = nil  // It holds this object by its handler.
+            loop?.shutdown()
+        }
     }
 
     private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {

@@ -13,7 +13,7 @@ final class Observatory: @unchecked Sendable {
     private let start = Date()
     private let counted = Lock<DatabaseFigures?>(nil)
     private var lastCount: UInt64 = 0
-    private var server: WebSocketServer?
+    private weak var server: WebSocketServer?
     /// The limits in force.
     private(set) var settings = RelaySettings()
     private var certificateExpiry: Date?

@@ -99,6 +99,14 @@ public final class RelayEngine {
         self.random = random
     }
 
+    /// They point at one another; after a full disk the relay goes on with another engine.
+    deinit {
+        for group in groupsByNumber.values { (group.mailboxes, group.held) = ([], []) }
+        for mailbox in mailboxesByNumber.values {
+            (mailbox.connection, mailbox.inFlight, mailbox.unanswered) = (nil, [:], [:])
+        }
+    }
+
     /// Why erasure by deadline is paused; `nil` if it isn't.
     public var clockDoubt: ClockGuard.Doubt? { clock.doubt }
 

@@ -129,6 +129,7 @@ internal import CWebSockets
         contexts = []
         clientContexts = [:]
         for connection in connections { end(connection) }
+        onSignal = nil
         let error = unsafe uv_loop_close(uvLoop)
         assert(error == 0, "a libuv handle outlived its loop")
     }
