@@ -164,6 +164,33 @@ struct StoreTests {
         }
     }
 
+    @Test func `whoever counts what waits doesn't keep the log from being emptied`() throws {
+        let place = try StoreWorld()
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            try world.hangUp(#require(talk.doctor.line))
+            for number in 1...5 as ClosedRange<UInt8> {
+                _ = try talk.send([number], from: talk.patient)
+            }
+            var emptied: [Bool] = []
+            let figures = try RelayDatabase.figures(path: place.path, pieceCount: 2) {
+                do {
+                    try store.begin()
+                    try store.set("a change", to: [UInt8(clamping: emptied.count)])
+                    try store.commit()
+                    emptied.append(try store.forgetLog())
+                } catch {
+                    emptied.append(false)
+                }
+            }
+            #expect(figures.messages >= 5)
+            #expect(figures.messageByteCount >= 5)
+            #expect(figures.groups == 1)
+            #expect(emptied.count > 2)
+            #expect(emptied.allSatisfy { $0 })
+        }
+    }
+
     @Test func `slots are made a few at a time, ahead of need`() throws {
         let place = try StoreWorld()
         let database = try RelayDatabase(path: place.path)

@@ -78,9 +78,9 @@ public struct RelayCheck: Sendable {
         list.addStore(folder, isRunning: isRunning)
         let mark = list.addTrail(folder, expected.mirrorPath ?? live?.trailMirror, live)
         do throws(RelayError) {
-            let figures = try RelayDatabase.figures(path: folder.databasePath)
-            list.addAges(figures, expected, now)
-            list.addClock(mark ?? figures.clockMark, live, now)
+            let marks = try RelayDatabase.marks(path: folder.databasePath)
+            list.addAges(marks, expected, now)
+            list.addClock(mark ?? marks.clock, live, now)
         } catch {
             list.add("backup", .bad, "the store can't be read")
         }
@@ -183,10 +183,10 @@ private struct PointList {
     }
 
     mutating func addAges(
-        _ figures: RelayDatabase.Figures, _ expected: RelayCheck.Expectations, _ now: RelayTime
+        _ marks: RelayDatabase.Marks, _ expected: RelayCheck.Expectations, _ now: RelayTime
     ) {
         func age(_ hour: UInt64) -> UInt64 { now.hour > hour ? now.hour - hour : 0 }
-        if let hour = figures.lastBackup {
+        if let hour = marks.lastBackup {
             let hours = age(hour)
             add(
                 "backup", hours > expected.backupHours ? .attention : .good,
@@ -194,7 +194,7 @@ private struct PointList {
         } else {
             add("backup", .attention, "none was ever made")
         }
-        if let hour = figures.lastRehearsal {
+        if let hour = marks.lastRehearsal {
             let days = age(hour) / 24
             add(
                 "rehearsal", days > expected.rehearsalDays ? .attention : .good,

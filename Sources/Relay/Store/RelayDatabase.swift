@@ -71,57 +71,86 @@ struct RelayDatabase: Sendable {
         return try DatabaseQueue(path: path, configuration: configuration)
     }
 
-    /// What an operator may know of the database.
+    /// What an operator may know of what the database holds.
     struct Figures: Equatable, Sendable {
-        var mailboxes: Int
-        var groups: Int
-        var messages: Int
-        var messageByteCount: Int
+        var mailboxes = 0
+        var groups = 0
+        var messages = 0
+        var messageByteCount = 0
         /// The day on which the oldest message came.
         var oldestDay: UInt32?
-        /// Hours of the last backup and the last rehearsed restore.
-        var lastBackup: UInt64?
-        var lastRehearsal: UInt64?
-        /// The last hour at which the relay ran, as the store knows it.
-        var clockMark: UInt64?
-        /// The schema's last migration.
-        var migration: String?
     }
 
-    /// Counts, in a short read that doesn't hold up the relay.
-    static func figures(path: String) throws(RelayError) -> Figures {
-        do {
-            let queue = try Self.open(path, readonly: true)
-            return try queue.read { database in
-                func number(_ sql: String) throws -> Int {
-                    try Int.fetchOne(database, sql: sql) ?? 0
-                }
-                func setting(_ name: String) throws -> [UInt8]? {
-                    try Data.fetchOne(
-                        database, sql: "SELECT value FROM setting WHERE name = ?",
-                        arguments: [name]
-                    ).map { [UInt8]($0) }
-                }
-                func hour(_ name: String) throws -> UInt64? {
-                    try setting(name).flatMap {
-                        $0.count == 8 ? UInt64(bigEndianOctets: $0) : nil
-                    }
-                }
-                let oldest = try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
-                let days = MessageDays(try setting(TrailKeeper.Setting.days) ?? [])
-                return Figures(
-                    mailboxes: try number("SELECT count(*) FROM mailbox_name"),
-                    groups: try number("SELECT count(*) FROM group_name"),
-                    messages: try number("SELECT count(*) FROM message"),
-                    messageByteCount: try number("SELECT coalesce(sum(size), 0) FROM message"),
-                    oldestDay: oldest.flatMap {
-                        days.day(of: UInt64(bitPattern: $0))?.rawValue
-                    },
-                    lastBackup: try hour(TrailKeeper.Setting.lastBackup),
-                    lastRehearsal: try hour(TrailKeeper.Setting.lastRehearsal),
-                    clockMark: try hour(SQLiteStore.Setting.clockMark),
-                    migration: try Schema.migrator.completedMigrations(database).last)
+    /// Counts, messages in small pieces: the log can't be emptied while somebody reads, and
+    /// erasures wait for that.
+    ///
+    /// - Parameter between: called between two pieces.
+    static func figures(
+        path: String, pieceCount: Int = 1_000, between: () -> Void = { usleep(1_000) }
+    ) throws(RelayError) -> Figures {
+        try look(path) { database in
+            func number(_ sql: String) throws -> Int {
+                try Int.fetchOne(database, sql: sql) ?? 0
             }
+            var figures = Figures()
+            figures.mailboxes = try number("SELECT count(*) FROM mailbox_name")
+            figures.groups = try number("SELECT count(*) FROM group_name")
+            let oldest = try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
+            let days = MessageDays(try setting(TrailKeeper.Setting.days, database) ?? [])
+            figures.oldestDay = oldest.flatMap { days.day(of: UInt64(bitPattern: $0))?.rawValue }
+            var last: Int64? = .min
+            while let from = last {
+                let row = try Row.fetchOne(
+                    database,
+                    sql: """
+                        SELECT count(*), coalesce(sum(size), 0), max(number) FROM (
+                            SELECT number, size FROM message WHERE number > ?
+                            ORDER BY number LIMIT ?)
+                        """, arguments: [from, pieceCount])
+                guard let row else { break }
+                figures.messages += row[0]
+                figures.messageByteCount += row[1]
+                last = row[2]
+                between()
+            }
+            return figures
+        }
+    }
+
+    /// Hours of what was last done, or seen.
+    struct Marks: Equatable, Sendable {
+        var lastBackup: UInt64?
+        var lastRehearsal: UInt64?
+        /// When the relay ran, as the store knows it.
+        var clock: UInt64?
+    }
+
+    static func marks(path: String) throws(RelayError) -> Marks {
+        try look(path) { database in
+            func hour(_ name: String) throws -> UInt64? {
+                try setting(name, database).flatMap {
+                    $0.count == 8 ? UInt64(bigEndianOctets: $0) : nil
+                }
+            }
+            return Marks(
+                lastBackup: try hour(TrailKeeper.Setting.lastBackup),
+                lastRehearsal: try hour(TrailKeeper.Setting.lastRehearsal),
+                clock: try hour(SQLiteStore.Setting.clockMark))
+        }
+    }
+
+    private static func setting(_ name: String, _ database: Database) throws -> [UInt8]? {
+        try Data.fetchOne(
+            database, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]
+        ).map { [UInt8]($0) }
+    }
+
+    /// Reads beside a relay that may run; each statement by itself.
+    private static func look<Result>(
+        _ path: String, _ body: (Database) throws -> Result
+    ) throws(RelayError) -> Result {
+        do {
+            return try Self.open(path, readonly: true).inDatabase(body)
         } catch {
             throw .store(StoreError(error))
         }
