@@ -10,6 +10,22 @@ enum XWing {
     static let outputByteCount = 1_120
     static let secretByteCount = 32
 
+    /// Whether all numbers of the public key are below the modulus of ML-KEM (FIPS 203 §7.2).
+    ///
+    /// - Parameter publicKey: `publicKeyByteCount` octets: three polynomials of 256 numbers of 12 bits,
+    ///   a seed, and a point of X25519.
+    static func isReduced(_ publicKey: [UInt8]) -> Bool {
+        let modulus: UInt16 = 3_329
+        var largest: UInt16 = 0
+        for start in stride(from: 0, to: 3 * 256 * 12 / 8, by: 3) {
+            let middle = UInt16(publicKey[start + 1])
+            largest = max(
+                largest, UInt16(publicKey[start]) | (middle & 0x0f) << 8,
+                middle >> 4 | UInt16(publicKey[start + 2]) << 4)
+        }
+        return largest < modulus
+    }
+
     /// A private key in the library's own form.
     struct PrivateKey: Sendable {
         fileprivate let expanded: SecretBytes
