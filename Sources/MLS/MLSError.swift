@@ -1,9 +1,11 @@
 /// Why a call was refused. The group is exactly as it was before the call.
-public enum MLSError: Error, Equatable, Sendable {
+public indirect enum MLSError: Error, Equatable, Sendable {
     /// The bytes are no such structure (RFC 9420 §2.1). Fault: sender.
     case malformed
-    /// A rule of RFC 9420 does not hold. Fault: sender; when creating a commit, the proposals.
+    /// A rule of RFC 9420 does not hold. Fault: sender.
     case invalid(ValidationRule)
+    /// This part of a commit's content can't be in it. Fault: caller, or where the part came from.
+    case unsuitable(CommitPart, because: MLSError)
     /// The suite is not one of ours. Fault: sender, or caller who chose it.
     case unsupportedCipherSuite
     /// The message belongs to another group. Fault: network.
@@ -20,6 +22,8 @@ public enum MLSError: Error, Equatable, Sendable {
     case missingPreSharedKey
     /// A Welcome for other key packages. Fault: network.
     case notAddressedToUs
+    /// A Welcome to a group that the client is in already. Fault: network.
+    case alreadyJoined
     /// The credential validator refused a member. Fault: that member.
     case credentialRefused
     /// The application's policy does not take such messages. Fault: sender.

@@ -104,6 +104,8 @@ public enum ValidationRule: String, Hashable, Sendable, CaseIterable {
     case externalCommitShape
     /// §12.4.3.2: an external commit has its proposals by value and only the allowed ones.
     case externalCommitProposals
+    /// §12.2: who joins by an external commit removes nobody but its own old self.
+    case resyncIdentity
     /// §12.4.3.1: a GroupInfo's signature holds.
     case groupInfoSignature
     /// §12.4.3.1: a Welcome's suite is the key package's, throughout.

@@ -103,7 +103,10 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
             }
             var content = CommitContent()
             content.applicationProposals = [proposal]
-            #expect(throws: MLSError.invalid(.proposalTypeSupport)) {
+            #expect(
+                throws: MLSError.unsuitable(
+                    .applicationProposal(0), because: .invalid(.proposalTypeSupport))
+            ) {
                 _ = try groups[0].commit(
                     content, signingKey: clients[0].signingKey, validator: Anyone(),
                     at: Fixture.now)

@@ -351,7 +351,7 @@ private let suites = CipherSuite.supported
         var content = CommitContent()
         content.adds = [try guest.bundle(group.suite).keyPackage]
         let before = group.epochAuthenticator
-        #expect(throws: MLSError.credentialRefused) {
+        #expect(throws: MLSError.unsuitable(.add(0), because: .credentialRefused)) {
             _ = try group.commit(
                 content, signingKey: owner.signingKey, validator: NoGuests(), at: Fixture.now)
         }

@@ -151,7 +151,9 @@ extension `From outside` {
         var groups = try Fixture.group(of: Array(clients[..<2]), policy: open)
         var content = CommitContent()
         content.groupContextExtensions = [senders]
-        #expect(throws: MLSError.credentialRefused) {
+        #expect(
+            throws: MLSError.unsuitable(.groupContextExtensions, because: .credentialRefused)
+        ) {
             _ = try groups[0].commit(
                 content, signingKey: clients[0].signingKey, validator: MembersOnly(),
                 at: Fixture.now)

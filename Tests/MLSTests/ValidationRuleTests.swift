@@ -223,6 +223,16 @@ import Testing
                     .proposal(.add(forgery.keyPackage())),
                 ]))
 
+        case .resyncIdentity:
+            let stranger = try Client("stranger")
+            let join = try Group.joinExternally(
+                groupInfo: forgery.groups[0].groupInfo(
+                    allowsJoining: true, signingKey: forgery.clients[0].signingKey),
+                leaf: stranger.leaf, signingKey: stranger.signingKey,
+                replacing: LeafIndex(rawValue: 3), validator: Gullible(), at: Fixture.now,
+                policy: forgery.policy)
+            try forgery.deliver(join.message)
+
         // Joining
         case .treeShape, .parentHash, .unmergedLeaves, .uniqueParentKey, .treeHash,
             .groupInfoSignature, .welcomeLeaf, .welcomeSuite, .welcomePreSharedKeys,
@@ -231,7 +241,14 @@ import Testing
         }
     }
 
-    /// A SelfRemove in a group in which one member does not know that kind.
+    /// Takes everyone for anyone.
+    private struct Gullible: CredentialValidator {
+        func accepts(_ subject: CredentialSubject) -> Bool { true }
+        func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { true }
+        func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool { true }
+    }
+
+    /// A commit of a SelfRemove in a group in which one member does not know that kind.
     private func unsupportedSelfRemove() throws {
         let clients = [try Client("a"), try Client("b")]
         let old = LeafConfiguration(
@@ -239,24 +256,30 @@ import Testing
         let oldKey = try SigningKey()
         var groups = try Fixture.group(of: clients)
         var content = CommitContent()
-        content.adds = [
-            try KeyPackageBundle(
-                suite: groups[0].suite, leaf: old, signingKey: oldKey,
-                lifetime: Fixture.lifetime
-            ).keyPackage
-        ]
+        let bundle = try KeyPackageBundle(
+            suite: groups[0].suite, leaf: old, signingKey: oldKey, lifetime: Fixture.lifetime)
+        content.adds = [bundle.keyPackage]
         let commit = try groups[0].commit(
             content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
         try groups[0].merge(commit, at: Fixture.now)
         try groups[1].follow(commit.message)
-        // The one who leaves does not ask its own library, but the others' do.
+        groups.append(
+            try Group.join(
+                welcome: #require(commit.welcome), bundle: bundle, validator: Anyone(),
+                at: Fixture.now))
+        // Neither the one who leaves nor the one who commits asks its own library.
         let authenticated = try groups[0].signed(
             .proposal(.selfRemove), authenticatedData: [], signingKey: clients[0].signingKey,
             format: .privateMessage)
         let message = try groups[0].send(authenticated)
         _ = try groups[1].process(message.bytes, validator: Anyone(), at: Fixture.now)
-        _ = try groups[1].commit(
-            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+        let reference = authenticated.proposalReference(groups[0].algorithms)
+        let hostile = try groups[2].signed(
+            .commit(Commit(proposals: [.reference(reference)], path: nil)),
+            authenticatedData: [], signingKey: oldKey, format: .privateMessage)
+        let tag = [UInt8](repeating: 0, count: groups[2].algorithms.hashByteCount)
+        let hostileCommit = try groups[2].send(hostile.confirmed(by: tag))
+        _ = try groups[1].process(hostileCommit.bytes, validator: Anyone(), at: Fixture.now)
     }
 
     /// A Welcome by a committer who knows no rules.

@@ -189,6 +189,11 @@ extension MessageEpoch {
         return .content(verified, opened: opened)
     }
 
+    /// Whether a message says that the own leaf sent it.
+    func isOwn(_ message: PrivateMessage, ownLeaf: LeafIndex) throws(MLSError) -> Bool {
+        try openSenderData(of: message).leaf == ownLeaf
+    }
+
     private func openSenderData(of message: PrivateMessage) throws(MLSError) -> SenderData {
         let (key, nonce) = senderDataSecret.keyAndNonce(
             for: message.ciphertext, algorithms: algorithms)

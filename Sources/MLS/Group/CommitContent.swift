@@ -18,7 +18,10 @@ public struct CommitContent: Sendable {
     public var leaf: LeafConfiguration?
     /// The key that the own leaf is to have from now on.
     public var newSigningKey: SigningKey?
-    /// Whether pending proposals are covered, as far as they go together.
+    /// A pending ReInit that is to be covered. Nobody else's proposal ends the group without this
+    /// consent.
+    public var acceptedReInit: ProposalRef?
+    /// Whether pending proposals are covered, as far as they can be applied.
     public var includesPendingProposals = true
     /// Pending proposals that are not to be covered.
     public var excludedProposals: Set<ProposalRef> = []
@@ -36,6 +39,52 @@ public struct CommitContent: Sendable {
 
     /// A commit of the pending proposals with a new path.
     public init() {}
+
+    /// The proposals by value, in the order in which they are sent.
+    func parts(
+        newID: (PreSharedKeySource) -> PreSharedKeyID
+    ) -> [(part: CommitPart, proposal: Proposal)] {
+        var parts: [(CommitPart, Proposal)] = []
+        if let reInit { parts.append((.reInit, .reInit(reInit))) }
+        if let groupContextExtensions {
+            parts.append(
+                (.groupContextExtensions, .groupContextExtensions(groupContextExtensions)))
+        }
+        parts += removes.map { (.remove($0), .remove($0)) }
+        parts += adds.enumerated().map { (.add($0.offset), .add($0.element)) }
+        parts += preSharedKeys.enumerated().map {
+            (.preSharedKey($0.offset), .preSharedKey(newID($0.element)))
+        }
+        parts += applicationProposals.enumerated().map {
+            (.applicationProposal($0.offset), .application($0.element))
+        }
+        return parts
+    }
+}
+
+/// A part of a ``CommitContent`` that is a proposal; numbers are places in its lists.
+public enum CommitPart: Hashable, Sendable {
+    /// The ReInit.
+    case reInit
+    /// The group's new extensions.
+    case groupContextExtensions
+    /// The removal of this member.
+    case remove(LeafIndex)
+    /// One of the adds.
+    case add(Int)
+    /// One of the pre-shared keys.
+    case preSharedKey(Int)
+    /// One of the application's proposals.
+    case applicationProposal(Int)
+}
+
+/// A pending proposal that a commit does not cover.
+public struct LeftOutProposal: Sendable {
+    /// The proposal.
+    public let proposal: PendingProposal
+    /// Why it can't be applied, or not beside others; `.refusedByPolicy` is a ReInit to which
+    /// ``CommitContent/acceptedReInit`` does not consent.
+    public let reason: MLSError
 }
 
 /// An own commit that waits for the delivery service's word.
@@ -63,8 +112,11 @@ public struct PendingCommit: Sendable {
     public let applicationProposals: [CommittedApplicationProposal]
     /// The parameters under which the group is to be continued, if it ends the group.
     public let reInit: ReInit?
+    /// The pending proposals that it does not cover, but for those that the caller excluded. Not
+    /// stored.
+    public let leftOut: [LeftOutProposal]
 
-    /// The confirmation tag of the epoch that it ends: no other epoch has it, even of the same number.
+    /// The confirmation tag of the epoch that it was made in.
     let base: [UInt8]
     let next: EpochState
 

@@ -12,8 +12,9 @@ public protocol CredentialValidator: Sendable {
     /// application says otherwise, nobody may.
     func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool
 
-    /// Whether two leaves stand for the same client, when a group continues another (RFC 9420 §11.2,
-    /// §11.3). Unless the application says otherwise, they do if their credentials are the same.
+    /// Whether two leaves stand for the same client: when a group continues another (RFC 9420 §11.2,
+    /// §11.3), and when a client that joins from outside removes its old self (§12.2). Unless the
+    /// application says otherwise, they do if their credentials are the same.
     func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool
 }
 
@@ -35,7 +36,7 @@ public struct CredentialSubject: Sendable {
     public let signatureKey: [UInt8]
     /// The extensions of the member's leaf.
     public let extensions: [Extension]
-    /// The leaf that is being replaced, if it is an update.
+    /// The leaf that is being replaced, by an update, a commit, or a client that joins again.
     public let previous: LeafNode?
     /// The group, if it is known.
     public let groupID: [UInt8]

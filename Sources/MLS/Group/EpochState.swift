@@ -6,7 +6,7 @@ struct EpochState: Sendable {
     let context: GroupContext
     var messages: MessageEpoch
     var secrets: EpochSecrets
-    let privateKeys: TreePrivateKeys
+    private(set) var privateKeys: TreePrivateKeys
     let confirmationTag: [UInt8]
     let interimTranscriptHash: [UInt8]
     let ownLeaf: LeafIndex
@@ -60,6 +60,23 @@ struct EpochState: Sendable {
         self.confirmationTag = confirmationTag
         self.interimTranscriptHash = interimTranscriptHash
         self.ownLeaf = ownLeaf
+    }
+}
+
+extension EpochState {
+    /// Drops what only a member has a use for. What a removed client can still want stays: the
+    /// epoch authenticator, the resumption secret and the exporter.
+    mutating func retire() {
+        func none<Purpose>() -> Secret<Purpose> { Secret(SecretBytes(count: 0)) }
+        secrets = EpochSecrets(
+            senderDataSecret: none(), exporter: secrets.exporter, externalSecret: none(),
+            confirmationKey: none(), membershipKey: none(),
+            resumptionSecret: secrets.resumptionSecret,
+            epochAuthenticator: secrets.epochAuthenticator, initSecret: none())
+        privateKeys = TreePrivateKeys(keys: [:])
+        messages = MessageEpoch(
+            context: context, tree: tree, senderDataSecret: secrets.senderDataSecret,
+            treeSecrets: [:], ratchets: [:])
     }
 }
 

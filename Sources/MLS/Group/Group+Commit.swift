@@ -5,24 +5,23 @@ extension Group {
     /// Makes a commit (RFC 9420 §12.4.1).
     ///
     /// The group itself stays in its epoch; only the own handshake ratchet moves. Store group and
-    /// result before the message leaves.
+    /// result before the message leaves. Pending proposals that can't be applied are left out, and the
+    /// result says why (``PendingCommit/leftOut``).
     ///
     /// - Parameters:
     ///   - signingKey: the key in the own leaf, also when the commit replaces it.
     ///   - validator: is asked about key packages and updates.
+    /// - Throws: `.unsuitable`, naming it, if a part of `content` can't be in the commit.
     public mutating func commit(
         _ content: CommitContent = CommitContent(), signingKey: SigningKey,
         validator: some CredentialValidator, at now: UnixSeconds,
         preSharedKeys: PreSharedKeys = PreSharedKeys()
     ) throws(MLSError) -> PendingCommit {
         try requireActive(signingKey)
-        let list = selectProposals(content)
-        let applied = try AppliedProposals(
-            list.map(\.committed), tree: current.tree, context: current.context,
-            committer: ownLeafIndex, usage: content.resumptionUsage, policy: policy
-        ) { extensions throws(MLSError) in
-            try checks(extensions: extensions, validator: validator, now: now, isSending: true)
-        }
+        let keys = withOwnResumptionSecrets(preSharedKeys)
+        let maker = CommitMaker(
+            group: self, usage: content.resumptionUsage, keys: keys, validator: validator, now: now)
+        let (list, applied, leftOut) = try maker.apply(content)
         var next = try nextContext(extensions: applied.extensions)
         var tree = applied.tree
         var privateKeys = try privateKeys(after: applied)
@@ -52,7 +51,7 @@ extension Group {
                     context: next.encoded()))
         }
         let unconfirmed = try signed(
-            .commit(Commit(proposals: list.map(\.entry), path: path)),
+            .commit(Commit(proposals: list, path: path)),
             authenticatedData: content.authenticatedData, signingKey: signingKey,
             format: policy.handshakeFormat)
         next.confirmedTranscriptHash = Transcript.confirmedHash(
@@ -63,8 +62,7 @@ extension Group {
             context: next.encoded(), algorithms: algorithms)
         let joined = JoinedSecrets(
             joinerSecret: joinerSecret,
-            preSharedKeys: try withOwnResumptionSecrets(preSharedKeys)
-                .combined(applied.preSharedKeys, algorithms: algorithms),
+            preSharedKeys: try keys.combined(applied.preSharedKeys, algorithms: algorithms),
             algorithms: algorithms)
         let state = try EpochState(
             context: next,
@@ -79,13 +77,14 @@ extension Group {
                 welcomeSecret: joined.welcomeSecret, renewal: renewal, content: content,
                 signingKey: content.newSigningKey ?? signingKey)
         let message = try send(unconfirmed.confirmed(by: state.confirmationTag))
+        prunePastEpochs(at: now)
         return PendingCommit(
             message: message.bytes, commitHash: Hash.sha256(message.bytes),
             welcome: welcome.map { MLSMessage.welcome($0).encoded() }, groupID: groupID,
             epoch: epoch, generation: message.generation,
             added: applied.added.map { Member(index: $0.leaf, leafNode: $0.keyPackage.leafNode) },
             removed: applied.removed.map { Member(index: $0.leaf, leafNode: $0.node) },
-            applicationProposals: applied.application, reInit: applied.reInit,
+            applicationProposals: applied.application, reInit: applied.reInit, leftOut: leftOut,
             base: current.confirmationTag, next: state)
     }
 
@@ -154,105 +153,83 @@ extension Group {
         return Welcome(
             cipherSuite: suite, secrets: secrets, encryptedGroupInfo: encryptedGroupInfo)
     }
+}
 
-    private struct Selected {
-        let entry: ProposalOrRef
-        let committed: CommittedProposal
+/// What a commit's proposals are decided with.
+private struct CommitMaker {
+    let group: Group
+    let usage: ResumptionUsage
+    let keys: PreSharedKeys
+    let validator: any CredentialValidator
+    let now: UnixSeconds
+
+    /// The commit's own proposals, and the pending ones that go together with them (RFC 9420 §12.2).
+    func apply(
+        _ content: CommitContent
+    ) throws(MLSError) -> (
+        list: [ProposalOrRef], applied: AppliedProposals, leftOut: [LeftOutProposal]
+    ) {
+        let parts = content.parts { group.newID($0) }
+        let own = parts.map { part in
+            CommittedProposal(
+                proposal: part.proposal, sender: .member(group.ownLeafIndex), isByReference: false)
+        }
+        do {
+            let selection = try ProposalSelection(
+                in: group, for: content, inline: parts.map(\.proposal), keys: keys, checks: checks)
+            let applied = try apply(
+                own
+                    + selection.taken.map {
+                        CommittedProposal(
+                            proposal: $0.proposal, sender: $0.sender, isByReference: true)
+                    })
+            return (
+                own.map { .proposal($0.proposal) }
+                    + selection.taken.map { .reference($0.reference) },
+                applied, selection.leftOut
+            )
+        } catch {
+            throw error == .machine ? error : cause(of: error, parts.map(\.part), own)
+        }
     }
 
-    /// The commit's own proposals, and the pending ones that go together with them (§12.2).
-    private func selectProposals(_ content: CommitContent) -> [Selected] {
-        var inline: [Proposal] = []
-        if let reInit = content.reInit { inline.append(.reInit(reInit)) }
-        if let extensions = content.groupContextExtensions {
-            inline.append(.groupContextExtensions(extensions))
-        }
-        inline += content.removes.map { .remove($0) }
-        inline += content.adds.map { .add($0) }
-        inline += content.preSharedKeys.map { .preSharedKey(newID($0)) }
-        inline += content.applicationProposals.map { .application($0) }
-        let own = inline.map { proposal in
-            Selected(
-                entry: .proposal(proposal),
-                committed: CommittedProposal(
-                    proposal: proposal, sender: .member(ownLeafIndex), isByReference: false))
-        }
-        guard content.includesPendingProposals, content.reInit == nil else { return own }
-        return own
-            + compatible(with: inline, excluding: content.excludedProposals).map { pending in
-                Selected(
-                    entry: .reference(pending.reference),
-                    committed: CommittedProposal(
-                        proposal: pending.proposal, sender: pending.sender,
-                        isByReference: true))
-            }
+    private func checks(_ extensions: [Extension]) throws(MLSError) -> LeafChecks {
+        try group.checks(extensions: extensions, validator: validator, now: now, isSending: true)
     }
 
-    /// Pending proposals without those that rule each other out: removes go before updates, the last
-    /// update before earlier ones, anything before a ReInit (RFC 9420 §12.2).
-    private func compatible(
-        with inline: [Proposal], excluding excluded: Set<ProposalRef>
-    ) -> [PendingProposal] {
-        let proposals = proposals.filter { !excluded.contains($0.reference) }
-        var removed = Set<LeafIndex>()
-        var clients = Set<[UInt8]>()
-        var replacesExtensions = false
-        for proposal in inline {
-            switch proposal {
-            case .remove(let leaf): removed.insert(leaf)
-            case .add(let keyPackage): clients.insert(keyPackage.leafNode.signatureKey)
-            case .groupContextExtensions: replacesExtensions = true
-            default: break
+    private func apply(_ proposals: [CommittedProposal]) throws(MLSError) -> AppliedProposals {
+        let applied = try AppliedProposals(
+            proposals, tree: group.current.tree, context: group.current.context,
+            committer: group.ownLeafIndex, usage: usage, policy: group.policy, checks: checks)
+        for id in applied.preSharedKeys where keys[id.source] == nil {
+            throw .missingPreSharedKey
+        }
+        return applied
+    }
+
+    /// Finds the part of a content that can't be in a commit together with those before it.
+    private func cause(
+        of error: MLSError, _ parts: [CommitPart], _ own: [CommittedProposal]
+    ) -> MLSError {
+        func fault(count: Int) -> MLSError? {
+            do {
+                _ = try apply(Array(own.prefix(count)))
+                return nil
+            } catch {
+                return error
             }
         }
-        var selected: [PendingProposal] = []
-        var updated = Set<LeafIndex>()
-        for pending in proposals {
-            if pending.proposal == .selfRemove, case .member(let leaf) = pending.sender,
-                leaf != ownLeafIndex, removed.insert(leaf).inserted
-            {
-                selected.append(pending)
+        guard var reason = fault(count: own.count) else { return error }
+        var (good, bad) = (0, own.count)
+        while bad - good > 1 {
+            let middle = (good + bad) / 2
+            if let earlier = fault(count: middle) {
+                (bad, reason) = (middle, earlier)
+            } else {
+                good = middle
             }
         }
-        for pending in proposals {
-            if case .remove(let leaf) = pending.proposal,
-                leaf != ownLeafIndex, removed.insert(leaf).inserted
-            {
-                selected.append(pending)
-            }
-        }
-        for pending in proposals.reversed() {
-            if case .update = pending.proposal, case .member(let leaf) = pending.sender,
-                leaf != ownLeafIndex, !removed.contains(leaf), updated.insert(leaf).inserted
-            {
-                selected.append(pending)
-            }
-        }
-        for pending in proposals {
-            switch pending.proposal {
-            case .add(let keyPackage):
-                if clients.insert(keyPackage.leafNode.signatureKey).inserted {
-                    selected.append(pending)
-                }
-            case .preSharedKey:
-                if !selected.contains(where: { $0.proposal == pending.proposal }) {
-                    selected.append(pending)
-                }
-            case .groupContextExtensions:
-                if !replacesExtensions { selected.append(pending) }
-                replacesExtensions = true
-            case .application:
-                selected.append(pending)
-            case .update, .remove, .selfRemove, .reInit, .externalInit:
-                break
-            }
-        }
-        if selected.isEmpty, inline.isEmpty,
-            let reInit = proposals.first(where: { $0.proposal.type == .reInit })
-        {
-            return [reInit]
-        }
-        return selected
+        return .unsuitable(parts[bad - 1], because: reason)
     }
 }
 

@@ -22,9 +22,8 @@ extension Group {
         guard let reInit else { throw .misuse(.notContinuable) }
         let old = members.filter { $0.index != ownLeafIndex }
         guard
-            old.allSatisfy({ member in
-                keyPackages.contains { validator.isSameClient($0.leafNode, member.leafNode) }
-            })
+            Self.areSame(
+                keyPackages.map(\.leafNode), old.map(\.leafNode), validator: validator)
         else { throw .invalid(.continuesGroup) }
         return try continued(
             as: reInit.groupID, suite: reInit.cipherSuite, extensions: reInit.extensions,
@@ -73,6 +72,21 @@ extension Group {
         return Continuation(group: group, welcome: welcome)
     }
 
+    /// Whether each of some leaves stands for a client of the others.
+    private static func are(
+        _ some: [LeafNode], among all: [LeafNode], validator: any CredentialValidator
+    ) -> Bool {
+        some.allSatisfy { leaf in all.contains { validator.isSameClient(leaf, $0) } }
+    }
+
+    /// Whether leaves stand for the same clients: none is missing, and none came along.
+    private static func areSame(
+        _ new: [LeafNode], _ old: [LeafNode], validator: any CredentialValidator
+    ) -> Bool {
+        new.count == old.count && are(old, among: new, validator: validator)
+            && are(new, among: old, validator: validator)
+    }
+
     /// Checks that a group joined by Welcome continues another as its keys say (§12.4.3.1).
     static func verifyContinuation(
         of previous: Group?, _ ids: [PreSharedKeyID], context: GroupContext, tree: RatchetTree,
@@ -92,9 +106,6 @@ extension Group {
         }
         let newLeaves = tree.leaves.map(\.node)
         let oldLeaves = previous.members.map(\.leafNode)
-        func are(_ some: [LeafNode], among all: [LeafNode]) -> Bool {
-            some.allSatisfy { leaf in all.contains { validator.isSameClient(leaf, $0) } }
-        }
         switch tie.usage {
         case .application:
             break
@@ -102,12 +113,13 @@ extension Group {
             guard let reInit = previous.reInit, tie.epoch == previous.epoch,
                 reInit.groupID == context.groupID, reInit.version == .mls10,
                 reInit.cipherSuite == context.cipherSuite,
-                reInit.extensions == context.extensions, are(oldLeaves, among: newLeaves)
+                reInit.extensions == context.extensions,
+                areSame(newLeaves, oldLeaves, validator: validator)
             else { throw .invalid(.continuesGroup) }
         case .branch:
-            guard context.cipherSuite == previous.suite, are(newLeaves, among: oldLeaves) else {
-                throw .invalid(.continuesGroup)
-            }
+            guard context.cipherSuite == previous.suite,
+                are(newLeaves, among: oldLeaves, validator: validator)
+            else { throw .invalid(.continuesGroup) }
         }
     }
 }

@@ -47,6 +47,7 @@ extension Group {
         preSharedKeys: PreSharedKeys = PreSharedKeys(), validator: some CredentialValidator,
         at now: UnixSeconds, policy: GroupPolicy = .standard
     ) throws(MLSError) -> ExternalJoin {
+        try policy.checkSize(of: groupInfo, ratchetTree)
         guard let decoded = try? MLSMessage(decoding: groupInfo) else { throw .malformed }
         guard case .groupInfo(let groupInfo) = decoded else { throw .misuse(.wrongMessageKind) }
         let context = groupInfo.groupContext
@@ -122,6 +123,9 @@ extension Group {
             place: LeafNode.Place(groupID: context.groupID, leaf: own), signingKey: signingKey,
             algorithms: algorithms)
         try checks.validateCapabilities(of: leafNode)
+        if let old = applied.resynced, !validator.isSameClient(leafNode, old) {
+            throw .invalid(.resyncIdentity)
+        }
         tree.set(own.node, to: .leaf(leafNode))
         try checks.validateTogether(tree)
         next.treeHash = tree.treeHash()

@@ -5,19 +5,22 @@ extension Group {
     /// Joins a group by a Welcome (RFC 9420 §12.4.3.1).
     ///
     /// The bundle's keys are used up by it: destroy them when the group is stored, unless the key
-    /// package is a last resort. That no other group has the same id is for the caller to check.
+    /// package is a last resort.
     ///
     /// - Parameters:
     ///   - welcome: an MLSMessage with a Welcome.
     ///   - ratchetTree: the tree, if the Welcome comes without.
     ///   - previous: the group that this one continues or branches from (RFC 9420 §11.2, §11.3).
+    ///   - existing: the ids of all groups that the client is in. A Welcome that comes twice would set
+    ///     its own ratchets back to keys that it has used, if they weren't looked at.
     ///   - validator: is asked about every member.
     public static func join(
         welcome: [UInt8], bundle: KeyPackageBundle, ratchetTree: [UInt8]? = nil,
         preSharedKeys: PreSharedKeys = PreSharedKeys(), continuing previous: Group? = nil,
-        validator: some CredentialValidator, at now: UnixSeconds,
+        existing: Set<[UInt8]> = [], validator: some CredentialValidator, at now: UnixSeconds,
         policy: GroupPolicy = .standard
     ) throws(MLSError) -> Group {
+        try policy.checkSize(of: welcome, ratchetTree)
         guard let decoded = try? MLSMessage(decoding: welcome) else { throw .malformed }
         guard case .welcome(let welcome) = decoded else { throw .misuse(.wrongMessageKind) }
         guard
@@ -40,6 +43,7 @@ extension Group {
         let groupInfo = try openGroupInfo(
             welcome, welcomeSecret: joined.welcomeSecret, algorithms: algorithms)
         let context = groupInfo.groupContext
+        guard !existing.contains(context.groupID) else { throw .alreadyJoined }
         guard context.cipherSuite == welcome.cipherSuite else { throw .invalid(.welcomeSuite) }
         let checks = try LeafChecks(
             algorithms: algorithms, groupID: context.groupID, extensions: context.extensions,
@@ -111,7 +115,9 @@ extension Group {
             throw .invalid(.treeShape)
         }
         try checks.validateExternalSenders()
-        var tree = try RatchetTree(decoding: encoded, algorithms: algorithms)
+        var tree = try RatchetTree(
+            decoding: encoded, algorithms: algorithms,
+            maximumLeafCount: checks.policy.maximumLeafCount)
         guard let signer = tree[groupInfo.signer],
             algorithms.isValid(
                 signature: groupInfo.signature, of: groupInfo.toBeSigned, label: "GroupInfoTBS",
@@ -165,9 +171,7 @@ extension RatchetTree {
         }
         for (index, parent) in parents {
             if !keys.insert(parent.encryptionKey) { areDistinct = false }
-            guard parent.encryptionKey.count == algorithms.publicKeyByteCount else {
-                throw .invalid(.publicKey)
-            }
+            guard algorithms.isPublicKey(parent.encryptionKey) else { throw .invalid(.publicKey) }
             let unmerged = parent.unmergedLeaves
             guard zip(unmerged, unmerged.dropFirst()).allSatisfy({ $0 < $1 }) else {
                 throw .invalid(.unmergedLeaves)

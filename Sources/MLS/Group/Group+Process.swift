@@ -4,8 +4,8 @@ internal import TLSSyntax
 extension Group {
     /// Takes in a message (RFC 9420 §6, §12, §15).
     ///
-    /// Application data and proposals are final with this call. A commit is only staged: the sender's
-    /// ratchet has moved, nothing else; ``merge(_:at:)-(StagedCommit,_)`` starts the new epoch.
+    /// Application data and proposals are final with this call. A commit is only staged, and can be
+    /// processed again after a restart; ``merge(_:at:)-(StagedCommit,_)`` starts the new epoch.
     ///
     /// - Parameters:
     ///   - message: an MLSMessage with a PrivateMessage or PublicMessage.
@@ -15,16 +15,20 @@ extension Group {
         _ message: [UInt8], validator: some CredentialValidator, at now: UnixSeconds,
         preSharedKeys: PreSharedKeys = PreSharedKeys()
     ) throws(MLSError) -> ReceivedMessage {
+        try policy.checkSize(of: message)
         let decoded: MLSMessage
         do { decoded = try MLSMessage(decoding: message) } catch { throw .malformed }
         let arrival = Arrival(
             hash: Hash.sha256(message), validator: validator, now: now,
             preSharedKeys: preSharedKeys)
+        let received: ReceivedMessage
         switch decoded {
-        case .privateMessage(let message): return try process(message, arrival)
-        case .publicMessage(let message): return try process(message, arrival)
+        case .privateMessage(let message): received = try process(message, arrival)
+        case .publicMessage(let message): received = try process(message, arrival)
         case .welcome, .groupInfo, .keyPackage: throw .misuse(.wrongMessageKind)
         }
+        prunePastEpochs(at: now)
+        return received
     }
 
     /// What comes along with a message.
@@ -53,7 +57,8 @@ extension Group {
         case .proposal(let proposal):
             received = .proposal(try admit(proposal, verified, arrival))
         case .commit:
-            received = .commit(try stage(verified, arrival))
+            // Its key is spent when it is merged: until then nothing else of it is kept.
+            return .commit(try stage(verified, arrival))
         }
         current.messages.secretTree.keep(opened)
         changedKeys.formUnion(opened.changes(in: epoch))
@@ -63,9 +68,16 @@ extension Group {
     private mutating func processPast(
         _ message: PrivateMessage, _ arrival: Arrival
     ) throws(MLSError) -> ReceivedMessage {
-        guard let index = past.firstIndex(where: { $0.messages.epoch == message.epoch }),
-            message.contentType == .application
+        guard
+            let index = past.firstIndex(where: { $0.messages.epoch == message.epoch }),
+            policy.keeps(past[index], at: arrival.now)
         else { throw .wrongEpoch(message.epoch) }
+        if message.contentType != .application {
+            // Of others' handshakes of the past nothing can follow.
+            guard try past[index].messages.isOwn(message, ownLeaf: ownLeafIndex) else {
+                throw .wrongEpoch(message.epoch)
+            }
+        }
         let unprotected = try past[index].messages.unprotect(
             message, ownLeaf: ownLeafIndex, window: policy.window)
         guard case .content(let verified, let opened) = unprotected else {
@@ -140,10 +152,15 @@ extension Group {
                 isSending: false))
         if !proposals.contains(where: { $0.reference == pending.reference }) {
             guard proposals.count < policy.pendingProposalCount else { throw .refusedByPolicy }
-            proposals.append(pending)
-            changedKeys.insert(.core)
+            keep(pending)
         }
         return pending
+    }
+
+    /// Keeps a proposal for the epoch's commit.
+    mutating func keep(_ pending: PendingProposal) {
+        changedKeys.insert(.proposal(UInt32(truncatingIfNeeded: proposals.count)))
+        proposals.append(pending)
     }
 
     /// The rules of RFC 9420 §12.1 for a proposal that stands by itself.

@@ -94,12 +94,12 @@ extension Group {
             .proposal(proposal), authenticatedData: authenticatedData, signingKey: signingKey,
             format: proposal == .selfRemove ? policy.selfRemoveFormat : policy.handshakeFormat)
         let message = try send(authenticated)
-        proposals.append(
+        keep(
             PendingProposal(
                 reference: authenticated.proposalReference(algorithms),
                 sender: .member(ownLeafIndex), proposal: proposal))
         if let updateKey { updateKeys[updateKey.publicKey] = updateKey }
-        changedKeys.insert(.core)
+        prunePastEpochs(at: now)
         return message
     }
 

@@ -39,6 +39,9 @@ extension Group {
             let steps = tree.filteredDirectPath(of: leaf)
             try tree.validate(path, steps: steps, excluding: applied.addedLeaves)
             try checks.validate(path.leafNode, as: .commit(leaf, replacing: replaced))
+            if let old = applied.resynced, !arrival.validator.isSameClient(path.leafNode, old) {
+                throw .invalid(.resyncIdentity)
+            }
             let parentHash = tree.setPath(
                 of: leaf, steps: steps, keys: path.nodes.map(\.encryptionKey))
             guard path.leafNode.source == .commit(parentHash: parentHash) else {
@@ -92,7 +95,7 @@ extension Group {
             groupContextExtensions: applied.changesExtensions ? applied.extensions : nil,
             applicationProposals: applied.application, reInit: applied.reInit,
             epochAuthenticator: state?.secrets.epochAuthenticator.bytes.exposedCopy() ?? [],
-            base: current.confirmationTag, next: state)
+            isEncrypted: verified.generation != nil, base: current.confirmationTag, next: state)
     }
 
     /// Looks up the proposals that a commit names by reference (RFC 9420 §12.4).
@@ -100,15 +103,15 @@ extension Group {
         _ entries: [ProposalOrRef], sender: Sender
     ) throws(MLSError) -> [CommittedProposal] {
         var resolved: [CommittedProposal] = []
+        let pending = Dictionary(
+            proposals.map { ($0.reference, $0) }, uniquingKeysWith: { first, _ in first })
         for entry in entries {
             switch entry {
             case .proposal(let proposal):
                 resolved.append(
                     CommittedProposal(proposal: proposal, sender: sender, isByReference: false))
             case .reference(let reference):
-                guard let pending = proposals.first(where: { $0.reference == reference }) else {
-                    throw .missingProposal
-                }
+                guard let pending = pending[reference] else { throw .missingProposal }
                 resolved.append(
                     CommittedProposal(
                         proposal: pending.proposal, sender: pending.sender,

@@ -6,7 +6,7 @@ public import TLSSyntax
 /// What a message changes is its sender's ratchets, and at a sender's first message of an epoch
 /// a handful of secrets of the tree above. Trees and epochs are written when a commit is merged.
 extension Group {
-    private static var formatVersion: UInt8 { 2 }
+    private static var formatVersion: UInt8 { 3 }
 
     /// The entries changed since the last call, or since the group was made or loaded.
     public mutating func takeChanges() -> [StateChange] {
@@ -69,7 +69,13 @@ extension Group {
             + messages.secretTree.ratchets.keys.map { .ratchets(epoch: messages.epoch, $0) }
     }
 
-    var currentKeys: [StateKey] { [.core, .exporter(epoch: epoch)] + keys(of: current.messages) }
+    var proposalKeys: [StateKey] {
+        (0..<UInt32(truncatingIfNeeded: proposals.count)).map { .proposal($0) }
+    }
+
+    var currentKeys: [StateKey] {
+        [.core, .exporter(epoch: epoch)] + proposalKeys + keys(of: current.messages)
+    }
 
     var allKeys: [StateKey] { currentKeys + past.flatMap { keys(of: $0.messages) } }
 
@@ -105,7 +111,24 @@ extension Group {
             SecretBytes(encodedBy: current.secrets.exporter.encode(to:))
         case .exporter:
             nil
+        case .proposal(let number):
+            Int(exactly: number).flatMap { number in
+                proposals.indices.contains(number) ? entry(proposals[number]) : nil
+            }
         }
+    }
+
+    /// A pending proposal, with the private key of an own update.
+    private func entry(_ pending: PendingProposal) -> SecretBytes {
+        var key: HPKEPrivateKey?
+        if case .update(let leafNode) = pending.proposal {
+            key = updateKeys[leafNode.encryptionKey]
+        }
+        return SecretBytes(encodedBy: { writer in
+            writer.write(pending)
+            writer.write(UInt8(key == nil ? 0 : 1))
+            if let key { writer.write(secret: key.bytes) }
+        })
     }
 
     private func encodeCore(to writer: inout TLSWriter) {
@@ -122,11 +145,6 @@ extension Group {
         for epoch in past {
             writer.write(epoch.messages.epoch)
             writer.write(epoch.endedAt)
-        }
-        writer.write(array: proposals)
-        writer.write(UInt32(truncatingIfNeeded: updateKeys.count))
-        for (_, key) in updateKeys.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-            writer.write(secret: key.bytes)
         }
         writer.write(UInt32(truncatingIfNeeded: resumptionSecrets.count))
         for (epoch, secret) in resumptionSecrets {
@@ -153,6 +171,7 @@ extension Group {
         }
         var treeSecrets: [UInt64: [NodeIndex: TreeNodeSecret]] = [:]
         var ratchets: [UInt64: [LeafIndex: SenderRatchets]] = [:]
+        var proposalCount: UInt32 = 0
         for (key, value) in stored {
             switch key {
             case .treeSecret(let epoch, let node):
@@ -161,6 +180,7 @@ extension Group {
                 var reader = TLSReader(value)
                 ratchets[epoch, default: [:]][leaf] = try SenderRatchets(from: &reader)
                 try reader.finish()
+            case .proposal: proposalCount += 1
             case .core, .tree, .epoch, .exporter: break
             }
         }
@@ -201,10 +221,15 @@ extension Group {
                         ratchets: ratchets[number] ?? [:]),
                     endedAt: endedAt))
         }
-        group.proposals = try core.readArray()
-        for _ in 0..<(try core.readUInt32()) {
-            let key = try HPKEPrivateKey(try core.readSecret(), algorithms: group.algorithms)
-            group.updateKeys[key.publicKey] = key
+        for number in 0..<proposalCount {
+            var reader = try reader(.proposal(number))
+            group.proposals.append(try PendingProposal(from: &reader))
+            if try reader.readPresence() {
+                let key = try HPKEPrivateKey(
+                    try reader.readSecret(), algorithms: group.algorithms)
+                group.updateKeys[key.publicKey] = key
+            }
+            try reader.finish()
         }
         group.resumptionSecrets = []
         for _ in 0..<(try core.readUInt32()) {
@@ -269,6 +294,7 @@ extension PendingCommit {
         removed = try reader.readArray()
         applicationProposals = try reader.readArray()
         reInit = try reader.readOptional()
+        leftOut = []
         base = try reader.readVector()
         let tree = try reader.readVector()
         var nodes: [NodeIndex: TreeNodeSecret] = [:]

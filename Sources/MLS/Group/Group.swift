@@ -59,6 +59,7 @@ public struct Group: Sendable {
             algorithms: algorithms, groupID: groupID, extensions: extensions, policy: policy,
             validator: OwnCredential(), now: lifetime.notBefore, isSending: true)
         try checks.validateCapabilities(of: leafNode)
+        try checks.validateExternalSenders()
         var tree = RatchetTree(leafNode, algorithms: algorithms)
         let context = GroupContext(
             cipherSuite: suite, groupID: groupID, epoch: 0, treeHash: tree.treeHash(),
@@ -149,6 +150,7 @@ public struct Group: Sendable {
 
 private struct OwnCredential: CredentialValidator {
     func accepts(_ subject: CredentialSubject) -> Bool { true }
+    func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { true }
 }
 
 /// A member of a group.

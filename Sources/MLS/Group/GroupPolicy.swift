@@ -21,6 +21,11 @@ public struct GroupPolicy: Hashable, Sendable {
     /// Encrypted proposals and commits are padded to a multiple of this many octets.
     public var handshakePaddingBucket: Int = 256
 
+    /// The longest message that is looked at, in octets: what is decoded before anything of it is
+    /// known to be true may take some ten times its length.
+    public var maximumMessageByteCount: Int = 1 << 24
+    /// The widest tree that is taken up from a Welcome or GroupInfo, in leaves, blank ones included.
+    public var maximumLeafCount: Int = 1 << 16
     /// How many proposals of an epoch are kept for its commit; all members must have the same.
     public var pendingProposalCount: Int = 1_000
 
@@ -49,6 +54,13 @@ public struct GroupPolicy: Hashable, Sendable {
 
     /// Starts from the standard values.
     public init() {}
+
+    /// Refuses what is too long to be looked at.
+    func checkSize(of message: [UInt8], _ ratchetTree: [UInt8]? = nil) throws(MLSError) {
+        guard max(message.count, ratchetTree?.count ?? 0) <= maximumMessageByteCount else {
+            throw .refusedByPolicy
+        }
+    }
 
     var window: HashRatchet.Window {
         HashRatchet.Window(outOfOrder: outOfOrderTolerance, forward: maximumForwardDistance)

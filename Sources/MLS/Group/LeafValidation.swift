@@ -70,9 +70,7 @@ struct LeafChecks {
         else { throw .invalid(.leafSignature) }
         try validateCapabilities(of: leaf)
         try validateLifetime(of: leaf)
-        guard leaf.encryptionKey.count == algorithms.publicKeyByteCount else {
-            throw .invalid(.publicKey)
-        }
+        guard algorithms.isPublicKey(leaf.encryptionKey) else { throw .invalid(.publicKey) }
         let subject = CredentialSubject(
             credential: leaf.credential, signatureKey: leaf.signatureKey,
             extensions: leaf.extensions, previous: previous, groupID: groupID, now: now)
@@ -115,9 +113,7 @@ struct LeafChecks {
         guard keyPackage.extensions.hasDistinctTypes else {
             throw .invalid(.duplicateExtension)
         }
-        guard keyPackage.initKey.count == algorithms.publicKeyByteCount else {
-            throw .invalid(.publicKey)
-        }
+        guard algorithms.isPublicKey(keyPackage.initKey) else { throw .invalid(.publicKey) }
         guard keyPackage.initKey != keyPackage.leafNode.encryptionKey else {
             throw .invalid(.initKeyDiffers)
         }
@@ -132,7 +128,12 @@ struct LeafChecks {
     /// Asks about those outside who may propose, unless they could before (RFC 9420 §5.3.1).
     func validateExternalSenders(known: [Extension] = []) throws(MLSError) {
         guard extensions[.externalSenders] != known[.externalSenders] else { return }
-        let list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)
+        let list: ExternalSenders?
+        do {
+            list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)
+        } catch {
+            throw .invalid(.externalSender)
+        }
         for sender in list?.senders ?? [] {
             guard validator.accepts(sender, groupID: groupID) else { throw .credentialRefused }
         }

@@ -40,7 +40,8 @@ public struct ApplicationMessage: Sendable {
     public let plaintext: [UInt8]
 }
 
-/// The echo of an own message.
+/// The echo of an own message, as far as its sender data say; another member could forge those, but
+/// not ``messageHash``.
 public struct OwnMessage: Hashable, Sendable {
     /// What it holds.
     public let contentType: ContentType
@@ -83,7 +84,9 @@ public struct StagedCommit: Sendable {
     /// The new epoch's authenticator; empty if this client is removed.
     public let epochAuthenticator: [UInt8]
 
-    /// The confirmation tag of the epoch that it ends: no other epoch has it, even of the same number.
+    /// Whether it used up a key of its sender's handshake ratchet.
+    let isEncrypted: Bool
+    /// The confirmation tag of the epoch that it ends.
     let base: [UInt8]
     let next: EpochState?
 }

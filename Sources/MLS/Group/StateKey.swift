@@ -25,6 +25,8 @@ enum StateKey: Hashable, Sendable {
     case ratchets(epoch: UInt64, LeafIndex)
     /// What secrets can still be exported from the current epoch.
     case exporter(epoch: UInt64)
+    /// One of the pending proposals, by its number in the epoch.
+    case proposal(UInt32)
 
     var bytes: [UInt8] {
         var writer = TLSWriter()
@@ -48,6 +50,9 @@ enum StateKey: Hashable, Sendable {
         case .exporter(let epoch):
             writer.write(UInt8(5))
             writer.write(epoch)
+        case .proposal(let number):
+            writer.write(UInt8(6))
+            writer.write(number)
         }
         return writer.bytes
     }
@@ -67,6 +72,7 @@ enum StateKey: Hashable, Sendable {
             self = .ratchets(
                 epoch: try reader.readUInt64(), try LeafIndex(from: &reader))
         case 5: self = .exporter(epoch: try reader.readUInt64())
+        case 6: self = .proposal(try reader.readUInt32())
         default: throw .invalidValue
         }
         try reader.finish()

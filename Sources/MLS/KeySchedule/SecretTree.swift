@@ -210,6 +210,22 @@ struct SecretTree: Sendable {
         return (key, opened)
     }
 
+    /// Ends the handshake ratchets of all leaves whose ratchets are there, and of `leaf`.
+    ///
+    /// - Returns: the entries of the stored state that differ afterwards.
+    mutating func endHandshakes(committer leaf: LeafIndex?, in epoch: UInt64) -> [StateKey] {
+        var changes: [StateKey] = []
+        if let leaf, ratchets[leaf] == nil, let opened = try? open(leaf) {
+            keep(opened)
+            changes += opened.changes(in: epoch)
+        }
+        for leaf in ratchets.keys {
+            ratchets[leaf]?.handshake = HashRatchet(secret: nil)
+            changes.append(.ratchets(epoch: epoch, leaf))
+        }
+        return changes
+    }
+
     /// Makes the use of a key final: it is gone from now on.
     mutating func keep(_ opened: Opened) {
         ratchets[opened.leaf] = opened.ratchets

@@ -23,13 +23,22 @@ struct RatchetTree: Sendable {
     }
 
     /// Takes up a `ratchet_tree` (RFC 9420 §12.4.3.3), checking its shape only.
-    init(decoding bytes: [UInt8], algorithms: CipherAlgorithms) throws(MLSError) {
+    ///
+    /// - Parameter maximumLeafCount: a blank node takes one octet there, and a hundred here.
+    init(
+        decoding bytes: [UInt8], algorithms: CipherAlgorithms, maximumLeafCount: Int = .max
+    ) throws(MLSError) {
         var nodes: [Node?] = []
         do {
             var reader = TLSReader(bytes)
             var content = try reader.readVectorReader()
             try reader.finish()
-            while !content.isAtEnd { nodes.append(try content.readOptional(of: Node.self)) }
+            while !content.isAtEnd {
+                guard nodes.count / 2 < maximumLeafCount else { throw MLSError.refusedByPolicy }
+                nodes.append(try content.readOptional(of: Node.self))
+            }
+        } catch let error as MLSError {
+            throw error
         } catch {
             throw .malformed
         }

@@ -91,9 +91,7 @@ extension RatchetTree {
             }
         }
         let keys = path.nodes.map(\.encryptionKey) + [path.leafNode.encryptionKey]
-        guard keys.allSatisfy({ $0.count == algorithms.publicKeyByteCount }) else {
-            throw .invalid(.publicKey)
-        }
+        guard keys.allSatisfy({ algorithms.isPublicKey($0) }) else { throw .invalid(.publicKey) }
         var distinct = DistinctKeys(expecting: keys.count)
         guard keys.allSatisfy({ distinct.insert($0) }), !contains(anyOf: keys) else {
             throw .invalid(.pathKeysAreNew)

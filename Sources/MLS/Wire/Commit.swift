@@ -3,7 +3,8 @@ internal import TLSSyntax
 
 /// A proposal, or the hash of one sent before (RFC 9420 §12.4).
 enum ProposalOrRef: Hashable, Sendable, TLSCodable {
-    case proposal(Proposal)
+    // Boxed: an entry of two octets must not take the room of the largest proposal.
+    indirect case proposal(Proposal)
     case reference(ProposalRef)
 
     init(from reader: inout TLSReader) throws(TLSError) {

@@ -39,8 +39,9 @@ enum FirstConversation {
         guard let welcome = commit.welcome else { throw ExampleFailure(line: #line) }
 
         // snippet: join
+        let bobsGroups: Set<[UInt8]> = []
         var bobsGroup = try Group.join(
-            welcome: welcome, bundle: bundle, validator: addressBook, at: now)
+            welcome: welcome, bundle: bundle, existing: bobsGroups, validator: addressBook, at: now)
         // end
         try expect(bobsGroup.epochAuthenticator == alicesGroup.epochAuthenticator)
 
