@@ -68,6 +68,7 @@ final class Engine {
                 turn.sealObserver = sealObserver
                 let result = try body(&turn)
                 try turn.pump()
+                try turn.dropPastEpochs()
                 try checkpoint?(.beforeCommit)
                 return (turn, result)
             }

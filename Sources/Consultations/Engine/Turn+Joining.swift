@@ -82,6 +82,7 @@ extension Turn {
         guard
             let group = try? Group.join(
                 welcome: delivery.content, bundle: bundle,
+                existing: Set(state.consultations.values.compactMap { $0.group?.groupID }),
                 validator: MemberValidator(root: state.root), at: seconds)
         else { return nil }
         // The last resort's keys outlive a consultation: its Welcome must not bring it back. And who

@@ -105,6 +105,14 @@ struct Turn {
         return result
     }
 
+    /// Drops the keys of past epochs whose time is up, also where nothing happens any more.
+    mutating func dropPastEpochs() throws {
+        for (number, consultation) in state.consultations {
+            guard let end = consultation.group?.pastEpochsEnd, end <= seconds else { continue }
+            try modify(number) { $0.group?.prunePastEpochs(at: $1.seconds) }
+        }
+    }
+
     /// Tells the person that something about a consultation changed.
     mutating func announce(_ number: Vault.ConsultationNumber) {
         guard let consultation = state.consultations[number], consultation.isShown else { return }
