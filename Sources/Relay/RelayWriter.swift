@@ -37,8 +37,9 @@ enum RelayEvent: Sendable {
 struct RelayRelease: Sendable {
     /// Encoded frames, and whether the connection ends.
     var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
-    /// Which of them have opened a mailbox at some time.
+    /// Which of them have a mailbox open, and which have none.
     var opened: [RelayCore.ConnectionID] = []
+    var unopened: [RelayCore.ConnectionID] = []
     /// What of each connection's frames has been dealt with.
     var handled: [RelayCore.ConnectionID: (frames: Int, byteCount: Int)] = [:]
     /// Every connection is to be closed: what they have open is no longer known.
@@ -288,7 +289,11 @@ final class RelayWriter: Sendable {
         events.removeAll(where: \.isDoneOnceDurable)
         if output.hasErased { try forget(store) }
         for connection in output.connections {
-            if connection.hasOpened { batch.opened.append(connection.connection) }
+            if connection.hasMailbox {
+                batch.opened.append(connection.connection)
+            } else {
+                batch.unopened.append(connection.connection)
+            }
             batch.outputs.append(
                 (
                     connection.connection, FramePacker.encode(connection.frame),

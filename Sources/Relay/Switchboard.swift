@@ -20,8 +20,8 @@ final class Switchboard: @unchecked Sendable {
         var waiting = 0
         var waitingByteCount = 0
         var isPaused = false
-        /// Until it has opened a mailbox it may be anybody's, and little is kept for it.
-        var hasOpened = false
+        /// Without a mailbox it may be anybody's, and little is kept for it.
+        var hasMailbox = false
 
         /// Whether its socket isn't to be read for a while. For what waits of others it is paused
         /// only while something of its own waits: the end of that wakes it again.
@@ -139,9 +139,15 @@ final class Switchboard: @unchecked Sendable {
     func release(_ release: RelayRelease) {
         defer { writer?.gate.released() }
         guard let server else { return }
-        for number in release.opened where traffic[number]?.hasOpened == false {
-            traffic[number]?.hasOpened = true
+        for number in release.opened where traffic[number]?.hasMailbox == false {
+            traffic[number]?.hasMailbox = true
             if let id = traffic[number]?.socket { server.limitMessages(of: id, toByteCount: nil) }
+        }
+        for number in release.unopened where traffic[number]?.hasMailbox == true {
+            traffic[number]?.hasMailbox = false
+            if let id = traffic[number]?.socket {
+                server.limitMessages(of: id, toByteCount: Self.openingByteCount)
+            }
         }
         for (number, frames, closing) in release.outputs {
             send(frames, closing, to: number, server)

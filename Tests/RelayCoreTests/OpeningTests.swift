@@ -189,6 +189,22 @@ struct OpeningTests {
         #expect(idle.closing == .unproven)
     }
 
+    @Test func `a connection whose last mailbox was opened elsewhere has to open one in time`()
+        throws
+    {
+        let older = try world.connect()
+        let home = try older.makeHome()
+        world.advance(seconds: 100)
+        let newer = try world.connect()
+        try newer.open(home)
+        try world.sweep()
+        #expect(older.closing == nil)
+        world.advance(seconds: 31)
+        try world.sweep()
+        #expect(older.closing == .unproven)
+        #expect(newer.closing == nil)
+    }
+
     @Test func `a retired mailbox is unknown afterwards`() throws {
         let line = try world.connect()
         let home = try line.makeHome()

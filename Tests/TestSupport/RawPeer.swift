@@ -5,18 +5,25 @@ private import Glibc
     /// The socket.
     public let descriptor: Int32
 
-    /// Connects to a port of 127.0.0.1.
-    public init(port: UInt16) throws {
+    /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
+    public init(port: UInt16, fromHost host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = unsafe withUnsafePointer(to: &address) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        func with(
+            _ host: UInt8, _ port: UInt16,
+            _ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+        ) -> Int32 {
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = port.bigEndian
+            address.sin_addr.s_addr = (UInt32(0x7F00_0000) | UInt32(host)).bigEndian
+            return unsafe withUnsafePointer(to: &address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe call($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
             }
         }
+        var result = unsafe with(host, 0) { unsafe bind(descriptor, $0, $1) }
+        if result == 0 { result = unsafe with(1, port) { unsafe connect(descriptor, $0, $1) } }
         guard result == 0 else {
             close(descriptor)
             throw Refused(code: errno)

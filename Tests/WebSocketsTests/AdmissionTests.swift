@@ -197,6 +197,23 @@ import Testing
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `one address that comes too fast takes nothing of the others' pace`() async throws {
+        let server = try TestServer {
+            $0.admission.exemptAddresses = []
+            $0.admission.handshakesPerSecond = 3
+            $0.admission.handshakesPerSecondPerAddress = 1
+        }
+        for _ in 0..<100 { _ = try RawPeer(port: server.port, fromHost: 2).upgradeHead() }
+        for _ in 0..<5 {
+            #expect(try RawPeer(port: server.port, fromHost: 3).upgradeHead().contains(" 101 "))
+        }
+        let made = server.server
+        let refused = try server.loop.executeAndWait { made.counters.refused }
+        #expect(refused[.handshakes] == 0)
+        #expect(refused[.handshakesPerAddress] >= 80)
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `takes new limits while it runs`() async throws {
         let server = try TestServer()
         let made = server.server

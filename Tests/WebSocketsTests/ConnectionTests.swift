@@ -78,6 +78,36 @@ import WebSockets
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `that are paused are cut off if their peer takes nothing either`() async throws {
+        let server = try TestServer {
+            $0.limits.pingInterval = .milliseconds(300)
+            $0.limits.pongTimeout = .milliseconds(300)
+        }
+        let deaf = TestClient(try server.url, on: server.loop)
+        try await deaf.opened()
+        let deafID = try await server.opened()
+        let still = TestClient(try server.url, on: server.loop)
+        try await still.opened()
+        let stillID = try await server.opened()
+        let (made, reader) = (server.server, deaf.client)
+        try server.loop.executeAndWait {
+            reader.pauseReading()
+            while made.pendingByteCount(of: deafID) < 1 << 20 {
+                guard made.send(pattern(50_000), to: deafID) == .queued else { break }
+            }
+            made.pauseReading(deafID)
+            made.pauseReading(stillID)
+        }
+        guard case (deafID, .closed(let end)) = try await server.events.next() else {
+            throw Unexpected("another connection ended, or none")
+        }
+        #expect(end.cause == .unresponsive)
+        try server.loop.executeAndWait { made.resumeReading(stillID) }
+        try still.send([7])
+        #expect(try await server.message() == [7])
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `that do not finish the upgrade in time are cut off`() async throws {
         let server = try TestServer { $0.admission.handshakeTimeout = .milliseconds(300) }
         let silent = try RawPeer(port: server.port)

@@ -66,7 +66,7 @@ extension Setting {
             "Time for TLS, HTTP request and upgrade together; then the connection is cut."),
         count(
             "limit-opening-seconds", \.limits.secondsToOpen, 1...3_600,
-            "Time from the upgrade to the first mailbox opened; then the connection is closed.",
+            "How long a connection may be without an open mailbox; then it is closed.",
             unit: "seconds"),
         seconds(
             "ping-seconds", \.connection.pingInterval, 1...3_600,

@@ -13,9 +13,10 @@ final class Connection {
     }
 
     let id: ConnectionID
-    let since: UInt64
+    /// When it came, or lost its last mailbox.
+    private(set) var since: UInt64
     var phase = Phase.greeting
-    var mailboxes: [MailboxID: LiveMailbox] = [:]
+    private(set) var mailboxes: [MailboxID: LiveMailbox] = [:]
     var failedOpenings = 0
     var bucket: TokenBucket
     var requestBucket: TokenBucket
@@ -23,8 +24,6 @@ final class Connection {
     var acknowledgementBucket: TokenBucket
     /// Octets of stored answers that this batch repeats.
     var repeatedByteCount = 0
-    /// Whether it ever opened a mailbox.
-    var hasOpened = false
     /// Octets on their way without acknowledgement.
     var inFlightByteCount = 0
     /// Mailboxes with more to hand out, waiting for room on this connection.
@@ -42,6 +41,16 @@ final class Connection {
         requestBucket = TokenBucket(burst: limits.connectionRequestBurst)
         acknowledgementBucket = TokenBucket(burst: limits.connectionRequestBurst)
     }
+
+    func add(_ mailbox: LiveMailbox) { mailboxes[mailbox.record.id] = mailbox }
+
+    /// Without any mailbox it may be anybody's again, and has to open one in time.
+    func remove(_ id: MailboxID, at now: RelayTime) {
+        mailboxes[id] = nil
+        if mailboxes.isEmpty { since = now.monotonicMilliseconds }
+    }
+
+    func removeAll() { mailboxes = [:] }
 }
 
 /// A mailbox held in memory: its record, and what concerns the connection that has it open.

@@ -26,8 +26,8 @@ public struct ConnectionOutput: Sendable {
     public var frame: RelayFrame
     /// Whether to close afterwards.
     public var closing: Closing?
-    /// Whether the connection ever opened a mailbox.
-    public var hasOpened: Bool
+    /// Whether the connection has a mailbox open.
+    public var hasMailbox: Bool
 }
 
 /// What follows from a batch.

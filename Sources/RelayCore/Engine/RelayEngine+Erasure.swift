@@ -45,11 +45,11 @@ extension RelayEngine {
         try store.setClockMark(hour: now.hour)
     }
 
-    /// Ends connections that opened nothing in time.
+    /// Ends connections that have had no mailbox open for too long.
     public func sweepConnections() {
         let limit = limits.secondsToOpen * 1_000
         for connection in connections.values
-        where !connection.hasOpened && now.monotonicMilliseconds > connection.since + limit {
+        where connection.mailboxes.isEmpty && now.monotonicMilliseconds > connection.since + limit {
             end(connection, .unproven, "no mailbox was opened in time")
         }
     }

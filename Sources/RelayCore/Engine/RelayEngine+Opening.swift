@@ -71,7 +71,7 @@ extension RelayEngine {
         if let older = mailbox.connection, older !== connection {
             notify(older, .displaced(mailbox.record.id))
             try detach(mailbox)
-            older.mailboxes[mailbox.record.id] = nil
+            older.remove(mailbox.record.id, at: now)
         }
         // Open here already: what is on its way stays so.
         if mailbox.connection == nil { attach(mailbox, to: connection) }
@@ -83,8 +83,7 @@ extension RelayEngine {
     }
 
     private func attach(_ mailbox: LiveMailbox, to connection: Connection) {
-        connection.mailboxes[mailbox.record.id] = mailbox
-        connection.hasOpened = true
+        connection.add(mailbox)
         mailbox.connection = connection
         mailbox.wantsReceipts = true
         mailbox.isBehind = true
@@ -140,7 +139,7 @@ extension RelayEngine {
     func erase(_ mailbox: LiveMailbox) throws(StoreError) {
         if let connection = mailbox.connection {
             try detach(mailbox)
-            connection.mailboxes[mailbox.record.id] = nil
+            connection.remove(mailbox.record.id, at: now)
         }
         mailbox.isErased = true
         mailboxesByID[mailbox.record.id] = nil

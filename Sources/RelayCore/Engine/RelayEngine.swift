@@ -163,7 +163,7 @@ public final class RelayEngine {
             output.connections.append(
                 ConnectionOutput(
                     connection: connection.id, frame: connection.frame,
-                    closing: connection.closing, hasOpened: connection.hasOpened))
+                    closing: connection.closing, hasMailbox: !connection.mailboxes.isEmpty))
             connection.frame = RelayFrame()
         }
         talking.removeAll(keepingCapacity: true)
@@ -185,7 +185,7 @@ public final class RelayEngine {
         for mailbox in connection.mailboxes.values where mailbox.connection === connection {
             try detach(mailbox)
         }
-        connection.mailboxes = [:]
+        connection.removeAll()
         connection.phase = .ending
     }
 

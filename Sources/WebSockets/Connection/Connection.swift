@@ -376,7 +376,7 @@ struct UpgradeRequest {
         }
         guard phase == .open else { return }
         // A paused connection cannot be heard; one that takes what we send lives.
-        if isPaused { return heard() }
+        if isPaused, heldByteCount == 0 { return heard() }
         if heldByteCount > 0, let wsi = unsafe wsi {
             let acknowledged = unsafe shim_acknowledged(lws_get_socket_fd(wsi))
             if acknowledged != self.acknowledged {
@@ -384,7 +384,10 @@ struct UpgradeRequest {
                 return heard()
             }
         }
-        if let pingedAt {
+        if isPaused {
+            let patience = limits.pingInterval.milliseconds + limits.pongTimeout.milliseconds
+            if now >= lastHeard + patience { cut(.unresponsive) }
+        } else if let pingedAt {
             if now >= pingedAt + limits.pongTimeout.milliseconds { cut(.unresponsive) }
         } else if now >= lastHeard + jitteredPingInterval {
             pingedAt = now

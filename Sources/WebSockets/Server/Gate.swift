@@ -67,7 +67,8 @@ struct Gate {
         limits.trustedProxies.contains { $0.contains(address) }
     }
 
-    /// Whether one more may come at this moment, from wherever.
+    /// Whether one more may come at this moment, from wherever. To be asked after `admit`, so that
+    /// one address that comes too fast takes nothing of the others' pace.
     mutating func admitAny(at now: UInt64) -> Refusal? {
         all.take(perSecond: limits.handshakesPerSecond, at: now).map {
             Refusal(reason: .handshakes, retryAfterSeconds: $0)

@@ -105,9 +105,12 @@ public final class WebSocketServer: @unchecked Sendable {
             core: loop.core, owner: self, limits: configuration.limits, peer: peer,
             openingTimeout: configuration.admission.handshakeTimeout)
         let now = loop.core.now
-        if let refusal = gate.admitAny(at: now) ?? admitDirectly(connection, peer, at: now) {
+        if let refusal = admitDirectly(connection, peer, at: now) ?? gate.admitAny(at: now) {
             counters.refused[refusal.reason] += 1
-            guard gate.mayExplain(at: now) else { return closeSocket(descriptor) }
+            guard gate.mayExplain(at: now) else {
+                if let key = connection.addressKey { gate.leave(key) }
+                return closeSocket(descriptor)
+            }
             connection.refusal = refusal
         }
         loop.core.add(connection)
