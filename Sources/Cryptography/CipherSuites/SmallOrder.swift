@@ -23,7 +23,8 @@ enum SmallOrder {
 
     static func contains(_ key: ArraySlice<UInt8>) -> Bool {
         points.contains { point in
-            point.dropLast().elementsEqual(key.dropLast())
+            // Nearly every key is told apart by its first octet.
+            point.first == key.first && point.dropLast().elementsEqual(key.dropLast())
                 && (point.last ?? 0) == (key.last ?? 0) & 0x7f
         }
     }
