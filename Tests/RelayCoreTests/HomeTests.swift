@@ -43,6 +43,33 @@ struct HomeTests {
                 == .refused(.shelfEmpty, retryAfterSeconds: 0))
     }
 
+    @Test func `a shelf is emptied so often per hour, and its last-resort package replaced`() throws
+    {
+        var limits = RelayLimits()
+        limits.shelfClearingsPerHour = 2
+        let world = try RelayWorld(limits: limits)
+        let fresh = try world.connect().makeHome()
+        let withdrawal = ShelfStock(packages: [], withdraw: true)
+        #expect(
+            try fresh.ask(.stockShelf(withdrawal))
+                == .shelf(ShelfState(packages: 0, lastResortClaims: 0)))
+        #expect(
+            try fresh.ask(.stockShelf(ShelfStock(packages: [], lastResort: [1])))
+                == .shelf(ShelfState(packages: 0, lastResortClaims: 0)))
+        #expect(
+            try fresh.ask(.stockShelf(withdrawal)) == .refused(.rate, retryAfterSeconds: 1_800))
+        // Filling it up is no emptying.
+        guard case .shelf = try fresh.ask(.stockShelf(ShelfStock(packages: [[1]]))) else {
+            Issue.record("a shelf can't be filled")
+            return
+        }
+        world.advance(seconds: 1_800)
+        guard case .shelf = try fresh.ask(.stockShelf(withdrawal)) else {
+            Issue.record("a shelf can't be emptied")
+            return
+        }
+    }
+
     @Test func `packages go once each, in order, then the last-resort one`() throws {
         let stocked = try home.ask(
             .stockShelf(ShelfStock(packages: [[1], [2]], lastResort: [9])))

@@ -25,7 +25,8 @@ private struct FolderWorld {
 
     /// Opens everything as a start of the relay does, runs `body`, and closes it again.
     func run<Result>(
-        at time: RelayTime? = nil, _ body: (RelayWorld, SQLiteStore, TrailKeeper) throws -> Result
+        at time: RelayTime? = nil, unwrittenLimit: Int = 1 << 20,
+        _ body: (RelayWorld, SQLiteStore, TrailKeeper) throws -> Result
     ) throws -> Result {
         let folder = try DataFolder(path: path)
         let lock = try folder.lock()
@@ -36,7 +37,8 @@ private struct FolderWorld {
         let result = try database.queue.writeWithoutTransaction { database in
             let store = try SQLiteStore(database)
             let trail = try TrailKeeper(
-                path: folder.trailPath, mirrorPath: mirror, store: store, identity: keys.identity)
+                path: folder.trailPath, mirrorPath: mirror, store: store, identity: keys.identity,
+                unwrittenLimit: unwrittenLimit)
             var now = time ?? RelayTime(unixSeconds: 20_000 * 86_400, monotonicMilliseconds: 1_000)
             let world = try RelayWorld(store: store, clinic: clinic, relay: identity) { body in
                 try store.begin()
@@ -185,6 +187,77 @@ private struct FolderWorld {
             #expect(try store.inspect() == [])
             try store.commit()
         }
+    }
+
+    @Test(arguments: [false, true])
+    func `closes again what was closed, and gives a confirmed owner nothing`(
+        isConfirmed: Bool
+    ) throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let toPatient = Random.bytes(300)
+        let toDoctor = Random.bytes(300)
+        let (talk, time) = try place.run { world, _, _ in
+            let talk = try TestConsultation(world)
+            try talk.send(toPatient, from: talk.doctor)
+            try talk.send(toDoctor, from: talk.patient)
+            return (talk, world.now)
+        }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try place.run(at: time) { world, _, _ in
+            let line = try world.connect()
+            try line.open(talk.patient)
+            try talk.patient.ask(talk.closing())
+            if isConfirmed { try talk.patient.ask(.confirm(talk.group)) }
+        }
+        let report = try Restoration.restore(from: backup, into: place.path)
+        #expect(report.groupsClosed == 1)
+        #expect(report.confirmations == (isConfirmed ? 1 : 0))
+        #expect(try place.faults() == [])
+        try place.run(at: time) { world, store, _ in
+            let record = try #require(try store.group(talk.group)).1
+            #expect(record.isClosed)
+            #expect(record.deadline == time.day.adding(days: ProtocolConstants.closingDays))
+            func gets(_ body: [UInt8], _ mailbox: TestMailbox) throws -> Bool {
+                let line = try world.connect()
+                mailbox.counter += 10
+                try line.open(mailbox)
+                return try line.drain().contains { $0.content.suffix(300) == body[...] }
+            }
+            #expect(try gets(toPatient, talk.patient) == !isConfirmed)
+            #expect(try gets(toDoctor, talk.doctor))
+            try store.begin()
+            #expect(try store.inspect() == [])
+            try store.commit()
+            // The other owner's confirmation is the last one.
+            if !isConfirmed { try talk.patient.ask(.confirm(talk.group)) }
+            guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
+                Issue.record("the consultation isn't erased")
+                return
+            }
+        }
+    }
+
+    @Test func `never overwrites a trail that another one has put aside`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        _ = try place.run { world, _, _ in try TestConsultation(world) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        let manager = FileManager.default
+        let hour = SystemClock().now.hour
+        let asides = [hour, hour + 1].map { place.path + "/trail.before-\($0)" }
+        for path in asides {
+            try manager.createDirectory(atPath: path, withIntermediateDirectories: true)
+            try Data([1]).write(to: URL(fileURLWithPath: path + "/evidence"))
+        }
+        for _ in 0..<2 {
+            _ = try Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
+        }
+        for path in asides {
+            #expect(manager.contents(atPath: path + "/evidence") == Data([1]))
+        }
+        let names = try manager.contentsOfDirectory(atPath: place.path)
+        #expect(names.count { $0.hasPrefix("trail.before-") } == 4)
     }
 
     @Test func `over a stopped relay's folder uses the folder's own trail`() throws {
@@ -424,6 +497,15 @@ private struct FolderWorld {
                     other.request(.stockShelf(ShelfStock(packages: [], withdraw: true))),
                 ]))
             #expect(line.replies.count == 4)
+            let talk = try TestConsultation(world)
+            let talking = try #require(talk.patient.line)
+            talking.replies = []
+            try talking.send(
+                ClientFrame(requests: [
+                    talk.patient.request(talk.closing()),
+                    talk.patient.request(.confirm(talk.group)),
+                ]))
+            #expect(talking.replies.map(\.outcome) == [.done, .done])
         }
         let folder = try DataFolder(existing: place.path)
         let seal = try TrailSeal(identity: #require(folder.intactKeys()).identity)
@@ -433,7 +515,25 @@ private struct FolderWorld {
             #expect(effects.count <= 1)
             kinds += effects.count
         }
-        #expect(kinds >= 6)
+        #expect(kinds >= 6 + 2)
+    }
+
+    @Test func `withdrawing from an empty shelf adds nothing to the trail`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, trail in
+            let home = try world.connect().makeHome()
+            let withdrawal = RelayProtocol.Operation.stockShelf(
+                ShelfStock(packages: [], withdraw: true))
+            let before = trail.end
+            try home.ask(withdrawal)
+            #expect(trail.end == before)
+            try home.ask(.stockShelf(ShelfStock(packages: [[1]])))
+            #expect(trail.end == before)
+            try home.ask(withdrawal)
+            #expect(trail.end.next == before.next + 1)
+            try home.ask(withdrawal)
+            #expect(trail.end.next == before.next + 1)
+        }
     }
 
     @Test func `an interrupted restore is finished by the next start`() throws {
@@ -474,7 +574,7 @@ private struct FolderWorld {
             process.waitUntilExit()
             return process.terminationStatus == 0
         }
-        guard try mount("mount", ["-t", "tmpfs", "-o", "size=16k", "none", trail]) else { return }
+        guard try mount("mount", ["-t", "tmpfs", "-o", "size=64k", "none", trail]) else { return }
         defer { _ = try? mount("umount", ["-l", trail]) }
         for name in try manager.contentsOfDirectory(atPath: aside) {
             try manager.copyItem(atPath: aside + "/" + name, toPath: trail + "/" + name)
@@ -491,6 +591,14 @@ private struct FolderWorld {
             #expect(!keeper.troubles.isEmpty)
         }
         #expect(try !place.faults().isEmpty)
+        // What waits is bounded, in octets.
+        try place.run(unwrittenLimit: 16_384) { world, store, _ in
+            #expect(throws: StoreError.full) {
+                for _ in 0..<100 { _ = try TestConsultation(world) }
+            }
+            let waiting = try store.setting(TrailKeeper.Setting.pending) ?? []
+            #expect((8_192...16_384).contains(waiting.count))
+        }
         try manager.removeItem(atPath: filler)
         try place.run { _, _, keeper in #expect(keeper.troubles.isEmpty) }
         #expect(try place.faults() == [])

@@ -181,6 +181,8 @@ struct TrailSample {
             .lastResortReplaced(mailbox: Random.bytes(32)),
             .receipt(
                 mailbox: Random.bytes(32), content: Random.bytes(143), until: Day(rawValue: 3)),
+            .closed(group: Random.bytes(32), deadline: Day(rawValue: 30)),
+            .confirmed(membership: Random.bytes(32)),
         ]
         let encoded = TrailEffect.encode(effects)
         #expect(try TrailEffect.decode(encoded) == effects)
@@ -283,6 +285,33 @@ private enum TrailEffectProbe {
         #expect(log.tornByteCount == whole.count - fifth)
         try log.append(Array(sample.entries[5...]))
         #expect(FileManager.default.contents(atPath: file) == whole)
+    }
+
+    @Test func `the last sure hour is the latest one, not that of a day's activity`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("trail")
+        var end = TrailEnd(relayKey: try SigningKey().publicKey)
+        let sure: UInt32 = 24 * 9 + 23
+        func entry(_ kind: TrailEntry.Kind, hour: UInt32, isDoubted: Bool = false) -> TrailEntry {
+            let entry = TrailEntry(after: end, hour: hour, isClockDoubted: isDoubted, kind: kind)
+            end = entry.end
+            return entry
+        }
+        do {
+            let log = try TrailLog(path: path, mirrorPath: nil, confirmed: 0)
+            try log.append([entry(.started, hour: sure)])
+            try log.append([entry(.activity, hour: 24 * 9)])
+            try log.append([entry(.started, hour: 24 * 99, isDoubted: true)])
+            #expect(log.lastTrustedHour == sure)
+        }
+        #expect(
+            try TrailLog(path: path, mirrorPath: nil, confirmed: 3).lastTrustedHour == sure)
+        // Nor does a new file that tells of activity only.
+        let next = entry(.activity, hour: 24 * 9)
+        try Data(TrailFolder.magic + next.frame).write(
+            to: URL(fileURLWithPath: TrailFolder(path: path).segment(first: next.sequence).path))
+        #expect(
+            try TrailLog(path: path, mirrorPath: nil, confirmed: 4).lastTrustedHour == sure)
     }
 
     @Test func `a mirror follows, catches up, and is left alone if it differs`() throws {

@@ -12,6 +12,10 @@ package protocol RestorableStore: RelayStore {
     ) throws(StoreError) -> (found: [(MailboxNumber, MailboxRecord)], next: MailboxNumber?)
     /// The name under which the trail knows a mailbox.
     func receiptHash(_ mailbox: MailboxID) throws(StoreError) -> [UInt8]
+    /// The name under which the trail knows a group that was closed.
+    func closingHash(_ group: GroupID) throws(StoreError) -> [UInt8]
+    /// The name under which the trail knows that a mailbox confirmed a group's closing.
+    func membershipHash(_ group: GroupID, _ mailbox: MailboxID) throws(StoreError) -> [UInt8]
     /// Keeps a receipt under such a name, unless it is there; true if it wasn't.
     func addReceipt(
         _ content: [UInt8], forHash mailbox: [UInt8], until day: Day
@@ -31,6 +35,10 @@ package struct Reapplication {
         var groups = 0
         /// Mailboxes erased once more.
         var mailboxes = 0
+        /// Groups closed once more.
+        var closed = 0
+        /// Owners' confirmations noted once more.
+        var confirmed = 0
         /// Packages taken off shelves.
         var packages = 0
         /// Tokens and tickets marked as spent.
@@ -45,6 +53,8 @@ package struct Reapplication {
     private var emptied: Set<[UInt8]> = []
     private var withoutLastResort: Set<[UInt8]> = []
     private var spent: [[UInt8]: Day] = [:]
+    private var closed: [[UInt8]: Day] = [:]
+    private var confirmed: Set<[UInt8]> = []
     private var receipts: [(mailbox: [UInt8], content: [UInt8], until: Day)] = []
 
     package init() {}
@@ -65,6 +75,8 @@ package struct Reapplication {
             case .lastResortReplaced(let mailbox): withoutLastResort.insert(mailbox)
             case .receipt(let mailbox, let content, let until):
                 receipts.append((mailbox, content, until))
+            case .closed(let group, let deadline): closed[group] = deadline
+            case .confirmed(let membership): confirmed.insert(membership)
             }
         }
     }
@@ -73,6 +85,7 @@ package struct Reapplication {
     package func apply(to store: some RestorableStore) throws(StoreError) -> Report {
         var report = Report()
         try eraseGroups(in: store, &report)
+        try closeGroups(in: store, &report)
         try eraseMailboxes(in: store, &report)
         for (hash, until) in spent where try store.spend(hash, until: until) { report.spent += 1 }
         for receipt in receipts {
@@ -96,6 +109,32 @@ package struct Reapplication {
             }
             _ = try store.eraseGroup(number, record.id)
             report.groups += 1
+        }
+    }
+
+    /// Closes groups again, and takes from owners who had confirmed what waits for them.
+    private func closeGroups(
+        in store: some RestorableStore, _ report: inout Report
+    ) throws(StoreError) {
+        guard !closed.isEmpty || !confirmed.isEmpty else { return }
+        for (number, record) in try store.allGroups() {
+            var group = record
+            if !group.isClosed, let deadline = closed[try store.closingHash(record.id)] {
+                group.isClosed = true
+                group.deadline = min(group.deadline, deadline)
+                report.closed += 1
+            }
+            guard group.isClosed else { continue }
+            for (position, member) in record.members.enumerated() {
+                guard let member, member.role == .owner, member.state == .active,
+                    let mailbox = try store.mailbox(member.mailbox),
+                    confirmed.contains(try store.membershipHash(record.id, mailbox.id))
+                else { continue }
+                group.members[position]?.state = .confirmed
+                try store.clearWaiting(MemberSet(1) << MemberSet(position), in: number)
+                report.confirmed += 1
+            }
+            if group != record { try store.updateGroup(number, group) }
         }
     }
 
@@ -150,6 +189,29 @@ extension RelayStore {
             cursor = next
         } while cursor != nil
         return all
+    }
+}
+
+extension TrailEffect {
+    /// What the trail has to tell of a change to a group.
+    package static func ofUpdating(
+        _ former: GroupRecord, to record: GroupRecord, in store: some RestorableStore
+    ) throws(StoreError) -> [TrailEffect] {
+        var effects: [TrailEffect] = []
+        if record.isClosed, !former.isClosed {
+            effects.append(
+                .closed(group: try store.closingHash(record.id), deadline: record.deadline))
+        }
+        for (position, member) in record.members.enumerated() {
+            guard let member, member.state == .confirmed,
+                (position < former.members.count ? former.members[position]?.state : nil)
+                    != .confirmed,
+                let mailbox = try store.mailbox(member.mailbox)
+            else { continue }
+            effects.append(
+                .confirmed(membership: try store.membershipHash(record.id, mailbox.id)))
+        }
+        return effects
     }
 }
 

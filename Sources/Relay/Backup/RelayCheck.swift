@@ -172,7 +172,7 @@ private struct PointList {
                     "\(audit.verifier.count) entries, whole"
                         + (mirror == nil ? "; no mirror" : ", as its mirror is"))
             }
-            return audit.entries.last { !$0.isClockDoubted }.map { UInt64($0.hour) }
+            return audit.entries.latestTrustedHour.map(UInt64.init)
         } catch {
             switch error {
             case .trail(let words), .notFound(let words): add("trail", .bad, words)

@@ -18,6 +18,10 @@ public struct Restoration: Sendable {
         public var groupsErased = 0
         /// Mailboxes erased once more.
         public var mailboxesErased = 0
+        /// Groups closed once more.
+        public var groupsClosed = 0
+        /// Owners' confirmations of a closing, noted once more.
+        public var confirmations = 0
         /// Packages taken off shelves.
         public var packagesRemoved = 0
         /// Tokens and tickets marked as spent.
@@ -197,9 +201,7 @@ public struct Restoration: Sendable {
         guard trail?.path != own else { return }
         do {
             if manager.fileExists(atPath: own) {
-                let aside = own + ".before-\(now.hour)"
-                try? manager.removeItem(atPath: aside)
-                try manager.moveItem(atPath: own, toPath: aside)
+                try manager.moveItem(atPath: own, toPath: Self.freeName(own, at: now))
             }
             guard let trail else { return }
             guard unsafe mkdir(own, 0o700) == 0 else {
@@ -217,6 +219,18 @@ public struct Restoration: Sendable {
         } catch {
             throw .trail("the trail can't be put in its place")
         }
+    }
+
+    /// A name beside the trail that nothing has: what was put aside before may be the true one.
+    private static func freeName(_ own: String, at now: RelayTime) -> String {
+        let aside = own + ".before-\(now.hour)"
+        var name = aside
+        var count = 1
+        while FileManager.default.fileExists(atPath: name) {
+            count += 1
+            name = aside + "-\(count)"
+        }
+        return name
     }
 
     // MARK: The database
@@ -253,6 +267,7 @@ public struct Restoration: Sendable {
         var report = Report(backupHour: backup.hour)
         let again = try reapplication.apply(to: store)
         (report.groupsErased, report.mailboxesErased) = (again.groups, again.mailboxes)
+        (report.groupsClosed, report.confirmations) = (again.closed, again.confirmed)
         (report.packagesRemoved, report.tokensSpent) = (again.packages, again.spent)
         if trail != nil {
             report.trailEntries = verifier.next - backup.trailEnd.next

@@ -182,6 +182,10 @@ extension Setting {
             "limit-shelf-claims-per-hour", \.limits.shelfClaimsPerHour, "per hour",
             "KeyPackages claimed from one shelf, on average and at once. Over it: rate.",
             1...1_000_000),
+        rate(
+            "limit-shelf-clearings-per-hour", \.limits.shelfClearingsPerHour, "per hour",
+            "How often one shelf may be emptied or its last-resort KeyPackage replaced, on average and at once. Over it: rate.",
+            1...1_000_000),
         count(
             "limit-permit-uses", \.limits.permitUses, 1...10_000,
             "Uses that one join permit may be given."),

@@ -233,6 +233,10 @@ final class SQLiteStore: RelayStore {
     }
 
     func clearShelf(_ mailbox: MailboxNumber) throws(StoreError) {
+        // What wasn't there can't come back with a backup.
+        let hasLastResort = try shelved(mailbox, isLastResort: true) != nil
+        let packageCount = try shelfCount(mailbox)
+        guard hasLastResort || packageCount > 0 else { return }
         effects.note(.shelfCleared(mailbox: try receiptHash(mailbox)))
         try sql.clearShelf.run([mailbox.rawValue])
     }
@@ -297,6 +301,11 @@ final class SQLiteStore: RelayStore {
     }
 
     func updateGroup(_ number: GroupNumber, _ record: GroupRecord) throws(StoreError) {
+        if record.isClosed, let former = try group(number) {
+            for effect in try TrailEffect.ofUpdating(former, to: record, in: self) {
+                effects.note(effect)
+            }
+        }
         try groups.update(number.rawValue, GroupSlot.encode(record))
     }
 
@@ -456,9 +465,22 @@ final class SQLiteStore: RelayStore {
 
     /// The name of a mailbox beside its receipts, and in the trail.
     func receiptHash(_ mailbox: MailboxID) throws(StoreError) -> [UInt8] {
+        try keyedHash("receipt of mailbox", mailbox.bytes)
+    }
+
+    /// The name of a group that was closed, in the trail.
+    func closingHash(_ group: GroupID) throws(StoreError) -> [UInt8] {
+        try keyedHash("closed group", group.bytes)
+    }
+
+    /// The name of a confirmation in the trail; of the same mailbox in another group it is another.
+    func membershipHash(_ group: GroupID, _ mailbox: MailboxID) throws(StoreError) -> [UInt8] {
+        try keyedHash("confirmed membership", group.bytes + mailbox.bytes)
+    }
+
+    private func keyedHash(_ label: String, _ octets: [UInt8]) throws(StoreError) -> [UInt8] {
         do {
-            return try KeyedHash.compute(
-                key: receiptKey, label: "receipt of mailbox", mailbox.bytes)
+            return try KeyedHash.compute(key: receiptKey, label: label, octets)
         } catch {
             throw .failed("a hash can't be computed")
         }

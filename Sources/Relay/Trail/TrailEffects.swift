@@ -18,6 +18,11 @@ package enum TrailEffect: Equatable, Sendable {
     case lastResortReplaced(mailbox: [UInt8])
     /// A receipt was stored: the hash of the mailbox, the receipt, and until when.
     case receipt(mailbox: [UInt8], content: [UInt8], until: Day)
+    /// A group was closed: its hash, and its deadline from then on.
+    case closed(group: [UInt8], deadline: Day)
+    /// An owner confirmed a closing and wants nothing more: a hash of group and mailbox together,
+    /// which no other entry has.
+    case confirmed(membership: [UInt8])
 
     /// The name under which a package is taken.
     package static func hash(ofPackage package: [UInt8]) -> [UInt8] {
@@ -49,6 +54,13 @@ package enum TrailEffect: Equatable, Sendable {
                 writer.write(bytes: mailbox)
                 writer.write(vector: content)
                 writer.write(until.rawValue)
+            case .closed(let group, let deadline):
+                writer.write(UInt8(7))
+                writer.write(bytes: group)
+                writer.write(deadline.rawValue)
+            case .confirmed(let membership):
+                writer.write(UInt8(8))
+                writer.write(bytes: membership)
             }
         }
         return writer.bytes
@@ -73,6 +85,10 @@ package enum TrailEffect: Equatable, Sendable {
                     .receipt(
                         mailbox: hash, content: try reader.readVector(),
                         until: Day(rawValue: try reader.readUInt32())))
+            case 7:
+                effects.append(
+                    .closed(group: hash, deadline: Day(rawValue: try reader.readUInt32())))
+            case 8: effects.append(.confirmed(membership: hash))
             default: throw .invalidValue
             }
         }
@@ -118,7 +134,7 @@ struct TrailEffects: Sendable {
             case .spent: spent += 1
             case .mailboxErased: retired += 1
             case .packageTaken: claimed += 1
-            case .shelfCleared, .lastResortReplaced, .receipt: break
+            case .shelfCleared, .lastResortReplaced, .receipt, .closed, .confirmed: break
             }
         }
         return [

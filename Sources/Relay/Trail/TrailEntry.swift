@@ -2,6 +2,12 @@ public import Cryptography
 private import RelayProtocol
 internal import TLSSyntax
 
+extension [TrailEntry] {
+    /// The latest hour that was written while the clock was trusted; it needn't be the last entry's,
+    /// for those of activity tell no more than their day.
+    var latestTrustedHour: UInt32? { lazy.filter { !$0.isClockDoubted }.map(\.hour).max() }
+}
+
 /// One entry of the audit trail, chained to the one before (`protocol/relay.md`, "The trail").
 ///
 ///     struct {

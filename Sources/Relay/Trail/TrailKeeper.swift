@@ -32,9 +32,9 @@ final class TrailKeeper: @unchecked Sendable {
 
     private static let unsignedLimit = 1_000
     /// Octets of waiting entries that the store takes while the trail's disk is full.
-    private static let unwrittenLimit = 100_000
+    private let unwrittenLimit: Int
 
-    /// The hour of the last entry written while the clock was trusted.
+    /// The latest hour written while the clock was trusted.
     var lastTrustedHour: UInt32? { log.lastTrustedHour }
     /// What `check` and the log tell of the trail, in words.
     var troubles: [String] {
@@ -63,9 +63,11 @@ final class TrailKeeper: @unchecked Sendable {
     /// - Throws: `.trail` if the store is older than the trail: somebody put an old database back
     ///   without a restore, and what was erased since would return.
     init(
-        path: String, mirrorPath: String?, store: SQLiteStore, identity: SigningKey
+        path: String, mirrorPath: String?, store: SQLiteStore, identity: SigningKey,
+        unwrittenLimit: Int = 1 << 20
     ) throws(RelayError) {
         self.identity = identity
+        self.unwrittenLimit = unwrittenLimit
         do {
             seal = try TrailSeal(identity: identity)
         } catch {
@@ -161,8 +163,10 @@ final class TrailKeeper: @unchecked Sendable {
         }
         staged = draft.entries
         let waiting = unwritten + staged
-        guard waiting.count <= Self.unwrittenLimit else { throw .full }
-        try store.set(Setting.pending, to: waiting.flatMap(\.frame))
+        let pending = waiting.flatMap(\.frame)
+        // The first batch always fits, as much as it may have done.
+        guard unwritten.isEmpty || pending.count <= unwrittenLimit else { throw .full }
+        try store.set(Setting.pending, to: pending)
         try store.set(Setting.end, to: draft.end.encoded)
         if isTime { reported = counters }
     }

@@ -18,7 +18,7 @@ final class TrailLog {
 
     /// Where the chain in the files ends; `nil` if there is none.
     private(set) var end: TrailEnd?
-    /// The hour of the last entry that was written while the clock was trusted.
+    /// The latest hour of an entry that was written while the clock was trusted.
     private(set) var lastTrustedHour: UInt32?
     /// Octets that a crash had torn and that were cut off at the start.
     private(set) var tornByteCount = 0
@@ -62,7 +62,8 @@ final class TrailLog {
         file = OwnFile.open(last.path, O_RDWR)
         guard file >= 0 else { throw .trail("the trail can't be opened for writing") }
         var earlier: [TrailEntry] = []
-        if content.entries.isEmpty || content.entries.allSatisfy(\.isClockDoubted) {
+        // Entries of activity don't tell their hour.
+        if content.entries.allSatisfy({ $0.isClockDoubted || $0.kind == .activity }) {
             let segment = try folder.segments().last { $0.first < last.first }
             if let segment { earlier = try folder.read(segment).entries }
         }
@@ -93,7 +94,7 @@ final class TrailLog {
             break
         }
         end = (entries.last ?? earlier.last)?.end
-        lastTrustedHour = (earlier + entries).last { !$0.isClockDoubted }?.hour
+        lastTrustedHour = (earlier + entries).latestTrustedHour
     }
 
     /// Writes entries and returns once they are on the disk, and on the mirror's while that works.
@@ -119,7 +120,9 @@ final class TrailLog {
         guard fdatasync(file) == 0 else { throw .failed("the trail can't be synced") }
         byteCount += octets.count
         end = last.end
-        if let hour = entries.last(where: { !$0.isClockDoubted })?.hour { lastTrustedHour = hour }
+        if let hour = entries.latestTrustedHour {
+            lastTrustedHour = max(hour, lastTrustedHour ?? 0)
+        }
         if mirror != nil, !follow(octets, at: before) { catchUp() }
     }
 

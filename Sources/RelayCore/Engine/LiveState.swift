@@ -105,6 +105,7 @@ final class LiveMailbox {
     var claimBucket: TokenBucket
     var shelfBucket: TokenBucket
     var commitBucket: TokenBucket
+    var clearingBucket: TokenBucket
 
     /// What waits, acknowledged by nobody; `nil` until it was asked for.
     var backlog: (count: Int, byteCount: Int)?
@@ -116,6 +117,7 @@ final class LiveMailbox {
         claimBucket = TokenBucket(burst: limits.claimsPerHour)
         shelfBucket = TokenBucket(burst: limits.shelfClaimsPerHour)
         commitBucket = TokenBucket(burst: limits.commitBurst)
+        clearingBucket = TokenBucket(burst: limits.shelfClearingsPerHour)
     }
 
     /// Forgets what concerned a connection; whatever wasn't acknowledged comes again. What was held

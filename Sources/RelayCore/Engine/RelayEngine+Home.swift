@@ -43,6 +43,13 @@ extension RelayEngine {
         guard present + stock.packages.count <= Int(limits.published.shelfPackages) else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
+        // Each makes an entry in the audit trail, as replacing a last-resort package does.
+        if stock.withdraw || stock.lastResort != nil {
+            let wait = mailbox.clearingBucket.take(
+                perSecond: limits.shelfClearingsPerHour / 3_600,
+                burst: limits.shelfClearingsPerHour, at: now.monotonicMilliseconds)
+            if let wait { return .refused(.rate, retryAfterSeconds: wait) }
+        }
         if stock.withdraw {
             try store.clearShelf(mailbox.number)
             mailbox.record.lastResortClaims = 0

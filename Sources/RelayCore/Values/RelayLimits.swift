@@ -46,6 +46,9 @@ public struct RelayLimits: Equatable, Sendable {
     public var shelfClaimsPerHour = 120.0
     /// Claims by one mailbox per hour, on average, and at once.
     public var claimsPerHour = 12.0
+    /// How often an hour a shelf may be emptied or its last-resort package replaced, on average, and
+    /// at once.
+    public var shelfClearingsPerHour = 60.0
     /// Mailboxes in all.
     public var mailboxes = 2_000_000
     /// Groups in all.

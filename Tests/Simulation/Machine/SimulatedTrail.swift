@@ -27,6 +27,11 @@ struct SimulatedTrail {
             effects.append(.lastResortReplaced(mailbox: mailbox.id.bytes))
         case .receipt(let content, let mailbox, let day):
             effects.append(.receipt(mailbox: mailbox.bytes, content: content, until: day))
+        case .group(let place, let record):
+            guard record.isClosed, let former = state.groups[place] else { return }
+            let now = MemoryStore()
+            now.replace(with: state)
+            effects += (try? TrailEffect.ofUpdating(former, to: record, in: now)) ?? []
         default: break
         }
     }
@@ -46,6 +51,10 @@ struct SimulatedTrail {
 
 extension MemoryStore: RestorableStore {
     package func receiptHash(_ mailbox: MailboxID) -> [UInt8] { mailbox.bytes }
+    package func closingHash(_ group: GroupID) -> [UInt8] { group.bytes }
+    package func membershipHash(_ group: GroupID, _ mailbox: MailboxID) -> [UInt8] {
+        group.bytes + mailbox.bytes
+    }
 
     package func addReceipt(
         _ content: [UInt8], forHash hash: [UInt8], until day: Day
