@@ -40,7 +40,7 @@ public final class RelayServer: Sendable {
     private let writerEnd: DispatchSemaphore
     private let folderLock: FolderLock
     private let control: ControlSocket
-    private let limits: Lock<[String]>
+    private let inForce: Lock<InForce>
     private let health: Lock<RelayHealth>
     private let server: WebSocketServer
     private let observatory: Observatory
@@ -86,7 +86,7 @@ public final class RelayServer: Sendable {
             }
             switchboard.writer = writer
             stopper.writer.withLock { $0 = writer }
-            let limits = Lock(configuration.limitFields.map { "\($0)=\($1)" })
+            let inForce = Lock(InForce(configuration.settings))
             let server: WebSocketServer
             let control: ControlSocket
             do throws(RelayError) {
@@ -94,7 +94,8 @@ public final class RelayServer: Sendable {
                 metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
                 let handler = ControlHandler(
                     writer: writer, configuration: configuration,
-                    address: "\(server.boundAddress)", copyPath: folder.copyPath, limits: limits)
+                    address: "\(server.boundAddress)", copyPath: folder.copyPath,
+                    inForce: inForce)
                 control = try ControlSocket(
                     folder: folder, owners: [getuid(), folder.owner]
                 ) { handler.answer($0, from: $1) }
@@ -106,10 +107,14 @@ public final class RelayServer: Sendable {
             loop.execute {
                 observatory.start(server, configuration)
                 switchboard.start(server, loop)
+                loop.schedule(after: .seconds(1), every: .seconds(1)) {
+                    let refused = observatory.refusedConnections
+                    writer.refusedConnections.withLock { $0 = refused }
+                }
             }
 
             self.control = control
-            self.limits = limits
+            self.inForce = inForce
             self.folderLock = folderLock
             self.loop = loop
             self.writer = writer
@@ -155,9 +160,7 @@ public final class RelayServer: Sendable {
     /// - Throws: `.listen` if the certificate can't be used; nothing has changed then.
     public func apply(_ settings: RelaySettings) throws(RelayError) {
         let (server, observatory) = (server, observatory)
-        let expiry =
-            settings.hasTLS
-            ? CertificateFile.expiry(ofPEMFile: settings.tls.certificatePath) : nil
+        let new = InForce(settings)
         let result: Result<Void, ListenError>
         do {
             result = try loop.executeAndWait {
@@ -169,7 +172,7 @@ public final class RelayServer: Sendable {
                 server.apply(
                     RelayConfiguration.connectionLimits(settings.connection, settings.limits),
                     settings.admission)
-                observatory.note(settings, expiry: expiry)
+                observatory.note(settings, expiry: new.certificate?.expiry)
                 return .success(())
             }
         } catch {
@@ -177,8 +180,8 @@ public final class RelayServer: Sendable {
         }
         if case .failure(let error) = result { throw .listen("\(error)") }
         writer.events.add(.limits(settings.limits))
-        let fields = settings.limitFields
-        limits.withLock { $0 = fields.map { "\($0)=\($1)" } }
+        let fields = settings.trailFields
+        inForce.withLock { $0 = new }
         writer.events.add(.task { $0.trail.note(TrailEvent(.configured, fields)) })
     }
 
@@ -247,7 +250,7 @@ public final class RelayServer: Sendable {
                     ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
                     ("acceptClock", "\(configuration.acceptsClock)"),
                     ("tls", "\(configuration.tls != nil)"),
-                ] + configuration.limitFields))
+                ] + configuration.settings.trailFields))
         return trail
     }
 

@@ -62,6 +62,8 @@ final class RelayWriter: Sendable {
     private let health: Lock<RelayHealth>
     private let release: @Sendable (RelayRelease) -> Void
     let events = WorkQueue<RelayEvent>()
+    /// Connections refused or cut so far, by reason; the loop says so from time to time.
+    let refusedConnections = Lock<[String: UInt64]>([:])
     /// Signalled once the store is taken up and events are dealt with.
     let hasBegun = DispatchSemaphore(value: 0)
     /// Whether messages may be accepted without having been stored.
@@ -277,13 +279,12 @@ final class RelayWriter: Sendable {
         let output = try engine.finish()
         if batch.isLast { trail.note(TrailEvent(.stopped, [])) }
         try trail.prepare(
-            store, counters: engine.counters, isClockDoubted: engine.clockDoubt != nil, at: now)
-        let start = SystemClock.nanoseconds
+            store, counters: engine.counters,
+            refusedConnections: refusedConnections.withLock { $0 },
+            isClockDoubted: engine.clockDoubt != nil, at: now)
         try store.commit()
-        if !events.isEmpty {
-            figures.sizes.add(Double(events.count))
-            figures.commitSeconds.add(SystemClock.seconds(since: start))
-        }
+        if !events.isEmpty { figures.sizes.add(Double(events.count)) }
+        if let seconds = store.syncSeconds { figures.syncSeconds.add(seconds) }
         try trail.publish()
         desk.batchIsDurable()
         events.removeAll(where: \.isDoneOnceDurable)

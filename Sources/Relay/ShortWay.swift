@@ -14,6 +14,9 @@ final class ShortWay {
     private let wakeWriter: () -> Void
     /// While this turn of the loop has the engine.
     private var engine: RelayEngine?
+    private var since: UInt64 = 0
+    /// Seconds from the turn's first frame to when its deliveries left.
+    private(set) var deliverySeconds = Histogram(bounds: Histogram.seconds)
     private var isWatching = false
 
     init(
@@ -46,6 +49,7 @@ final class ShortWay {
         if let engine { return engine }
         guard let entered = gate.tryEnter() else { return nil }
         engine = entered
+        since = SystemClock.nanoseconds
         entered.beginFromMemory(at: clock.now)
         loop.atEndOfTurn { [self] in leave() }
         return entered
@@ -58,6 +62,9 @@ final class ShortWay {
         let deadline = engine.nextDeadline
         gate.leave()
         for connection in output.connections { send(connection) }
+        if output.deliveryCount > 0 {
+            deliverySeconds.add(SystemClock.seconds(since: since), times: output.deliveryCount)
+        }
         if let deadline { watch(until: deadline) }
     }
 

@@ -12,6 +12,10 @@ final class Switchboard: @unchecked Sendable {
     private var server: WebSocketServer?
     private var loop: EventLoop?
     private var shortWay: ShortWay?
+    /// How long deliveries took that went the short way.
+    var deliverySeconds: Histogram? { shortWay?.deliverySeconds }
+    /// Connections ended for what they did.
+    private(set) var cuts = ConnectionCuts()
 
     /// What waits of one connection.
     struct Traffic {
@@ -177,6 +181,7 @@ final class Switchboard: @unchecked Sendable {
             case .queued: break
             case .full:
                 log.info("a device doesn't read; its connection is closed")
+                cuts.slowReader += 1
                 return server.close(id, code: .policyViolation, reason: "too slow")
             case .notOpen: return
             }
@@ -185,6 +190,11 @@ final class Switchboard: @unchecked Sendable {
     }
 
     private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {
+        switch closing {
+        case .violation: cuts.violation += 1
+        case .unproven: cuts.unproven += 1
+        case .goingAway: break
+        }
         switch closing {
         case .violation: server?.close(id, code: .protocolError, reason: "protocol violation")
         case .unproven: server?.close(id, code: .policyViolation, reason: "no mailbox opened")
@@ -217,6 +227,21 @@ final class Switchboard: @unchecked Sendable {
         else { return }
         traffic[number]?.isPaused = false
         server.resumeReading(state.socket)
+    }
+}
+
+/// Open connections that were ended for what they did or didn't do, by reason.
+struct ConnectionCuts: Equatable, Sendable {
+    /// Took too little of what was sent to it.
+    var slowReader: UInt64 = 0
+    /// Opened no mailbox in time, or tried too often.
+    var unproven: UInt64 = 0
+    /// Broke the protocol.
+    var violation: UInt64 = 0
+
+    /// As in labels and in the trail.
+    var byReason: [(String, UInt64)] {
+        [("slow_reader", slowReader), ("unproven", unproven), ("violation", violation)]
     }
 }
 

@@ -8,7 +8,8 @@ struct CheckCommand: ParsableCommand {
         abstract: "Whether everything is as an auditor would want it.",
         discussion: """
             Looks at store, audit trail, backup, rehearsed restore, clock, certificate and disk. \
-            Exit status 0: all good; 75: something needs attention; 65: something is damaged. \
+            Exit status 0: all good; 75: something needs attention; 65: something is damaged, or a \
+            relay has the folder and doesn't answer. \
             Everything in the store is read, in small pieces while a relay runs.
             """)
 

@@ -8,8 +8,8 @@ struct RestoreCommand: ParsableCommand {
         commandName: "restore",
         abstract: "Put the relay back from a backup; nothing erased since returns.",
         discussion: """
-            The relay must not run on the folder; what is in it is replaced. What was erased, spent \
-            or claimed since the backup is done again from the audit trail: the folder's own, or a \
+            The relay must not run on the folder; what is in it is replaced. What was erased, closed, \
+            spent or claimed since the backup is done again from the audit trail: the folder's own, or a \
             mirror (--trail). Without a trail nobody knows what that was: shelves are emptied, old \
             tickets and invitations refused, and consultations erased since come back until their \
             deadline. Devices see a new incarnation and reopen what can't go on.
@@ -69,6 +69,7 @@ struct RestoreCommand: ParsableCommand {
                 "done again",
                 """
                 \(report.groupsErased) groups and \(report.mailboxesErased) mailboxes erased, \
+                \(report.groupsClosed) groups closed, \(report.confirmations) closings confirmed, \
                 \(report.packagesRemoved) packages removed, \(report.tokensSpent) tokens and \
                 tickets spent
                 """
@@ -113,6 +114,8 @@ struct RestoreCommand: ParsableCommand {
         let trailEntries: UInt64?
         let groupsErased: Int
         let mailboxesErased: Int
+        let groupsClosed: Int
+        let confirmations: Int
         let packagesRemoved: Int
         let tokensSpent: Int
         let mailboxes: Int
@@ -126,6 +129,8 @@ struct RestoreCommand: ParsableCommand {
             trailEntries = report.trailEntries
             groupsErased = report.groupsErased
             mailboxesErased = report.mailboxesErased
+            groupsClosed = report.groupsClosed
+            confirmations = report.confirmations
             packagesRemoved = report.packagesRemoved
             tokensSpent = report.tokensSpent
             mailboxes = report.mailboxes

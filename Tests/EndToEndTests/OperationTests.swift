@@ -51,7 +51,7 @@ import WebSockets
 
     @Test func `takes new limits and a new certificate at SIGHUP, or nothing`() async throws {
         let relay = try await OperatedRelay()
-        let tls =
+        var tls =
             "tls-cert: \(relay.folder.file("tls.pem"))\ntls-key: \(relay.folder.file("tls.key"))\n"
         try await relay.makeCertificate(named: "first")
         try relay.configure(tls + "limit-connections: 11\n")
@@ -61,7 +61,12 @@ import WebSockets
         #expect(try relay.metric(limit) == 11)
         #expect(try await subject(relay).contains("first"))
 
+        // Renewed under another name; the old file is gone.
         try await relay.makeCertificate(named: "second")
+        let renewed = relay.folder.file("renewed.pem")
+        let manager = FileManager.default
+        try manager.moveItem(atPath: relay.folder.file("tls.pem"), toPath: renewed)
+        tls = "tls-cert: \(renewed)\ntls-key: \(relay.folder.file("tls.key"))\n"
         try relay.configure(tls + "limit-connections: 12\nlog-format: json\n")
         relay.child?.signal(SIGHUP)
         try await eventually("the reload") {
@@ -72,7 +77,18 @@ import WebSockets
         #expect(relay.errors.contains("changed limit-connections: 11 -> 12"))
         #expect(relay.errors.contains("not changed until a restart: log-format: text -> json"))
 
+        let check = ["check", "--certificate-days", "1", "--data", relay.folder.file("data")]
+        func certificate() async throws -> String {
+            let lines = try await relay.command(check).output.split(separator: "\n")
+            return lines.first { $0.contains("certificate") }.map(String.init) ?? ""
+        }
+        #expect(try await certificate().contains("good  good for 1 more days"))
+
         try await relay.makeCertificate(named: "third")
+        try manager.removeItem(atPath: renewed)
+        try manager.moveItem(atPath: relay.folder.file("tls.pem"), toPath: renewed)
+        #expect(try await certificate().contains("LOOK"))
+        #expect(try await certificate().contains("another one that isn't in force yet"))
         try relay.configure(tls + "limit-connections: none\n")
         relay.child?.signal(SIGHUP)
         try await eventually("the refusal") {

@@ -5,6 +5,7 @@ import RelayCore
 import RelayProtocol
 import TestSupport
 import Testing
+import WebSockets
 
 @testable import Relay
 
@@ -81,6 +82,34 @@ import Testing
         #expect(try doubt(aheadDays: 10) == false)
         let entries = try TrailAudit(folder: data, last: 1_000).entries
         #expect(entries.contains { $0.isClockDoubted } && entries.contains { !$0.isClockDoubted })
+    }
+
+    @Test func `the trail tells what the operator set, at the start and after a reload`() throws {
+        let folder = try TemporaryFolder()
+        let server = try Self.serve(in: folder) {
+            $0.connection.pingInterval = .seconds(21)
+            $0.trailMirror = folder.file("mirror")
+        }
+        var settings = RelaySettings()
+        settings.admission.trustedProxies = [try #require(AddressBlock("10.1.2.3/32"))]
+        settings.limits.groups = 77
+        try server.apply(settings)
+        #expect(
+            try RelayStatus(folder: folder.file("data")).live?.limits.contains("limit-groups=77")
+                == true)
+        server.stop()
+        server.wait()
+        let events = try TrailAudit(folder: folder.file("data"), last: 100).entries
+            .compactMap { TrailEvent($0) }
+        let started = try #require(events.first { $0.kind == .started })
+        #expect(started["listen"] == "127.0.0.1:0")
+        #expect(started["tls-cert"] == "")
+        #expect(started["trusted-proxies"] != nil)
+        #expect(started["ping-seconds"] == "21")
+        #expect(started["trail-mirror"] == folder.file("mirror"))
+        let configured = try #require(events.first { $0.kind == .configured })
+        #expect(configured["trusted-proxies"]?.contains("10.1.2.3") == true)
+        #expect(configured["limit-groups"] == "77")
     }
 
     @Test func `octets that are no request do no harm`() throws {

@@ -55,11 +55,13 @@ private struct Page {
         var health = RelayHealth()
         health.counters.refusals = [5: 3]
         health.batches.sizes.add(3)
-        health.batches.commitSeconds.add(0.000_3)
-        health.batches.commitSeconds.add(60)
+        (health.counters.acceptedStored, health.counters.acceptedDelivered) = (4, 9)
+        health.batches.syncSeconds.add(0.000_3)
+        health.batches.syncSeconds.add(60)
         health.batches.deliverySeconds.add(0.001, times: 7)
         return RelayMetrics(
-            health: health, server: ServerCounters(), connections: 2, handshakes: 1,
+            health: health, server: ServerCounters(),
+            cuts: ConnectionCuts(slowReader: 6, unproven: 8), connections: 2, handshakes: 1,
             waitingByteCount: 0, settings: RelaySettings(),
             database: .init(messages: 5, messageByteCount: 5_000), freeByteCount: 1 << 40,
             certificateExpiry: Date(), reloads: .init(taken: 1, refused: 2), writerSilence: 0.5,
@@ -79,7 +81,7 @@ private struct Page {
 
     @Test func `has histograms that add up`() throws {
         let page = try Page(Self.everything().page)
-        let name = "curtain_relay_commit_seconds"
+        let name = "curtain_relay_sync_seconds"
         #expect(page.kinds[name] == "histogram")
         #expect(page.samples[name + #"_bucket{le="0.0002"}"#] == 0)
         #expect(page.samples[name + #"_bucket{le="0.0005"}"#] == 1)
@@ -87,6 +89,26 @@ private struct Page {
         #expect(page.samples[name + #"_bucket{le="+Inf"}"#] == 2)
         #expect(page.samples[name + "_count"] == 2)
         #expect(page.samples["curtain_relay_delivery_seconds_count"] == 7)
+    }
+
+    @Test func `tells stored from delivered, and why connections were cut`() throws {
+        let page = try Page(Self.everything().page)
+        func value(_ name: String) -> Double? { page.samples["curtain_relay_" + name] }
+        #expect(value(#"messages_accepted_total{way="stored"}"#) == 4)
+        #expect(value(#"messages_accepted_total{way="delivered"}"#) == 9)
+        #expect(value(#"connections_cut_total{reason="slow_reader"}"#) == 6)
+        #expect(value(#"connections_cut_total{reason="unproven"}"#) == 8)
+    }
+
+    @Test func `counts deliveries of both ways together`() {
+        var sum = Histogram(bounds: [1, 2])
+        sum.add(0.5, times: 2)
+        var other = Histogram(bounds: [1, 2])
+        other.add(1.5)
+        other.add(9)
+        sum.add(other)
+        #expect(sum.counts == [2, 1, 1])
+        #expect(sum.sum == 11.5)
     }
 
     @Test func `has a line in the operator's table for each metric, and no other`() throws {

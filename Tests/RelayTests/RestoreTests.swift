@@ -518,6 +518,27 @@ private struct FolderWorld {
         #expect(kinds >= 6 + 2)
     }
 
+    @Test func `connections that were refused are told in numbers, each once`() throws {
+        let place = try FolderWorld()
+        try place.run { world, store, trail in
+            for (hour, count) in [(0, 3), (1, 3), (2, 5)] as [(UInt64, UInt64)] {
+                try store.begin()
+                try trail.prepare(
+                    store, counters: RelayCounters(), refusedConnections: ["handshakes": count],
+                    isClockDoubted: false,
+                    at: RelayTime(
+                        unixSeconds: world.now.unixSeconds + hour * 3_600,
+                        monotonicMilliseconds: 1_000))
+                try store.commit()
+                try trail.publish()
+            }
+        }
+        let told = try TrailAudit(folder: place.path, last: 100).entries.compactMap {
+            TrailEvent($0)?["connections.handshakes"]
+        }
+        #expect(told == ["3", "2"])
+    }
+
     @Test func `withdrawing from an empty shelf adds nothing to the trail`() throws {
         let place = try FolderWorld()
         try place.run { world, _, trail in

@@ -2,8 +2,6 @@ import Foundation
 import GRDB
 import RelayCore
 import RelayProtocol
-import SwiftASN1
-import X509
 
 /// What an auditor, or a monitor, asks of a relay: is everything as it should be?
 public struct RelayCheck: Sendable {
@@ -230,21 +228,24 @@ private struct PointList {
                 "certificate", .good,
                 live == nil ? "not looked at: no relay runs that names one" : "none; plain ws")
         }
-        guard let content = FileManager.default.contents(atPath: path),
-            let first = try? PEMDocument.parseMultiple(
-                pemString: String(decoding: content, as: UTF8.self)
-            ).first(where: { $0.discriminator == "CERTIFICATE" }),
-            let certificate = try? Certificate(derEncoded: first.derBytes)
-        else { return add("certificate", .bad, "it can't be read") }
-        let seconds = certificate.notValidAfter.timeIntervalSinceNow
+        let file = CertificateFile(path)
+        // The relay serves what it has read, whatever its file holds by now.
+        let expiry = live?.certificateExpiry.map { Date(timeIntervalSince1970: $0) } ?? file?.expiry
+        guard let expiry else { return add("certificate", .bad, "it can't be read") }
+        let seconds = expiry.timeIntervalSinceNow
         let days = Int(seconds / 86_400)
-        if seconds <= 0 {
-            add("certificate", .bad, "it has expired")
-        } else {
-            add(
-                "certificate", days < expected.certificateDays ? .attention : .good,
-                "good for \(days) more days")
+        var words = "good for \(days) more days"
+        if let hash = live?.certificateHash, hash != file?.hash {
+            words +=
+                file == nil
+                ? "; its file can't be read"
+                : "; its file holds another one that isn't in force yet"
+        } else if days >= expected.certificateDays {
+            return add("certificate", .good, words)
         }
+        add(
+            "certificate", seconds <= 0 ? .bad : .attention,
+            seconds <= 0 ? "it has expired" : words)
     }
 
     mutating func addDisk(_ folder: DataFolder, _ live: LiveStatus?) {

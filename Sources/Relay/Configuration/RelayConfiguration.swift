@@ -60,12 +60,16 @@ public struct RelayConfiguration: Sendable {
         clockAheadDays = settings.clockAheadDays
     }
 
-    /// The limits at the start, by the settings' names.
-    var limitFields: [(String, String)] {
+    /// What of it an operator decides, as settings.
+    var settings: RelaySettings {
         var settings = RelaySettings()
+        settings.listen = SocketAddress(host: address, port: port)
+        if let tls { settings.tls = tls }
+        settings.metrics = metricsAddress.map { .address($0) } ?? .off
         (settings.limits, settings.admission) = (limits, admission)
         settings.connection = connection
-        return settings.limitFields
+        settings.trailMirror = trailMirror ?? ""
+        return settings
     }
 
     /// The limits of one connection's sockets, which follow from several settings.

@@ -29,7 +29,7 @@ public final class Reloader: Sendable {
             return server.noteReload(succeeded: false)
         }
         do throws(RelayError) {
-            try server.apply(new)
+            try server.apply(Self.inForce(old, new))
         } catch {
             var words = "\(error)"
             if case .listen(let said) = error { words = said }

@@ -4,14 +4,30 @@ import RelayCore
 import RelayProtocol
 import WebSockets
 
+/// What of the settings is in force, for those who ask.
+struct InForce: Sendable {
+    /// The limits, by the settings' names.
+    let limits: [String]
+    /// Where the certificate was read, with TLS.
+    let certificatePath: String?
+    /// What was read there.
+    let certificate: CertificateFile?
+
+    init(_ settings: RelaySettings) {
+        limits = settings.limitFields.map { "\($0)=\($1)" }
+        certificatePath = settings.hasTLS ? settings.tls.certificatePath : nil
+        certificate = certificatePath.flatMap { CertificateFile($0) }
+    }
+}
+
 /// Carries out what operators' commands ask of a running relay.
 struct ControlHandler: Sendable {
     let writer: RelayWriter
     let configuration: RelayConfiguration
     let address: String
     let copyPath: String
-    /// The limits in force, by the settings' names; a reload changes them.
-    let limits: Lock<[String]>
+    /// A reload changes it.
+    let inForce: Lock<InForce>
 
     /// How long the writer may take; a copy of a large database takes long.
     private static let patience: Double = 20
@@ -55,7 +71,7 @@ struct ControlHandler: Sendable {
     }
 
     private func status() -> ControlReply {
-        let (configuration, address, limits) = (configuration, address, limits.withLock { $0 })
+        let (configuration, address, inForce) = (configuration, address, inForce.withLock { $0 })
         return ask { desk, reply throws(StoreError) in
             let oldest = try desk.store.oldestMessage()
             let live = LiveStatus(
@@ -64,9 +80,11 @@ struct ControlHandler: Sendable {
                 oldestMessageDay: oldest.flatMap { desk.trail.day(ofMessage: $0)?.rawValue },
                 isClockDoubted: desk.engine.clockDoubt != nil,
                 isFull: desk.engine.refusesGrowth, troubles: desk.trail.troubles,
-                certificatePath: configuration.tls?.certificatePath,
+                certificatePath: inForce.certificatePath,
+                certificateExpiry: inForce.certificate?.expiry.timeIntervalSince1970,
+                certificateHash: inForce.certificate?.hash,
                 trailMirror: configuration.trailMirror,
-                limits: limits)
+                limits: inForce.limits)
             desk.afterCommit { reply(ControlReply(live: live)) }
         }
     }

@@ -91,8 +91,12 @@ public struct LiveStatus: Codable, Equatable, Sendable {
     public var isFull: Bool
     /// What is wrong with the trail or its mirror, in words.
     public var troubles: [String]
-    /// The certificate that it serves, if it speaks TLS itself.
+    /// Where the certificate was read that it serves, if it speaks TLS itself.
     public var certificatePath: String?
+    /// When that certificate expires: Unix seconds.
+    public var certificateExpiry: Double?
+    /// SHA-256 of its text.
+    public var certificateHash: [UInt8]?
     /// The mirror of the trail.
     public var trailMirror: String?
     /// The limits in force, as `name=value`.

@@ -21,6 +21,13 @@ public struct Histogram: Equatable, Sendable {
         sum += value * Double(times)
     }
 
+    /// Adds what another one with the same bounds has counted.
+    mutating func add(_ other: Histogram) {
+        guard other.bounds == bounds else { return }
+        for place in counts.indices { counts[place] += other.counts[place] }
+        sum += other.sum
+    }
+
     /// How many there are.
     public var count: UInt64 { counts.reduce(0, +) }
 
@@ -37,9 +44,10 @@ public struct Histogram: Equatable, Sendable {
 public struct BatchFigures: Equatable, Sendable {
     /// Frames and ends of connections in one batch.
     public internal(set) var sizes = Histogram(bounds: Histogram.numbers)
-    /// Seconds of a commit, its sync included; of batches in which a frame came.
-    public internal(set) var commitSeconds = Histogram(bounds: Histogram.seconds)
-    /// Seconds from when a batch's first frame was received to when its deliveries could leave.
+    /// Seconds in which the disk made a batch durable; of batches that needed it.
+    public internal(set) var syncSeconds = Histogram(bounds: Histogram.seconds)
+    /// Seconds from when a batch's first frame was received to when its deliveries could leave; without
+    /// those that went the short way.
     public internal(set) var deliverySeconds = Histogram(bounds: Histogram.seconds)
 
     /// Nothing yet.

@@ -37,7 +37,7 @@ final class Observatory: @unchecked Sendable {
         settings.admission = configuration.admission
         settings.connection = configuration.connection
         certificateExpiry = configuration.tls.flatMap {
-            CertificateFile.expiry(ofPEMFile: $0.certificatePath)
+            CertificateFile($0.certificatePath)?.expiry
         }
     }
 
@@ -105,10 +105,11 @@ final class Observatory: @unchecked Sendable {
 
     private var page: String {
         countIfTime()
-        let health = health.withLock { $0 }
+        var health = health.withLock { $0 }
         let silence = Self.silence(health)
+        if let short = switchboard.deliverySeconds { health.batches.deliverySeconds.add(short) }
         return RelayMetrics(
-            health: health, server: server?.counters ?? ServerCounters(),
+            health: health, server: server?.counters ?? ServerCounters(), cuts: switchboard.cuts,
             connections: server?.connectionCount ?? 0, handshakes: server?.handshakeCount ?? 0,
             waitingByteCount: switchboard.totalByteCount, settings: settings,
             database: counted.withLock { $0 }, freeByteCount: folder.freeByteCount,
@@ -116,6 +117,17 @@ final class Observatory: @unchecked Sendable {
             writerSilence: silence.isFinite ? silence : 0,
             isDraining: isDraining || switchboard.isStopping, start: start
         ).page
+    }
+
+    /// Connections refused or cut so far, by reason.
+    var refusedConnections: [String: UInt64] {
+        let counters = server?.counters ?? ServerCounters()
+        var refused = Dictionary(
+            switchboard.cuts.byReason, uniquingKeysWith: { first, _ in first })
+        for reason in ConnectionRefusal.allCases {
+            refused[reason.rawValue] = counters.refused[reason]
+        }
+        return refused
     }
 
     /// Counting takes time in proportion to what is stored, so it happens on another thread, at most

@@ -7,6 +7,7 @@ import WebSockets
 struct RelayMetrics {
     var health: RelayHealth
     var server: ServerCounters
+    var cuts: ConnectionCuts
     var connections: Int
     var handshakes: Int
     var waitingByteCount: Int
@@ -71,6 +72,10 @@ struct RelayMetrics {
             "Open connections that ended, by who or what ended them.", by: "cause",
             WebSocketClose.Cause.allCases.map { ($0.rawValue, Double(server.closed[$0])) })
         page.add(
+            prefix + "connections_cut_total", .counter,
+            "Open connections ended for what they did or didn't do, by reason.", by: "reason",
+            cuts.byReason.map { ($0.0, Double($0.1)) })
+        page.add(
             prefix + "frames_received_total", .counter, "Frames from devices.",
             server.framesReceived)
         page.add(prefix + "frames_sent_total", .counter, "Frames to devices.", server.framesSent)
@@ -90,7 +95,11 @@ struct RelayMetrics {
         let counters = health.counters
         page.add(
             prefix + "messages_accepted_total", .counter,
-            "Messages, commits and closings accepted.", counters.accepted)
+            "Messages, commits and closings accepted, by whether they had to be stored.", by: "way",
+            [
+                ("stored", Double(counters.acceptedStored)),
+                ("delivered", Double(counters.acceptedDelivered)),
+            ])
         page.add(
             prefix + "deliveries_total", .counter,
             "Deliveries handed out, repetitions included.", counters.delivered)
@@ -112,11 +121,12 @@ struct RelayMetrics {
             prefix + "batch_size", "Frames and ends of connections in one commit.",
             health.batches.sizes)
         page.add(
-            prefix + "commit_seconds", "Time of a commit, its sync included.",
-            health.batches.commitSeconds)
+            prefix + "sync_seconds",
+            "Time in which the disk made a batch durable, where one needed it.",
+            health.batches.syncSeconds)
         page.add(
             prefix + "delivery_seconds",
-            "Time from receiving a batch's first frame to handing out its deliveries.",
+            "Time from receiving a batch's first frame to handing out its deliveries, stored or not.",
             health.batches.deliverySeconds)
         page.add(
             prefix + "writer_silence_seconds", .gauge,

@@ -14,6 +14,8 @@ struct LogSync {
     private var deferrableChanges: Int32 = 0
     /// How often the log was synced; for tests.
     private(set) var count = 0
+    /// Seconds that the last batch's sync took; `nil` if it needed none.
+    private(set) var seconds: Double?
 
     /// Takes over from SQLite, for as long as the connection lives.
     init(_ database: Database) throws {
@@ -31,6 +33,7 @@ struct LogSync {
     mutating func begin() {
         changesBefore = changes
         deferrableChanges = 0
+        seconds = nil
     }
 
     /// What is changed from here to `endDeferrable` may be lost with the power.
@@ -47,8 +50,10 @@ struct LogSync {
         guard found == SQLITE_OK, let log = unsafe log,
             let sync = unsafe log.pointee.pMethods?.pointee.xSync
         else { throw .failed("SQLite gives no write-ahead log") }
+        let start = SystemClock.nanoseconds
         let code = unsafe sync(log, SQLITE_SYNC_NORMAL)
         guard code == SQLITE_OK else { throw StoreError(code: code) }
+        seconds = SystemClock.seconds(since: start)
         count += 1
     }
 }

@@ -20,6 +20,8 @@ final class SQLiteStore: RelayStore {
     private var logSync: LogSync?
     /// How often this store has synced a batch; for tests.
     var syncCount: Int { logSync?.count ?? 0 }
+    /// Seconds that syncing the last batch took; `nil` if it needed none.
+    var syncSeconds: Double? { logSync?.seconds }
     /// Whether the last batch wrote anything.
     private(set) var hasWritten = false
     /// Whether something may be in the log.

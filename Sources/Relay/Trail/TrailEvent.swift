@@ -70,6 +70,17 @@ extension TrailEntry.Kind {
 }
 
 extension RelaySettings {
+    /// What the trail tells of the settings: the limits, where the relay listens, what it shows and
+    /// whom it trusts.
+    var trailFields: [(String, String)] {
+        let names: Set<String> = [
+            "listen", "tls-cert", "tls-key", "metrics-listen", "trail-mirror", "trusted-proxies",
+            "ping-seconds", "pong-seconds",
+        ]
+        return limitFields
+            + Setting.all.filter { names.contains($0.name) }.map { ($0.name, $0.text(in: self)) }
+    }
+
     /// The limits in force, by the settings' names, for the trail and for `check`.
     var limitFields: [(String, String)] {
         Setting.all.filter { $0.name.hasPrefix("limit-") }.map { ($0.name, $0.text(in: self)) }

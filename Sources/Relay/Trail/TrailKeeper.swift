@@ -27,6 +27,7 @@ final class TrailKeeper: @unchecked Sendable {
     private var signedHour: UInt32?
     private var unsignedCount = 0
     private var reported = RelayCounters()
+    private var reportedConnections: [String: UInt64] = [:]
     private var days = MessageDays()
     private var areDaysChanged = false
 
@@ -134,7 +135,8 @@ final class TrailKeeper: @unchecked Sendable {
 
     /// Makes entries of what the batch did, inside its transaction, at its end.
     func prepare(
-        _ store: SQLiteStore, counters: RelayCounters, isClockDoubted: Bool, at now: RelayTime
+        _ store: SQLiteStore, counters: RelayCounters, refusedConnections: [String: UInt64] = [:],
+        isClockDoubted: Bool, at now: RelayTime
     ) throws(StoreError) {
         staged = []
         if days.note(day: now.day, nextMessage: store.nextMessageNumber) { areDaysChanged = true }
@@ -148,7 +150,11 @@ final class TrailKeeper: @unchecked Sendable {
             try add(store.effects, to: &draft)
             for event in events { draft.add(event.kind, event.content) }
             if isTime {
-                if let summary = Self.summary(counters, since: reported) {
+                let fields =
+                    Self.summary(counters, since: reported)
+                    + Self.summary(refusedConnections, since: reportedConnections)
+                if !fields.isEmpty {
+                    let summary = TrailEvent(.summary, fields)
                     draft.add(summary.kind, summary.content)
                 }
             }
@@ -168,7 +174,7 @@ final class TrailKeeper: @unchecked Sendable {
         guard unwritten.isEmpty || pending.count <= unwrittenLimit else { throw .full }
         try store.set(Setting.pending, to: pending)
         try store.set(Setting.end, to: draft.end.encoded)
-        if isTime { reported = counters }
+        if isTime { (reported, reportedConnections) = (counters, refusedConnections) }
     }
 
     /// Appends what the committed batch did, before anybody is told of it.
@@ -235,7 +241,7 @@ final class TrailKeeper: @unchecked Sendable {
 
     private static func summary(
         _ counters: RelayCounters, since last: RelayCounters
-    ) -> TrailEvent? {
+    ) -> [(String, String)] {
         // A new engine counts from nothing.
         let last = counters.accepted < last.accepted ? RelayCounters() : last
         var fields: [(String, String)] = []
@@ -248,7 +254,16 @@ final class TrailKeeper: @unchecked Sendable {
         for (code, count) in counters.refusals.sorted(by: { $0.key < $1.key }) {
             add("refused.\(code)", count, last.refusals[code] ?? 0)
         }
-        return fields.isEmpty ? nil : TrailEvent(.summary, fields)
+        return fields
+    }
+
+    private static func summary(
+        _ refused: [String: UInt64], since last: [String: UInt64]
+    ) -> [(String, String)] {
+        refused.sorted { $0.key < $1.key }.compactMap { reason, count in
+            let before = last[reason] ?? 0
+            return count > before ? ("connections.\(reason)", "\(count - before)") : nil
+        }
     }
 }
 
