@@ -69,6 +69,8 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("limit-package-bytes")) var limitPackageBytes: String?
     @Option(help: .setting("limit-claims-per-hour")) var limitClaimsPerHour: String?
     @Option(help: .setting("limit-shelf-claims-per-hour")) var limitShelfClaimsPerHour: String?
+    @Option(help: .setting("limit-shelf-clearings-per-hour")) var limitShelfClearingsPerHour:
+        String?
     @Option(help: .setting("limit-permit-uses")) var limitPermitUses: String?
 
     /// What was given, by the settings' names.
