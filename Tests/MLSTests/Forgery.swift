@@ -18,12 +18,18 @@ struct Forgery {
     var tree: RatchetTree { groups[0].current.tree }
     let own = LeafIndex(rawValue: 0)
 
-    init(extensions: [Extension] = []) throws {
+    /// A group with these extensions, of clients that support these types.
+    init(
+        extensions: [Extension] = [], supports: [ExtensionType] = [],
+        proposals: [ProposalType] = [.selfRemove]
+    ) throws {
         var policy = GroupPolicy.standard
         policy.handshakeFormat = .publicMessage
         policy.acceptsExternalCommits = true
         self.policy = policy
-        clients = try (0..<4).map { try Client("client \($0)") }
+        clients = try (0..<4).map {
+            try Client("client \($0)", supports: supports, proposals: proposals)
+        }
         server = try SigningKey()
         let senders = ExternalSender.groupContextExtension([
             ExternalSender(
@@ -34,11 +40,13 @@ struct Forgery {
     }
 
     /// Gives the message to the victim, who must not be changed by what it refuses.
-    func deliver(_ message: [UInt8]) throws {
+    func deliver(
+        _ message: [UInt8], validator: some CredentialValidator = Anyone()
+    ) throws {
         var group = victim
         let before = group.serialized()
         do {
-            _ = try group.process(message, validator: Anyone(), at: Fixture.now)
+            _ = try group.process(message, validator: validator, at: Fixture.now)
         } catch {
             #expect(group.serialized() == before)
             throw error
@@ -86,6 +94,8 @@ struct Forgery {
         var keys: ([[UInt8]]) -> [[UInt8]] = { $0 }
         var parentHash: ([UInt8]) -> [UInt8] = { $0 }
         var nodes: ([UpdatePathNode]) -> [UpdatePathNode] = { $0 }
+        var leaf: LeafConfiguration?
+        var place: LeafIndex?
         var leafKey: [UInt8]?
         var signingKey: SigningKey?
         var source: LeafNodeSource?
@@ -101,10 +111,10 @@ struct Forgery {
         let keys = edits.keys(secrets.keys.map(\.publicKey))
         let parentHash = edits.parentHash(tree.setPath(of: own, steps: steps, keys: keys))
         let leaf = try LeafNode(
-            clients[0].leaf,
+            edits.leaf ?? clients[0].leaf,
             encryptionKey: edits.leafKey ?? HPKEPrivateKey.generate(algorithms).publicKey,
             source: edits.source ?? .commit(parentHash: parentHash),
-            place: LeafNode.Place(groupID: context.groupID, leaf: own),
+            place: LeafNode.Place(groupID: context.groupID, leaf: edits.place ?? own),
             signingKey: edits.signingKey ?? clients[0].signingKey, algorithms: algorithms)
         tree.set(own.node, to: .leaf(leaf))
         var next = context
@@ -125,6 +135,9 @@ struct Forgery {
         var source: LeafNodeSource = .keyPackage(Fixture.lifetime)
         var encryptionKey: [UInt8]?
         var reusesKeyAsInitKey = false
+        var initKey: [UInt8]?
+        var extensions: [Extension] = []
+        var version = ProtocolVersion.mls10
         var suite: CipherSuite?
         var signingKey: SigningKey?
         var damagesLeafSignature = false
@@ -151,12 +164,14 @@ struct Forgery {
                 source: leaf.source, extensions: leaf.extensions, signature: signature)
         }
         let initKey =
-            edits.reusesKeyAsInitKey
-            ? encryptionKey : try HPKEPrivateKey.generate(algorithms).publicKey
+            try edits.reusesKeyAsInitKey
+            ? encryptionKey
+            : edits.initKey ?? HPKEPrivateKey.generate(algorithms).publicKey
         func keyPackage(_ signature: [UInt8]) -> KeyPackage {
             KeyPackage(
-                version: .mls10, cipherSuite: edits.suite ?? algorithms.suite, initKey: initKey,
-                leafNode: leaf, extensions: [], signature: signature)
+                version: edits.version, cipherSuite: edits.suite ?? algorithms.suite,
+                initKey: initKey, leafNode: leaf, extensions: edits.extensions, signature: signature
+            )
         }
         var signature = try algorithms.sign(
             keyPackage([]).toBeSigned, label: "KeyPackageTBS", with: key)
@@ -199,14 +214,64 @@ struct Forgery {
         ).encoded()
     }
 
-    /// An external commit with these proposals, signed by whoever `key` is.
+    /// An external commit of a newcomer that is right but for the edits, signed again.
     func externalCommit(
-        _ proposals: [ProposalOrRef], withPath: Bool = true
+        withPath: Bool = true, tag: [UInt8]? = nil,
+        _ edit: ([ProposalOrRef]) throws -> [ProposalOrRef] = { $0 }
     ) throws -> [UInt8] {
-        let path = try path(PathEdits())
+        let newcomer = try Client("newcomer")
+        let join = try Group.joinExternally(
+            groupInfo: groups[0].groupInfo(allowsJoining: true, signingKey: clients[0].signingKey),
+            leaf: newcomer.leaf, signingKey: newcomer.signingKey, validator: Anyone(),
+            at: Fixture.now, policy: policy)
+        guard case .publicMessage(let message) = try MLSMessage(decoding: join.message),
+            case .commit(let commit) = message.content.content
+        else { throw MLSError.misuse(.wrongMessageKind) }
         return try frame(
-            .commit(Commit(proposals: proposals, path: withPath ? path : nil)),
-            sender: .newMemberCommit)
+            .commit(
+                Commit(proposals: edit(commit.proposals), path: withPath ? commit.path : nil)),
+            sender: .newMemberCommit, key: newcomer.signingKey, tag: tag)
+    }
+
+    /// A leaf for an Update that is right but for what is given.
+    func update(
+        of leaf: LeafIndex, _ configuration: LeafConfiguration? = nil,
+        source: LeafNodeSource = .update, place: LeafIndex? = nil, signingKey: SigningKey? = nil
+    ) throws -> Proposal {
+        let client = clients[Int(leaf.rawValue)]
+        return .update(
+            try LeafNode(
+                configuration ?? client.leaf,
+                encryptionKey: HPKEPrivateKey.generate(algorithms).publicKey, source: source,
+                place: LeafNode.Place(groupID: context.groupID, leaf: place ?? leaf),
+                signingKey: signingKey ?? client.signingKey, algorithms: algorithms))
+    }
+
+    /// Has the victim keep a member's proposal, and gives a commit's word for it.
+    mutating func tell(_ proposal: Proposal, from leaf: LeafIndex) throws -> ProposalOrRef {
+        let bytes = try frame(
+            .proposal(proposal), sender: .member(leaf),
+            key: clients[Int(leaf.rawValue)].signingKey)
+        _ = try groups[1].process(bytes, validator: Anyone(), at: Fixture.now)
+        guard case .publicMessage(let message) = try MLSMessage(decoding: bytes) else {
+            throw MLSError.misuse(.wrongMessageKind)
+        }
+        return .reference(message.authenticatedContent.proposalReference(algorithms))
+    }
+
+    /// A commit that covers these.
+    func commit(covering proposals: [ProposalOrRef], path: UpdatePath? = nil) throws -> [UInt8] {
+        try frame(.commit(Commit(proposals: proposals, path: path)))
+    }
+
+    /// Removes a member, as everybody wants it.
+    mutating func remove(_ leaf: LeafIndex) throws {
+        var content = CommitContent()
+        content.removes = [leaf]
+        let commit = try groups[0].commit(
+            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        try groups[0].merge(commit, at: Fixture.now)
+        try groups[1].follow(commit.message)
     }
 
     func preSharedKey(

@@ -215,13 +215,10 @@ import Testing
                     .application(.custom(type: ProposalType(rawValue: 0xF0C2), data: [1]))
                 ]))
         case .externalCommitShape:
-            try forgery.deliver(forgery.externalCommit([]))
+            try forgery.deliver(forgery.externalCommit { _ in [] })
         case .externalCommitProposals:
             try forgery.deliver(
-                forgery.externalCommit([
-                    .proposal(.externalInit(kemOutput: [])),
-                    .proposal(.add(forgery.keyPackage())),
-                ]))
+                forgery.externalCommit { try $0 + [.proposal(.add(forgery.keyPackage()))] })
 
         case .resyncIdentity:
             let stranger = try Client("stranger")
@@ -239,13 +236,6 @@ import Testing
             .continuesGroup:
             try join(breaking: rule)
         }
-    }
-
-    /// Takes everyone for anyone.
-    private struct Gullible: CredentialValidator {
-        func accepts(_ subject: CredentialSubject) -> Bool { true }
-        func accepts(_ sender: ExternalSender, groupID: [UInt8]) -> Bool { true }
-        func isSameClient(_ first: LeafNode, _ second: LeafNode) -> Bool { true }
     }
 
     /// A commit of a SelfRemove in a group in which one member does not know that kind.

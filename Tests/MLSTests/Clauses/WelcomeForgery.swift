@@ -1,0 +1,103 @@
+import Cryptography
+import TLSSyntax
+
+@testable import MLS
+
+/// A Welcome to a group of two, the attacker and the victim, that is right but for the edits.
+struct WelcomeForgery {
+    let algorithms = CipherAlgorithms.x25519ChaCha20SHA256
+    let attackerKey: SigningKey
+    let victim: KeyPackageBundle
+    /// The attacker's leaf, then the victim's.
+    var tree: RatchetTree
+    var signer = LeafIndex(rawValue: 0)
+    var context: (inout GroupContext) -> Void = { _ in }
+    var infoExtensions: ([Extension]) -> [Extension] = { $0 }
+    var confirmationTag: ([UInt8]) -> [UInt8] = { $0 }
+    /// The encoded tree.
+    var encoded: ([UInt8]) throws -> [UInt8] = { $0 }
+    var suite = CipherSuite.x25519ChaCha20
+    var preSharedKeys: [PreSharedKeyID] = []
+    var pathSecret: PathSecret?
+
+    init(victim: LeafConfiguration? = nil, attacker: LeafConfiguration? = nil) throws {
+        attackerKey = try SigningKey()
+        self.victim = try KeyPackageBundle(
+            suite: .x25519ChaCha20,
+            leaf: victim ?? LeafConfiguration(credential: .basic(identity: [2])),
+            signingKey: SigningKey(), lifetime: Fixture.lifetime)
+        tree = RatchetTree(
+            try Self.leaf(attacker, signingKey: attackerKey), algorithms: algorithms)
+        _ = try tree.add(self.victim.keyPackage.leafNode)
+    }
+
+    /// A leaf of a key package.
+    static func leaf(
+        _ configuration: LeafConfiguration? = nil, encryptionKey: [UInt8]? = nil,
+        signingKey: SigningKey? = nil
+    ) throws -> LeafNode {
+        let algorithms = CipherAlgorithms.x25519ChaCha20SHA256
+        return try LeafNode(
+            configuration ?? LeafConfiguration(credential: .basic(identity: [1])),
+            encryptionKey: encryptionKey ?? HPKEPrivateKey.generate(algorithms).publicKey,
+            source: .keyPackage(Fixture.lifetime), place: nil,
+            signingKey: signingKey ?? SigningKey(), algorithms: algorithms)
+    }
+
+    func message() throws -> [UInt8] {
+        var tree = tree
+        var context = GroupContext(
+            cipherSuite: algorithms.suite, groupID: [1, 2], epoch: 1, treeHash: tree.treeHash(),
+            confirmedTranscriptHash: Random.bytes(32), extensions: [])
+        self.context(&context)
+        let joiner = JoinerSecret(.random(count: 32))
+        let joined = JoinedSecrets(
+            joinerSecret: joiner,
+            preSharedKeys: try keys.combined(preSharedKeys, algorithms: algorithms),
+            algorithms: algorithms)
+        let (secrets, _) = EpochSecrets.derive(
+            from: joined.epochSecret(context: context.encoded(), algorithms: algorithms),
+            algorithms: algorithms)
+        let tag = secrets.confirmationKey.tag(
+            confirmedTranscriptHash: context.confirmedTranscriptHash, algorithms: algorithms)
+        let extensions = infoExtensions([
+            Extension(type: .ratchetTree, data: try encoded(tree.encoded()))
+        ])
+        func groupInfo(_ signature: [UInt8]) -> GroupInfo {
+            GroupInfo(
+                groupContext: context, extensions: extensions,
+                confirmationTag: confirmationTag(tag), signer: signer, signature: signature)
+        }
+        let signature = try algorithms.sign(
+            groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: attackerKey)
+        let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
+        let encryptedInfo = try algorithms.seal(
+            groupInfo(signature).encoded(), key: key, nonce: nonce, authenticating: [])
+        let groupSecrets = GroupSecrets(
+            joinerSecret: joiner, pathSecret: pathSecret, preSharedKeys: preSharedKeys)
+        return MLSMessage.welcome(
+            Welcome(
+                cipherSuite: suite,
+                secrets: [
+                    EncryptedGroupSecrets(
+                        newMember: victim.reference,
+                        encryptedGroupSecrets: try algorithms.hpke(
+                            "Welcome", context: encryptedInfo
+                        ).encrypt(groupSecrets.encoded(), to: victim.keyPackage.initKey))
+                ], encryptedGroupInfo: encryptedInfo)
+        ).encoded()
+    }
+
+    /// The one external key that both have.
+    private var keys: PreSharedKeys {
+        var keys = PreSharedKeys()
+        keys.provide(SecretBytes([1, 2, 3]), externalID: [1])
+        return keys
+    }
+
+    func join(validator: some CredentialValidator = Anyone()) throws -> Group {
+        try Group.join(
+            welcome: message(), bundle: victim, preSharedKeys: keys, validator: validator,
+            at: Fixture.now)
+    }
+}
