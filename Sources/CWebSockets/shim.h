@@ -39,6 +39,12 @@ struct shim_service {
     char subprotocol[128];
 };
 
+/// A context with one virtual host; without it if that cannot be made. NULL if nothing can.
+///
+/// Only the host is told of TLS. A context that is told takes a new number for what libwebsockets
+/// 4.1.6 keeps in OpenSSL's objects, and forgets the one before it, for the whole process: handshakes
+/// of other contexts then fail, and settings of other contexts are never freed. Without, the number
+/// stays 0, which OpenSSL leaves to the application; OpenSSL itself begins by itself.
 static inline struct lws_context *shim_context_create(
     struct shim_service *service, uv_loop_t *loop, void *user, lws_callback_function *callback,
     const char *subprotocol, size_t read_size, size_t receive_size, size_t send_size,
@@ -73,12 +79,22 @@ static inline struct lws_context *shim_context_create(
     info.uid = -1;
     // The sockets are listened on and accepted here, then handed over.
     info.port = is_server ? CONTEXT_PORT_NO_LISTEN_SERVER : CONTEXT_PORT_NO_LISTEN;
-    info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME;
+    info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME |
+                   LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+    struct lws_context *context = lws_create_context(&info);
+    if (!context) return NULL;
+    // A server's host is made settings for clients too, which need not load the system's CAs.
+    info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
     if (certificate || client_tls) info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
     info.ssl_cert_filepath = certificate;
     info.ssl_private_key_filepath = private_key;
     info.provided_client_ssl_ctx = client_tls;
-    return lws_create_context(&info);
+    (void)lws_create_vhost(context, &info);
+    return context;
+}
+
+static inline int shim_has_host(struct lws_context *context) {
+    return context && lws_get_vhost_by_name(context, "default");
 }
 
 /// Where to look for a handle, and whether the loop still has it.

@@ -96,6 +96,26 @@ struct `TLS` {
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `is not disturbed by other loops and other trusts that begin`() async throws {
+        let folder = try TemporaryFolder()
+        let good = try folder.certificate("good", for: "IP:127.0.0.1")
+        let server = try TestServer { $0.tls = good }
+        let url = try #require(WebSocketURL("wss://127.0.0.1:\(server.port)"))
+        let loops = try (0..<4).map { _ in try EventLoop() }
+        var clients: [TestClient] = []
+        for index in 0..<80 {
+            let name = "good\(index).pem"
+            try folder.copy("good.pem", to: name)
+            clients.append(
+                TestClient(url, on: loops[index % loops.count]) {
+                    $0.trust = .authority(path: "\(folder.path)/\(name)")
+                })
+        }
+        for client in clients { try await client.opened() }
+        for loop in loops { await loop.shutdownAndWait() }
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `refuses to start without a certificate`() throws {
         #expect {
             try TestServer {

@@ -44,11 +44,15 @@ internal import CWebSockets
         }
         guard unsafe context != nil else {
             unsafe service.deallocate()
+            trust?.free()
             return nil
         }
         unsafe pipe = shim_newest_poll(loop)
         if identity != nil { unsafe serverTLS = core.takeServerTLS() }
     }
+
+    /// Whether it can have connections; if not, it only waits for the end of its loop.
+    var isUsable: Bool { unsafe shim_has_host(context) != 0 }
 
     /// Begins its end; outside of libwebsockets' callbacks only.
     func destroy() {

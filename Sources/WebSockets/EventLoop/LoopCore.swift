@@ -226,7 +226,7 @@ internal import CWebSockets
                 core: self, subprotocol: subprotocol, identity: identity, trust: nil)
         else { return nil }
         contexts.append(context)
-        return context
+        return context.isUsable ? context : nil
     }
 
     /// Called while a server's context is made: OpenSSL's settings for it.
@@ -254,6 +254,7 @@ internal import CWebSockets
             let context = ServiceContext(core: self, subprotocol: nil, identity: nil, trust: tls)
         else { throw .library }
         contexts.append(context)
+        guard context.isUsable else { throw .library }
         clientContexts[trust] = context
         return context
     }
