@@ -214,9 +214,16 @@ struct Forgery {
         ).encoded()
     }
 
+    /// What can be wrong with the leaf of an external commit.
+    struct JoinEdits {
+        var leaf: LeafConfiguration?
+        var source: LeafNodeSource?
+        var signingKey: SigningKey?
+    }
+
     /// An external commit of a newcomer that is right but for the edits, signed again.
     func externalCommit(
-        withPath: Bool = true, tag: [UInt8]? = nil,
+        _ edits: JoinEdits = JoinEdits(), withPath: Bool = true,
         _ edit: ([ProposalOrRef]) throws -> [ProposalOrRef] = { $0 }
     ) throws -> [UInt8] {
         let newcomer = try Client("newcomer")
@@ -225,25 +232,34 @@ struct Forgery {
             leaf: newcomer.leaf, signingKey: newcomer.signingKey, validator: Anyone(),
             at: Fixture.now, policy: policy)
         guard case .publicMessage(let message) = try MLSMessage(decoding: join.message),
-            case .commit(let commit) = message.content.content
+            case .commit(let commit) = message.content.content, let path = commit.path
         else { throw MLSError.misuse(.wrongMessageKind) }
+        let key = edits.signingKey ?? newcomer.signingKey
+        let leaf = try LeafNode(
+            edits.leaf ?? newcomer.leaf, encryptionKey: path.leafNode.encryptionKey,
+            source: edits.source ?? path.leafNode.source,
+            place: LeafNode.Place(groupID: context.groupID, leaf: join.group.ownLeafIndex),
+            signingKey: key, algorithms: algorithms)
         return try frame(
             .commit(
-                Commit(proposals: edit(commit.proposals), path: withPath ? commit.path : nil)),
-            sender: .newMemberCommit, key: newcomer.signingKey, tag: tag)
+                Commit(
+                    proposals: edit(commit.proposals),
+                    path: withPath ? UpdatePath(leafNode: leaf, nodes: path.nodes) : nil)),
+            sender: .newMemberCommit, key: key)
     }
 
     /// A leaf for an Update that is right but for what is given.
     func update(
         of leaf: LeafIndex, _ configuration: LeafConfiguration? = nil,
-        source: LeafNodeSource = .update, place: LeafIndex? = nil, signingKey: SigningKey? = nil
+        source: LeafNodeSource = .update, groupID: [UInt8]? = nil, place: LeafIndex? = nil,
+        signingKey: SigningKey? = nil
     ) throws -> Proposal {
         let client = clients[Int(leaf.rawValue)]
         return .update(
             try LeafNode(
                 configuration ?? client.leaf,
                 encryptionKey: HPKEPrivateKey.generate(algorithms).publicKey, source: source,
-                place: LeafNode.Place(groupID: context.groupID, leaf: place ?? leaf),
+                place: LeafNode.Place(groupID: groupID ?? context.groupID, leaf: place ?? leaf),
                 signingKey: signingKey ?? client.signingKey, algorithms: algorithms))
     }
 

@@ -2,12 +2,19 @@ import Foundation
 import MLS
 import Testing
 
-/// The table of rules in `protocol/mls-profile.md` against the sources.
-@Suite struct `The table of rules` {
-    private struct Row {
+/// The tables of rules in `protocol/mls-profile.md` against the sources and the tests.
+@Suite struct `The tables of rules` {
+    private struct Row: Hashable {
+        let words: String
         let rule: String
         let files: Set<String>
         let test: String
+    }
+
+    /// A place where a rule is enforced.
+    private struct Site: Hashable {
+        let rule: String
+        let file: String
     }
 
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -17,42 +24,85 @@ import Testing
         try String(contentsOf: Self.root.appendingPathComponent(path), encoding: .utf8)
     }
 
-    private func rows() throws -> [Row] {
+    /// The rows of the tables whose last column names this test, if it is given.
+    private func rows(_ test: String) throws -> [Row] {
         try text("protocol/mls-profile.md").components(separatedBy: "\n").compactMap { line in
-            guard line.hasPrefix("| §") else { return nil }
+            guard line.hasPrefix("| §") || line.hasPrefix("| draft") else { return nil }
             let cells = line.components(separatedBy: "|").map {
                 $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
             }
-            guard cells.count == 7 else { return nil }
+            guard cells.count == 7, cells[5] == test else { return nil }
             return Row(
-                rule: cells[3], files: Set(cells[4].components(separatedBy: ", ")), test: cells[5])
+                words: cells[2], rule: cells[3],
+                files: Set(cells[4].components(separatedBy: ", ")), test: cells[5])
         }
     }
 
-    @Test func `has every rule once`() throws {
-        let rules = try rows().map(\.rule)
-        #expect(rules.sorted() == ValidationRule.allCases.map(\.rawValue).sorted())
-    }
-
-    @Test func `names the files that enforce a rule, all of them`() throws {
+    /// Where the sources refuse something for a rule.
+    private func sites() throws -> Set<Site> {
         let folder = Self.root.appendingPathComponent("Sources/MLS")
-        var found: [String: Set<String>] = [:]
+        var sites: Set<Site> = []
         for case let file as String in try #require(
             FileManager.default.enumerator(atPath: folder.path)) where file.hasSuffix(".swift")
         {
             let source = try text("Sources/MLS/" + file)
             for rule in ValidationRule.allCases
             where source.contains(".invalid(.\(rule.rawValue))") {
-                found[rule.rawValue, default: []].insert(file)
+                sites.insert(Site(rule: rule.rawValue, file: file))
             }
         }
-        for row in try rows() { #expect(row.files == found[row.rule], "\(row.rule)") }
+        return sites
     }
 
-    @Test func `names tests that exist`() throws {
-        for row in try rows() {
-            let source = try text("Tests/MLSTests/\(row.test).swift")
-            #expect(source.contains(".\(row.rule)"), "\(row.rule)")
+    @Test func `have every rule once, with all the files that enforce it`() throws {
+        let rows = try rows("ValidationRuleTests")
+        #expect(rows.map(\.rule).sorted() == ValidationRule.allCases.map(\.rawValue).sorted())
+        let found = Dictionary(grouping: try sites(), by: \.rule)
+            .mapValues { Set($0.map(\.file)) }
+        for row in rows { #expect(row.files == found[row.rule], "\(row.rule)") }
+    }
+
+    @Test func `have every clause that is tested, and no other`() throws {
+        let stated = try rows("Clauses").map { "\($0.words): \($0.rule)" }
+        #expect(stated.sorted() == Clause.all.map { "\($0.words): \($0.name)" }.sorted())
+    }
+
+    /// A rule's own test breaks it in one file; in each other file a clause does, or nothing gets
+    /// there.
+    @Test func `leave no place that enforces a rule without its test`() throws {
+        let clauses = try rows("Clauses")
+        let unreachable = try rows("none")
+        let selection = try text("Tests/MLSTests/ProposalSelectionTests.swift")
+        let sites = try sites()
+        for (rule, places) in Dictionary(grouping: sites, by: \.rule) {
+            let tested = Set((clauses + unreachable).filter { $0.rule == rule }.flatMap(\.files))
+            let rest = places.filter { place in
+                if place.file == "Group/ProposalSelection.swift" {
+                    return !selection.contains(".invalid(.\(rule))")
+                }
+                return !tested.contains(place.file)
+            }
+            #expect(rest.count <= 1, "\(rule): \(rest.map(\.file))")
         }
+        for row in unreachable {
+            for file in row.files {
+                #expect(sites.contains(Site(rule: row.rule, file: file)), "\(row.rule)")
+                let isTested = clauses.contains { $0.rule == row.rule && $0.files.contains(file) }
+                #expect(!isTested, "\(row.rule)")
+            }
+        }
+        for row in clauses where ValidationRule(rawValue: row.rule) != nil {
+            for file in row.files {
+                #expect(sites.contains(Site(rule: row.rule, file: file)), "\(row.words)")
+            }
+        }
+    }
+}
+
+extension Clause {
+    /// How the table calls what the clause is refused with.
+    fileprivate var name: String {
+        if case .invalid(let rule) = error { return rule.rawValue }
+        return "\(error)".replacingOccurrences(of: "MLS.Misuse", with: "")
     }
 }

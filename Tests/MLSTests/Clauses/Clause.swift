@@ -4,7 +4,7 @@ import Testing
 
 /// What one clause of a rule forbids, and a message or call that does it.
 ///
-/// The table "clauses" of `protocol/mls-profile.md` has a row for each, in the same words.
+/// `protocol/mls-profile.md` has a row for each, in the same words.
 struct Clause: Sendable, CustomTestStringConvertible {
     let error: MLSError
     let words: String

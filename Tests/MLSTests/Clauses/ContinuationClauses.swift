@@ -10,6 +10,7 @@ private struct Continuation {
         var usage = ResumptionUsage.reInit
         var groupID: [UInt8] = [5]
         var suite = CipherSuite.x25519AES128
+        var agreedVersion = ProtocolVersion.mls10
         var extensions: [Extension] = []
         var tieEpoch: UInt64 = 2
         var others: [Client] = []
@@ -28,7 +29,9 @@ private struct Continuation {
         let unrelated = try Fixture.group(of: clients)[1]
         var content = CommitContent()
         if edits.endsFirst {
-            content.reInit = ReInit(groupID: [5], cipherSuite: .x25519AES128, extensions: [])
+            content.reInit = ReInit(
+                groupID: [5], version: edits.agreedVersion, cipherSuite: .x25519AES128,
+                extensions: [])
         }
         let end = try groups[0].commit(
             content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
@@ -112,6 +115,9 @@ extension Clause {
         },
         Clause(.continuesGroup, "a re-initialized group has the agreed id") {
             try Continuation.join { $0.groupID = [6] }
+        },
+        Clause(.continuesGroup, "a re-initialized group has the agreed version") {
+            try Continuation.join { $0.agreedVersion = ProtocolVersion(rawValue: 2) }
         },
         Clause(.continuesGroup, "a re-initialized group has the agreed suite") {
             try Continuation.join { $0.suite = .x25519ChaCha20 }

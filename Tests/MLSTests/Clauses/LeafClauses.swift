@@ -46,6 +46,11 @@ extension Clause {
         Clause(.leafSignature, "an Update's leaf is signed for its place") {
             try update(place: LeafIndex(rawValue: 2))
         },
+        Clause(.leafSignature, "an Update's leaf is signed for its group") {
+            let forgery = try Forgery()
+            try forgery.deliver(
+                forgery.frame(.proposal(forgery.update(of: first, groupID: [1]))))
+        },
         Clause(.leafSignature, "a path's leaf is signed for its place") {
             try renew { edits, _ in edits.place = LeafIndex(rawValue: 2) }
         },

@@ -64,6 +64,15 @@ extension Clause {
         Clause(.senderMaySend, "a newcomer's commit is no proposal") {
             try send(.proposal(removeLast), as: .newMemberCommit)
         },
+        Clause(.senderMaySend, "an external sender proposes nothing that is for members") {
+            let type = ProposalType(rawValue: 0xF0C2)
+            var forgery = try Forgery()
+            forgery.groups[1].policy.applicationProposals[type] = ApplicationProposalRules()
+            try forgery.deliver(
+                forgery.frame(
+                    .proposal(.application(.custom(type: type, data: []))),
+                    sender: .external(index: 0), key: forgery.server))
+        },
         Clause(.senderMaySend, "a SelfRemove is sent by itself, never in a commit") {
             try commit { _ in [.proposal(.selfRemove)] }
         },
@@ -248,6 +257,12 @@ extension Clause {
                 ]
             }
         },
+        Clause(.oneChangePerLeaf, "no SelfRemove is covered twice") {
+            try commit { forgery in
+                let entry = try forgery.tell(.selfRemove, from: second)
+                return [entry, entry]
+            }
+        },
         Clause(.misuse(.alreadyLeaving), "a member sends one SelfRemove in an epoch") {
             let clients = [try Client("a"), try Client("b")]
             var group = try Fixture.group(of: clients)[0]
@@ -367,6 +382,38 @@ extension Clause {
             let forgery = try Forgery()
             try forgery.deliver(
                 forgery.externalCommit(), validator: Picky { $0.previous == nil })
+        },
+        Clause(
+            .uniqueSignatureKey, "who joins by an external commit has no member's signature key"
+        ) {
+            let forgery = try Forgery()
+            try forgery.deliver(
+                forgery.externalCommit(.init(signingKey: forgery.clients[2].signingKey)))
+        },
+        Clause(.leafSource, "an external commit's leaf is one of a commit") {
+            let forgery = try Forgery()
+            try forgery.deliver(
+                forgery.externalCommit(.init(source: .keyPackage(Fixture.lifetime))))
+        },
+        Clause(.leafParentHash, "an external commit's leaf states the right parent hash") {
+            let forgery = try Forgery()
+            try forgery.deliver(forgery.externalCommit(.init(source: .commit(parentHash: []))))
+        },
+        Clause(.leafSupportsGroup, "an external commit's leaf supports the group's suite") {
+            let forgery = try Forgery()
+            var leaf = forgery.clients[0].leaf
+            leaf.capabilities.cipherSuites = [.x25519AES128]
+            try forgery.deliver(forgery.externalCommit(.init(leaf: leaf)))
+        },
+        Clause(
+            .credentialTypeSupport,
+            "members support the credential type of who joins by an external commit"
+        ) {
+            let forgery = try Forgery()
+            let strange = CredentialType(rawValue: 0xF0C5)
+            var leaf = LeafConfiguration(credential: .unknown(type: strange, content: []))
+            leaf.capabilities.credentials = [.basic, strange]
+            try forgery.deliver(forgery.externalCommit(.init(leaf: leaf)))
         },
         Clause(
             .resyncIdentity, "who removes a leaf by an external commit is that client, for itself"

@@ -157,6 +157,27 @@ extension Clause {
                 }
             }
         },
+        Clause(.parentHash, "who put a parent into a tree states its hash") {
+            try join { forgery in
+                let first = LeafIndex(rawValue: 0)
+                forgery.tree.set(
+                    first.node,
+                    to: .leaf(
+                        try LeafNode(
+                            LeafConfiguration(credential: .basic(identity: [1])),
+                            encryptionKey: HPKEPrivateKey.generate(forgery.algorithms).publicKey,
+                            source: .commit(parentHash: Random.bytes(32)),
+                            place: LeafNode.Place(groupID: [1, 2], leaf: first),
+                            signingKey: forgery.attackerKey, algorithms: forgery.algorithms)))
+                forgery.tree.set(
+                    forgery.tree.width.root,
+                    to: .parent(
+                        ParentNode(
+                            encryptionKey: try HPKEPrivateKey.generate(forgery.algorithms)
+                                .publicKey,
+                            parentHash: [])))
+            }
+        },
         Clause(.leafSignature, "every leaf of a tree is signed") {
             try join { forgery in
                 let leaf = try WelcomeForgery.leaf()
