@@ -141,16 +141,20 @@ public struct GroupState: Equatable, Sendable {
     public var deadline: Day
     /// The members, without permits.
     public var members: [Member]
+    /// How many of the group's messages the asker hasn't acknowledged: commits may be among them.
+    public var waiting: UInt32
 
     /// Makes a state.
     public init(
-        epoch: UInt64, commitHash: [UInt8], closed: Bool, deadline: Day, members: [Member]
+        epoch: UInt64, commitHash: [UInt8], closed: Bool, deadline: Day, members: [Member],
+        waiting: UInt32
     ) {
         self.epoch = epoch
         self.commitHash = commitHash
         self.closed = closed
         self.deadline = deadline
         self.members = members
+        self.waiting = waiting
     }
 }
 

@@ -234,6 +234,7 @@ extension GroupState {
         deadline = Day(rawValue: wire.deadlineDay)
         members = []
         for member in wire.members { members.append(try Member(member)) }
+        waiting = wire.waiting
     }
 
     fileprivate var wire: Curtain_Relay_V1_GroupState {
@@ -243,6 +244,7 @@ extension GroupState {
         wire.closed = closed
         wire.deadlineDay = deadline.rawValue
         wire.members = members.map(\.wire)
+        wire.waiting = waiting
         return wire
     }
 }

@@ -204,6 +204,30 @@ struct ReopeningTests {
         #expect(try patient.reopenings().contains(.history))
     }
 
+    @Test func `a commit that takes its time is no other history`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        var late: [Delivery] = []
+        world.alter(deliveriesTo: patient) {
+            late.append($0)
+            return nil
+        }
+        try doctor.refresh()
+        try doctor.say("eins")
+        try world.settle()
+        try patient.say("zwei")
+        try world.settle()
+        for _ in 0..<10 { try world.pass(seconds: 6) }
+        #expect(late.map(\.kind).contains(.commit))
+        #expect(try patient.reopenings().isEmpty)
+
+        world.tamper = nil
+        try patient.receive(RelayFrame(deliveries: late))
+        try world.settle()
+        for _ in 0..<4 { try world.pass(seconds: 6) }
+        try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: 0)
+    }
+
     @Test func `messages that can't be read, three in a row, lead to a fresh group`() async throws {
         let world = try World()
         let (patient, doctor) = try await world.open()

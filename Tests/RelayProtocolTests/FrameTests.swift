@@ -78,7 +78,7 @@ private func relayFrame() throws -> RelayFrame {
         .groupState(
             GroupState(
                 epoch: 1, commitHash: hash, closed: true, deadline: Day(rawValue: 9),
-                members: [Member(mailbox: try mailbox(1), role: .guest)])),
+                members: [Member(mailbox: try mailbox(1), role: .guest)], waiting: 6)),
         .erased(receipts: [[1], [2, 3]]), .refused(.rate, retryAfterSeconds: 3),
         .refused(Refusal(rawValue: 15), retryAfterSeconds: 0), .refusedCounter(last: 77),
     ]

@@ -11,7 +11,8 @@ import Testing
             mailbox: mailbox, role: .guest, expires: Day(rawValue: 20_000))
         let state = GroupState(
             epoch: .max, commitHash: Random.bytes(32), closed: true, deadline: Day(rawValue: 9),
-            members: [Member](repeating: member, count: ProtocolConstants.groupMembers))
+            members: [Member](repeating: member, count: ProtocolConstants.groupMembers),
+            waiting: .max)
         let opened = Opened(
             lastCounter: .max, shelf: ShelfState(packages: 1, lastResortClaims: 2),
             lastRequest: RequestID(rawValue: 4), waiting: 5)

@@ -107,6 +107,8 @@ struct ConsultationState {
     var inspection = Inspection.none
     /// How often its answer didn't fit.
     var mismatches = 0
+    /// The messages of the group that the relay said were still to come when it was asked last.
+    var waiting: UInt32 = 0
     /// Reopening failed for now; not before this time again (Unix milliseconds).
     var retryAt: UInt64 = 0
     /// How often.

@@ -14,6 +14,8 @@ extension Turn {
     private static let inspectionLimit = 3
     /// The pause between two questions, in milliseconds.
     private static let inspectionPause: UInt64 = 1_000
+    /// The pause while the group's messages wait at the relay and none comes, in milliseconds.
+    private static let deliveryPatience: UInt64 = 30_000
     /// How long a commit that the relay spoke of may take to come, in milliseconds.
     private static let commitPatience: UInt64 = 5_000
 
@@ -51,7 +53,7 @@ extension Turn {
             guard let reason = difference(between: told, and: group, of: consultation) else {
                 return try agree(number, told)
             }
-            try doubt(number, because: reason, isClosed: told.closed)
+            try doubt(number, because: reason, told)
         case .refused(.notAllowed, _): try reopen(number, because: .lost, otherwise: .removed)
         default: state.consultations[number]?.inspection = .none
         }
@@ -94,20 +96,23 @@ extension Turn {
 
     /// The relay's word doesn't fit: asked again, then believed to be another history.
     private mutating func doubt(
-        _ number: Vault.ConsultationNumber, because reason: StoredReopenReason, isClosed: Bool
+        _ number: Vault.ConsultationNumber, because reason: StoredReopenReason, _ told: GroupState
     ) throws {
         guard var consultation = state.consultations[number] else { return }
-        if isClosed {
+        if told.closed {
             return try modify(number) { consultation, _ in
                 consultation.inspection = .none
                 consultation.record.standing.relayClosed = true
             }
         }
-        // What waits at the relay may explain it.
-        let expected = state.mailboxes[consultation.mailbox]?.expected ?? 0
-        if expected == 0 { consultation.mismatches += 1 }
-        consultation.inspection = .due(
-            at: now + Self.inspectionPause * UInt64(max(1, consultation.mismatches)))
+        // Commits that are still to come may explain it: answers overtake them. Not for ever, if
+        // nothing comes.
+        let isMoving = told.waiting > 0 && told.waiting != consultation.waiting
+        if !isMoving { consultation.mismatches += 1 }
+        consultation.waiting = told.waiting
+        let pause =
+            told.waiting == 0 || isMoving ? Self.inspectionPause : Self.deliveryPatience
+        consultation.inspection = .due(at: now + pause * UInt64(max(1, consultation.mismatches)))
         state.consultations[number] = consultation
         if consultation.mismatches >= Self.inspectionLimit {
             return try reopen(number, because: reason)

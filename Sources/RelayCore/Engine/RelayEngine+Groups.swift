@@ -202,9 +202,10 @@ extension RelayEngine {
     }
 
     func inspect(_ id: GroupID, by mailbox: LiveMailbox) throws(StoreError) -> Outcome {
-        guard let (group, _) = try activeMember(of: id, mailbox) else {
+        guard let (group, position) = try activeMember(of: id, mailbox) else {
             return .refused(.notAllowed, retryAfterSeconds: 0)
         }
+        let waiting = try store.backlog(in: group.number, of: MemberSet(member: position)).count
         var members: [Member] = []
         for case let (member?, live?) in zip(group.record.members, group.mailboxes)
         where member.state != .removed {
@@ -214,7 +215,8 @@ extension RelayEngine {
         return .groupState(
             GroupState(
                 epoch: group.record.epoch, commitHash: group.record.commitHash,
-                closed: group.record.isClosed, deadline: group.record.deadline, members: members))
+                closed: group.record.isClosed, deadline: group.record.deadline, members: members,
+                waiting: UInt32(clamping: waiting)))
     }
 
     // MARK: Checks

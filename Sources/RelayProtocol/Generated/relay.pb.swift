@@ -1011,6 +1011,9 @@ nonisolated struct Curtain_Relay_V1_GroupState: Sendable {
   /// without permits
   var members: [Curtain_Relay_V1_Member] = []
 
+  /// the group's messages that the asker hasn't acknowledged
+  var waiting: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -2649,7 +2652,7 @@ nonisolated extension Curtain_Relay_V1_StaleEpoch: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Curtain_Relay_V1_GroupState: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".GroupState"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}commit_hash\0\u{1}closed\0\u{3}deadline_day\0\u{1}members\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}commit_hash\0\u{1}closed\0\u{3}deadline_day\0\u{1}members\0\u{1}waiting\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2662,6 +2665,7 @@ nonisolated extension Curtain_Relay_V1_GroupState: SwiftProtobuf.Message, SwiftP
       case 3: try { try decoder.decodeSingularBoolField(value: &self.closed) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.deadlineDay) }()
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
       default: break
       }
     }
@@ -2683,6 +2687,9 @@ nonisolated extension Curtain_Relay_V1_GroupState: SwiftProtobuf.Message, SwiftP
     if !self.members.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.members, fieldNumber: 5)
     }
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2692,6 +2699,7 @@ nonisolated extension Curtain_Relay_V1_GroupState: SwiftProtobuf.Message, SwiftP
     if lhs.closed != rhs.closed {return false}
     if lhs.deadlineDay != rhs.deadlineDay {return false}
     if lhs.members != rhs.members {return false}
+    if lhs.waiting != rhs.waiting {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
