@@ -20,6 +20,8 @@ public struct RelayHealth: Equatable, Sendable {
     public var mailboxes = 0
     /// Groups kept.
     public var groups = 0
+    /// Messages kept.
+    public var messages = WaitingMessages()
     /// What happened so far.
     public var counters = RelayCounters()
     /// What its batches were like.
@@ -44,6 +46,7 @@ public final class RelayServer: Sendable {
     private let health: Lock<RelayHealth>
     private let server: WebSocketServer
     private let observatory: Observatory
+    private let switchboard: Switchboard
     /// Where metrics and health are served, if they are.
     public let metricsAddress: SocketAddress?
 
@@ -73,7 +76,7 @@ public final class RelayServer: Sendable {
                 )
             }
             let health = Lock(RelayHealth())
-            let switchboard = Switchboard(log: log)
+            let switchboard = Switchboard(log: log, limits: configuration.limits)
             let observatory = Observatory(
                 folder: folder, health: health, switchboard: switchboard)
             let stopper = Stopper(observatory)
@@ -121,6 +124,7 @@ public final class RelayServer: Sendable {
             self.health = health
             self.server = server
             self.observatory = observatory
+            self.switchboard = switchboard
             identityKey = keys.identity.publicKey
             boundAddress = server.boundAddress
             let end = DispatchSemaphore(value: 0)
@@ -159,7 +163,7 @@ public final class RelayServer: Sendable {
     ///
     /// - Throws: `.listen` if the certificate can't be used; nothing has changed then.
     public func apply(_ settings: RelaySettings) throws(RelayError) {
-        let (server, observatory) = (server, observatory)
+        let (server, observatory, switchboard) = (server, observatory, switchboard)
         let new = InForce(settings)
         let result: Result<Void, ListenError>
         do {
@@ -173,6 +177,7 @@ public final class RelayServer: Sendable {
                     RelayConfiguration.connectionLimits(settings.connection, settings.limits),
                     settings.admission)
                 observatory.note(settings, expiry: new.certificate?.expiry)
+                switchboard.limits = settings.limits
                 return .success(())
             }
         } catch {

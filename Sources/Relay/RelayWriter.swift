@@ -97,10 +97,13 @@ final class RelayWriter: Sendable {
             try database.queue.writeWithoutTransaction { database in
                 var isRunning = true
                 var lasting = Lasting()
+                var waiting: WaitingMessages?
                 while isRunning {
                     do {
-                        isRunning = try serve(
-                            SQLiteStore(database, syncsItself: true), &lasting)
+                        let store = try SQLiteStore(
+                            database, syncsItself: true, waiting: waiting)
+                        defer { waiting = store.waiting }
+                        isRunning = try serve(store, &lasting)
                     } catch {
                         guard StoreError(error) == .full else { throw error }
                         gate.enter()
@@ -375,7 +378,8 @@ final class RelayWriter: Sendable {
         let figures = RelayHealth(
             lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
             isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
-            mailboxes: store.mailboxCount, groups: store.groupCount, counters: engine.counters,
+            mailboxes: store.mailboxCount, groups: store.groupCount,
+            messages: store.waiting, counters: engine.counters,
             batches: batches, survey: survey)
         health.withLock { $0 = figures }
     }

@@ -24,14 +24,18 @@ final class Switchboard: @unchecked Sendable {
         var waiting = 0
         var waitingByteCount = 0
         var isPaused = false
+        /// Octets that wait to be sent, when it was last looked at; 0 where they are few.
+        var unsentByteCount = 0
+        /// Since when they are many.
+        var isSlowSince: UInt64 = 0
         /// Without a mailbox it may be anybody's, and little is kept for it.
         var hasMailbox = false
 
         /// Whether its socket isn't to be read for a while. For what waits of others it is paused
         /// only while something of its own waits: the end of that wakes it again.
-        func needsPause(total: Int, pending: Int) -> Bool {
+        func needsPause(total: Int, limit: Int, pending: Int) -> Bool {
             waiting >= pauseAt || waitingByteCount >= pauseAtByteCount
-                || (waiting > 0 && total >= totalByteCountLimit) || pending >= pendingLimit
+                || (waiting > 0 && total >= limit) || pending >= pendingLimit
         }
 
         /// Whether its socket can be read again.
@@ -42,6 +46,10 @@ final class Switchboard: @unchecked Sendable {
 
     /// Octets of all connections waiting for the writer.
     private(set) var totalByteCount = 0
+    /// Octets waiting to be sent, of the connections where they are many.
+    private(set) var unsentByteCount = 0
+    /// The limits in force.
+    var limits: RelayLimits
     /// The writer has said goodbye; nothing is taken any more.
     private(set) var isStopping = false
 
@@ -52,8 +60,6 @@ final class Switchboard: @unchecked Sendable {
     private static let resumeAt = 16
     /// The same for their octets.
     private static let pauseAtByteCount = 2 << 20
-    /// Octets of all connections waiting for the writer, above which whoever sends is paused.
-    private static let totalByteCountLimit = 128 << 20
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
 
@@ -61,10 +67,19 @@ final class Switchboard: @unchecked Sendable {
     private static let patience = Duration.milliseconds(2)
     private var willHurry = false
 
+    /// Octets waiting to be sent up to which nobody is a slow reader; at most what the sockets tell
+    /// of (`ConnectionLimits.lowWaterMark`).
+    private static let fewByteCount = ConnectionLimits().lowWaterMark
+    /// Connections to be looked at at the end of this turn.
+    private var suspects: [RelayCore.ConnectionID] = []
+
     /// Octets of a message before the first mailbox is open.
     private static let openingByteCount = 64 << 10
 
-    init(log: Logger) { self.log = log }
+    init(log: Logger, limits: RelayLimits) {
+        self.log = log
+        self.limits = limits
+    }
 
     func start(_ server: WebSocketServer, _ loop: EventLoop) {
         self.server = server
@@ -122,8 +137,11 @@ final class Switchboard: @unchecked Sendable {
             traffic[number]?.waitingByteCount += bytes.count
             totalByteCount += bytes.count
             pauseIfNeeded(number)
-        case .drained: resumeIfPossible(number)
+        case .drained:
+            noteUnsent(of: number)
+            resumeIfPossible(number)
         case .closed:
+            setUnsent(of: number, 0)
             traffic[number] = nil
             writer?.events.add(.closed(number))
         }
@@ -179,14 +197,63 @@ final class Switchboard: @unchecked Sendable {
         for frame in frames {
             switch server.send(frame, to: id) {
             case .queued: break
-            case .full:
-                log.info("a device doesn't read; its connection is closed")
-                cuts.slowReader += 1
-                return server.close(id, code: .policyViolation, reason: "too slow")
+            case .full: return cut(number, server)
             case .notOpen: return
             }
         }
+        if server.pendingByteCount(of: id) > Self.fewByteCount { lookAtUnsent(of: number) }
         if let closing { close(id, closing) }
+    }
+
+    // MARK: Slow readers
+
+    /// Looks how much the system hasn't taken, once it was offered what this turn sends.
+    private func lookAtUnsent(of number: RelayCore.ConnectionID) {
+        suspects.append(number)
+        guard suspects.count == 1, let loop else { return }
+        loop.atEndOfTurn { [self] in
+            // What was queued before this is written now, before the next round.
+            loop.atEndOfTurn { [self] in
+                for number in suspects { noteUnsent(of: number) }
+                suspects = []
+                if unsentByteCount > limits.unsentByteCount { cutSlowest() }
+            }
+        }
+    }
+
+    /// Few octets leave again without being mentioned (`.drained`), and count as none.
+    private func noteUnsent(of number: RelayCore.ConnectionID) {
+        guard let server, let state = traffic[number] else { return }
+        let byteCount = server.pendingByteCount(of: state.socket)
+        setUnsent(of: number, byteCount > Self.fewByteCount ? byteCount : 0)
+    }
+
+    private func setUnsent(of number: RelayCore.ConnectionID, _ byteCount: Int) {
+        guard let before = traffic[number]?.unsentByteCount, before != byteCount else { return }
+        unsentByteCount += byteCount - before
+        if before == 0 { traffic[number]?.isSlowSince = SystemClock.nanoseconds }
+        traffic[number]?.unsentByteCount = byteCount
+    }
+
+    /// Ends those connections for which much has been waiting for longest, until the rest may stay.
+    /// Whoever reads finds what it hasn't acknowledged on its next connection.
+    private func cutSlowest() {
+        guard let server else { return }
+        let slow = traffic.filter { $0.value.unsentByteCount > 0 }.keys
+        // Some of it may have left since it was looked at.
+        for number in slow { noteUnsent(of: number) }
+        let order = slow.sorted {
+            (traffic[$0]?.isSlowSince ?? 0) < (traffic[$1]?.isSlowSince ?? 0)
+        }
+        for number in order where unsentByteCount > limits.unsentByteCount { cut(number, server) }
+    }
+
+    private func cut(_ number: RelayCore.ConnectionID, _ server: WebSocketServer) {
+        guard let id = traffic[number]?.socket else { return }
+        log.info("a device doesn't read; its connection is closed")
+        cuts.slowReader += 1
+        setUnsent(of: number, 0)
+        server.cut(id)
     }
 
     private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {
@@ -215,7 +282,8 @@ final class Switchboard: @unchecked Sendable {
     private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {
         guard let server, let state = traffic[number], !state.isPaused,
             state.needsPause(
-                total: totalByteCount, pending: server.pendingByteCount(of: state.socket))
+                total: totalByteCount, limit: limits.unreadByteCount,
+                pending: server.pendingByteCount(of: state.socket))
         else { return }
         traffic[number]?.isPaused = true
         server.pauseReading(state.socket)

@@ -164,9 +164,11 @@ public protocol RelayStore: AnyObject {
     func message(
         _ number: MessageNumber
     ) throws(StoreError) -> (GroupNumber, MemberSet, byteCount: Int)?
-    /// One member has the message; deletes it when nobody is left. `isLast`: nobody else waits.
+    /// One member has the message, of so many octets; deletes it when nobody is left. `isLast`:
+    /// nobody else waits.
     func acknowledge(
-        _ number: MessageNumber, by member: MemberSet, isLast: Bool) throws(StoreError)
+        _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
+    ) throws(StoreError)
     /// These members want no message of the group any more.
     func clearWaiting(_ members: MemberSet, in group: GroupNumber) throws(StoreError)
     /// What waits for a member.

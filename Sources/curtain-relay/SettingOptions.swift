@@ -55,6 +55,8 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("limit-window-messages")) var limitWindowMessages: String?
     @Option(help: .setting("limit-window-bytes")) var limitWindowBytes: String?
     @Option(help: .setting("limit-connection-window-bytes")) var limitConnectionWindowBytes: String?
+    @Option(help: .setting("limit-unread-bytes")) var limitUnreadBytes: String?
+    @Option(help: .setting("limit-unsent-bytes")) var limitUnsentBytes: String?
     @Option(help: .setting("limit-mailboxes")) var limitMailboxes: String?
     @Option(help: .setting("limit-groups")) var limitGroups: String?
     @Option(help: .setting("limit-mailbox-messages")) var limitMailboxMessages: String?

@@ -257,7 +257,7 @@ public final class MemoryStore: RelayStore {
 
     /// As `RelayStore` says.
     public func acknowledge(
-        _ number: MessageNumber, by member: MemberSet, isLast: Bool
+        _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
     ) throws(StoreError) {
         note(.acknowledge(number.rawValue, member, isLast: isLast))
     }

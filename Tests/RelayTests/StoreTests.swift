@@ -49,6 +49,58 @@ struct StoreTests {
         }
     }
 
+    @Test func `what waits is known without counting`() throws {
+        let place = try StoreWorld()
+        func expectSums(_ store: SQLiteStore) throws {
+            let counted = try RelayDatabase.figures(path: place.path)
+            #expect(store.waiting.count == counted.messages)
+            #expect(store.waiting.byteCount == counted.messageByteCount)
+        }
+        let (identity, talk, time) = try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
+            try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+            try expectSums(store)
+            for size in 1...5 {
+                let body = [UInt8](repeating: 7, count: 100 * size)
+                let content = privateMessage(talk.group, epoch: 2, body: body)
+                try talk.patient.ask(
+                    .send(MessageRequest(groupID: talk.group, epoch: 2, content: content)))
+                try expectSums(store)
+            }
+            #expect(store.waiting.count > 5)
+            // The doctor's line has the guest's mailbox as well: first one of two, then both.
+            let line = try #require(talk.doctor.line)
+            for delivery in line.deliveries {
+                try line.acknowledge([delivery])
+                try expectSums(store)
+            }
+            // What a failed batch did counts for nothing.
+            let before = store.waiting
+            try store.begin()
+            let number = try #require(try store.group(talk.group)).0
+            try store.addMessage(
+                StoredMessage(
+                    number: MessageNumber(rawValue: 1 << 40), kind: .message, waiting: 1,
+                    content: [1, 2, 3]), in: number)
+            #expect(store.waiting.count == before.count + 1)
+            store.rollback()
+            #expect(store.waiting == before)
+            return ((world.relay, world.clinic), talk, world.now)
+        }
+        try place.run(identity, at: time) { world, store in
+            try expectSums(store)
+            world.advance(days: 60)
+            try world.batch { engine in
+                var cursor = try engine.sweepGroups(from: nil)
+                while cursor != nil { cursor = try engine.sweepGroups(from: cursor) }
+            }
+            #expect(try store.group(talk.group) == nil)
+            #expect(store.waiting.count == 0)
+            try expectSums(store)
+        }
+    }
+
     @Test func `everything is there again after each reopening`() throws {
         let place = try StoreWorld()
         let (identity, talk, request, time) = try place.run { world, _ in

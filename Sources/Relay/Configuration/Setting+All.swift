@@ -132,6 +132,14 @@ extension Setting {
         octets(
             "limit-connection-window-bytes", \.limits.connectionByteCount, 64 << 10...1 << 30,
             "Octets on their way to one connection without acknowledgement."),
+        octets(
+            "limit-unread-bytes", \.limits.unreadByteCount, 1 << 20...1 << 40,
+            "Octets of all connections that were received and wait to be dealt with. Over it: whoever sends isn't read from."
+        ),
+        octets(
+            "limit-unsent-bytes", \.limits.unsentByteCount, 1 << 20...1 << 40,
+            "Octets of all connections that wait to be sent because devices read slowly. Over it: the slowest are cut."
+        ),
     ]
 
     private static let mailboxes: [Setting] = [

@@ -1,5 +1,4 @@
 import Cryptography
-private import Dispatch
 import Foundation
 import RelayCore
 import WebSockets
@@ -11,8 +10,6 @@ final class Observatory: @unchecked Sendable {
     private let health: Lock<RelayHealth>
     private let switchboard: Switchboard
     private let start = Date()
-    private let counted = Lock<DatabaseFigures?>(nil)
-    private var lastCount: UInt64 = 0
     private weak var server: WebSocketServer?
     /// The limits in force.
     private(set) var settings = RelaySettings()
@@ -23,7 +20,6 @@ final class Observatory: @unchecked Sendable {
 
     /// Silence of the writer, which gives a sign of life every second, after which it is given up.
     private static let longestSilence = 15.0
-    private static let secondsBetweenCounts = 60.0
 
     init(folder: DataFolder, health: Lock<RelayHealth>, switchboard: Switchboard) {
         self.folder = folder
@@ -104,15 +100,15 @@ final class Observatory: @unchecked Sendable {
     }
 
     private var page: String {
-        countIfTime()
         var health = health.withLock { $0 }
         let silence = Self.silence(health)
         if let short = switchboard.deliverySeconds { health.batches.deliverySeconds.add(short) }
         return RelayMetrics(
             health: health, server: server?.counters ?? ServerCounters(), cuts: switchboard.cuts,
             connections: server?.connectionCount ?? 0, handshakes: server?.handshakeCount ?? 0,
-            waitingByteCount: switchboard.totalByteCount, settings: settings,
-            database: counted.withLock { $0 }, freeByteCount: folder.freeByteCount,
+            waitingByteCount: switchboard.totalByteCount,
+            unsentByteCount: switchboard.unsentByteCount,
+            settings: settings, freeByteCount: folder.freeByteCount,
             certificateExpiry: certificateExpiry, reloads: reloads,
             writerSilence: silence.isFinite ? silence : 0,
             isDraining: isDraining || switchboard.isStopping, start: start
@@ -128,21 +124,5 @@ final class Observatory: @unchecked Sendable {
             refused[reason.rawValue] = counters.refused[reason]
         }
         return refused
-    }
-
-    /// Counting takes time in proportion to what is stored, so it happens on another thread, at most
-    /// once a minute, and only while somebody watches.
-    private func countIfTime() {
-        guard lastCount == 0 || SystemClock.seconds(since: lastCount) > Self.secondsBetweenCounts
-        else { return }
-        lastCount = SystemClock.nanoseconds
-        let (path, counted) = (folder.databasePath, counted)
-        DispatchQueue.global(qos: .utility).async {
-            guard let figures = try? RelayDatabase.figures(path: path) else { return }
-            counted.withLock {
-                $0 = DatabaseFigures(
-                    messages: figures.messages, messageByteCount: figures.messageByteCount)
-            }
-        }
     }
 }

@@ -11,8 +11,8 @@ struct RelayMetrics {
     var connections: Int
     var handshakes: Int
     var waitingByteCount: Int
+    var unsentByteCount: Int
     var settings: RelaySettings
-    var database: DatabaseFigures?
     var freeByteCount: UInt64?
     var certificateExpiry: Date?
     var reloads: ReloadFigures
@@ -88,6 +88,9 @@ struct RelayMetrics {
         page.add(
             prefix + "writer_queue_bytes", .gauge, "Octets received that wait for the writer.",
             waitingByteCount)
+        page.add(
+            prefix + "unsent_bytes", .gauge,
+            "Octets that wait to be sent to devices that read slowly.", unsentByteCount)
     }
 
     private func addMessages(_ page: inout MetricsPage) {
@@ -138,12 +141,10 @@ struct RelayMetrics {
         page.add(prefix + "mailboxes", .gauge, "Mailboxes kept.", health.mailboxes)
         page.add(prefix + "groups", .gauge, "Groups kept.", health.groups)
         page.add(
-            prefix + "messages_waiting", .gauge,
-            "Messages that wait for somebody, counted at most once a minute.",
-            database.map { Double($0.messages) })
+            prefix + "messages_waiting", .gauge, "Messages that wait for somebody.",
+            health.messages.count)
         page.add(
-            prefix + "messages_waiting_bytes", .gauge, "Their octets.",
-            database.map { Double($0.messageByteCount) })
+            prefix + "messages_waiting_bytes", .gauge, "Their octets.", health.messages.byteCount)
         let survey = health.survey
         page.add(
             prefix + "oldest_message_seconds", .gauge,
@@ -198,10 +199,4 @@ struct RelayMetrics {
 struct ReloadFigures: Equatable, Sendable {
     var taken: UInt64 = 0
     var refused: UInt64 = 0
-}
-
-/// What a count of the database told last.
-struct DatabaseFigures: Equatable, Sendable {
-    var messages: Int
-    var messageByteCount: Int
 }

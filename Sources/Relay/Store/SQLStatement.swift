@@ -30,6 +30,12 @@ import RelayCore
         while try step() {}
     }
 
+    /// Runs it; how many rows it changed.
+    func runCounting(_ arguments: [any SQLArgument]) throws(StoreError) -> Int {
+        try run(arguments)
+        return Int(unsafe sqlite3_changes(sqlite3_db_handle(handle)))
+    }
+
     /// Runs it with `octets` as its last argument, which SQLite reads without a copy of its own.
     func run(_ arguments: [any SQLArgument], lending octets: [UInt8]) throws(StoreError) {
         defer { reset() }

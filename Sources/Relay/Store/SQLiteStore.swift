@@ -30,12 +30,18 @@ final class SQLiteStore: RelayStore {
     private(set) var effects = TrailEffects()
     /// Above every message that ever was; for telling which day a message came on.
     private(set) var nextMessageNumber: UInt64 = 1
+    /// What waits, where this store is the one that writes. Counted once, kept in step afterwards.
+    private(set) var waiting = WaitingMessages()
+    private var waitingBefore = WaitingMessages()
 
     /// Takes up a database whose schema is there.
     ///
     /// - Parameter syncsItself: batches that needn't be synced aren't (`LogSync`). Only outside of a
     ///   transaction, and for whoever alone writes over this connection from here on.
-    init(_ database: Database, syncsItself: Bool = false) throws {
+    /// - Parameter waiting: what waits, where the store before this one knew it.
+    init(
+        _ database: Database, syncsItself: Bool = false, waiting known: WaitingMessages? = nil
+    ) throws {
         self.database = database
         mailboxes = try SlotTable(
             database, named: "mailbox", contentByteCount: MailboxSlot.byteCount)
@@ -56,6 +62,11 @@ final class SQLiteStore: RelayStore {
             }
         }
         logSync = syncsItself ? try LogSync(database) : nil
+        if let known {
+            waiting = known
+        } else if syncsItself {
+            waiting = try statements.countAll.first { WaitingMessages($0) } ?? waiting
+        }
         guard key.count == 48 else { throw StoreError.corrupt("the key of names is damaged") }
         nameHash = try ShortHash(key: key.slice(0..<16))
         receiptKey = key.slice(16..<48)
@@ -77,6 +88,7 @@ final class SQLiteStore: RelayStore {
 
     func begin() throws(StoreError) {
         effects.removeAll()
+        waitingBefore = waiting
         try beginning.run()
         logSync?.begin()
     }
@@ -90,6 +102,7 @@ final class SQLiteStore: RelayStore {
     }
 
     func rollback() {
+        waiting = waitingBefore
         // After some errors SQLite has rolled back by itself; then this fails, and that's as well.
         try? rollingBack.run()
     }
@@ -312,10 +325,13 @@ final class SQLiteStore: RelayStore {
     }
 
     func eraseGroup(_ number: GroupNumber, _ id: GroupID) throws(StoreError) -> Int {
-        let count = try sql.countMessages.first([number.rawValue]) { $0.integer(0) } ?? 0
+        let erased =
+            try sql.countMessages.first([number.rawValue]) { WaitingMessages($0) }
+            ?? WaitingMessages()
         try groups.erase(number.rawValue, named: hash(id))
         try sql.removeMessages.run([number.rawValue])
-        return Int(count)
+        waiting.remove(erased)
+        return erased.count
     }
 
     func groups(
@@ -353,6 +369,8 @@ final class SQLiteStore: RelayStore {
                 Int64(bitPattern: message.waiting), Int64(message.kind.rawValue),
                 message.content.count,
             ], lending: sealed)
+        waiting.count += 1
+        waiting.byteCount += message.content.count
     }
 
     func messages(
@@ -395,22 +413,27 @@ final class SQLiteStore: RelayStore {
     }
 
     func acknowledge(
-        _ number: MessageNumber, by member: MemberSet, isLast: Bool
+        _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
     ) throws(StoreError) {
         let number = Int64(bitPattern: number.rawValue)
         logSync?.beginDeferrable()
         defer { logSync?.endDeferrable() }
+        let removed: Int
         if !isLast {
             try sql.clearMessage.run([Int64(bitPattern: ~member), number])
-            try sql.removeServedMessage.run([number])
+            removed = try sql.removeServedMessage.runCounting([number])
         } else {
-            try sql.removeMessage.run([number])
+            removed = try sql.removeMessage.runCounting([number])
         }
+        waiting.remove(WaitingMessages(count: removed, byteCount: removed * byteCount))
     }
 
     func clearWaiting(_ members: MemberSet, in group: GroupNumber) throws(StoreError) {
         try sql.clearMessages.run([Int64(bitPattern: ~members), group.rawValue])
-        try sql.removeServedMessages.run([group.rawValue])
+        try sql.removeServedMessages.each([group.rawValue]) { row in
+            waiting.remove(WaitingMessages(count: 1, byteCount: Int(row.integer(0))))
+            return true
+        }
     }
 
     /// The lowest number of a message that waits.
@@ -523,5 +546,31 @@ final class SQLiteStore: RelayStore {
         } catch {
             throw .corrupt("something stored was changed")
         }
+    }
+}
+
+/// Messages that wait for somebody.
+public struct WaitingMessages: Equatable, Sendable {
+    /// How many.
+    public internal(set) var count = 0
+    /// Their octets.
+    public internal(set) var byteCount = 0
+
+    /// None.
+    public init() {}
+
+    init(count: Int, byteCount: Int) {
+        self.count = count
+        self.byteCount = byteCount
+    }
+
+    /// From a row of both.
+    init(_ row: SQLRow) {
+        self.init(count: Int(row.integer(0)), byteCount: Int(row.integer(1)))
+    }
+
+    mutating func remove(_ other: WaitingMessages) {
+        count -= other.count
+        byteCount -= other.byteCount
     }
 }

@@ -7,7 +7,8 @@ struct Statements {
     let countShelf, addToShelf, readShelf, removeFromShelf, clearLastResort,
         clearShelf: SQLStatement
     let readSpent, addSpent, pruneSpent: SQLStatement
-    let addMessage, readMessages, readMessage, countMessages, countBacklog: SQLStatement
+    let addMessage, readMessages, readMessage, countMessages, countAll,
+        countBacklog: SQLStatement
     let removeMessage, clearMessage, removeServedMessage: SQLStatement
     let removeMessages, clearMessages, removeServedMessages: SQLStatement
     let addReceipt, readReceipts, removeReceipt, pruneReceipts: SQLStatement
@@ -50,7 +51,9 @@ struct Statements {
             WHERE slot = ? AND number > ? AND waiting & ? != 0 ORDER BY number
             """)
         readMessage = try prepare("SELECT slot, waiting, size FROM message WHERE number = ?")
-        countMessages = try prepare("SELECT count(*) FROM message WHERE slot = ?")
+        countMessages = try prepare(
+            "SELECT count(*), coalesce(sum(size), 0) FROM message WHERE slot = ?")
+        countAll = try prepare("SELECT count(*), coalesce(sum(size), 0) FROM message")
         countBacklog = try prepare(
             """
             SELECT count(*), coalesce(sum(size), 0) FROM message
@@ -61,7 +64,8 @@ struct Statements {
         removeServedMessage = try prepare("DELETE FROM message WHERE number = ? AND waiting = 0")
         removeMessages = try prepare("DELETE FROM message WHERE slot = ?")
         clearMessages = try prepare("UPDATE message SET waiting = waiting & ? WHERE slot = ?")
-        removeServedMessages = try prepare("DELETE FROM message WHERE slot = ? AND waiting = 0")
+        removeServedMessages = try prepare(
+            "DELETE FROM message WHERE slot = ? AND waiting = 0 RETURNING size")
 
         addReceipt = try prepare(
             "INSERT INTO receipt (mailbox, until, content) VALUES (?, ?, ?)")

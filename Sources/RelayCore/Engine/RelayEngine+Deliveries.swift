@@ -207,7 +207,8 @@ extension RelayEngine {
                 counters.acknowledged += 1
                 return acknowledge(held, by: item.member, mailbox)
             }
-            try store.acknowledge(number, by: item.member, isLast: item.isLast)
+            try store.acknowledge(
+                number, of: item.byteCount, by: item.member, isLast: item.isLast)
             group = item.group
             byteCount = item.byteCount
         } else {
@@ -217,7 +218,7 @@ extension RelayEngine {
             else { return }
             let member = MemberSet(member: position)
             guard waiting & member != 0 else { return }
-            try store.acknowledge(number, by: member, isLast: waiting == member)
+            try store.acknowledge(number, of: size, by: member, isLast: waiting == member)
             group = found
             byteCount = size
         }

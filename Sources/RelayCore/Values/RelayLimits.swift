@@ -20,6 +20,10 @@ public struct RelayLimits: Equatable, Sendable {
     public var windowByteCount = 4 << 20
     /// Octets on their way to one connection without acknowledgement.
     public var connectionByteCount = 8 << 20
+    /// Octets of all connections that were received and wait to be dealt with.
+    public var unreadByteCount = 128 << 20
+    /// Octets of all connections that wait to be sent because devices read slowly.
+    public var unsentByteCount = 256 << 20
     /// How long a message to connected recipients may wait in memory for their acknowledgements
     /// before it is stored; 0: everything is stored at once.
     public var holdMilliseconds: UInt64 = 15

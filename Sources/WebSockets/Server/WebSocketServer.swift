@@ -185,6 +185,9 @@ public final class WebSocketServer: @unchecked Sendable {
         connection(id)?.close(code, reason)
     }
 
+    /// Ends a connection at once, without a Close frame; what is queued is dropped. Loop only.
+    public func cut(_ id: ConnectionID) { connection(id)?.cut(.local) }
+
     /// Takes no more from the connection's socket, so that its peer has to wait. Loop only.
     ///
     /// What has been read already, at most sixteen KiB, may still arrive. While a connection is

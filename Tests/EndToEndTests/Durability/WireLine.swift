@@ -50,6 +50,11 @@ struct WireLine {
         loop.execute { [client] in _ = client.send(octets) }
     }
 
+    /// Takes nothing more from the socket.
+    func pauseReading() { loop.execute { [client] in client.pauseReading() } }
+
+    func resumeReading() { loop.execute { [client] in client.resumeReading() } }
+
     func close() { loop.execute { [client] in client.close() } }
 
     /// Asks and waits for the answer; what else comes meanwhile is not looked at.

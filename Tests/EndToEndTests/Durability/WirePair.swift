@@ -25,6 +25,7 @@ actor WirePair {
     private var seen: Set<DeliveryID> = []
     private let dropsRepeats: Bool
     private var contents: Set<UInt64> = []
+    private var stalled: WireLine?
 
     /// Makes both mailboxes and the group.
     ///
@@ -155,6 +156,24 @@ actor WirePair {
                 try await Task.sleep(for: .milliseconds(20))
             }
         }
+    }
+
+    /// Opens the reader's mailbox on a connection from which nothing is read.
+    func stall() async throws {
+        var line = try await WireLine(to: relay.url, on: loop)
+        try await line.open(reader)
+        line.pauseReading()
+        stalled = line
+    }
+
+    /// Reads what still comes over that connection, until it ends; how many messages.
+    func readStalled() async -> Int {
+        guard var line = stalled else { return 0 }
+        stalled = nil
+        line.resumeReading()
+        var count = 0
+        while let frame = await line.next() { count += frame.deliveries.count }
+        return count
     }
 
     private func take(_ deliveries: [Delivery], _ line: WireLine) throws {
