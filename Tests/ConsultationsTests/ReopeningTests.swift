@@ -163,6 +163,24 @@ struct ReopeningTests {
         try expectWhole(world, [patient, doctor], texts: ["seit Montag"])
     }
 
+    @Test func `a request that failed stays so when a restored relay forgets its mailbox`()
+        async throws
+    {
+        let world = try World()
+        world.options.shelfTarget = 0
+        let (patient, doctor) = try await world.meet()
+        let backup = world.relay.store.committed
+        try patient.request(try doctor.card())
+        try world.settle()
+        let failed = patient.stateWords
+        #expect(try patient.only().record.phase == .failed)
+        try world.restoreRelay(backup)
+        try world.connect(patient)
+        try world.settle()
+        #expect(patient.stateWords == failed)
+        #expect(try patient.only().record.standing.lock == .none)
+    }
+
     @Test func `a mailbox in the relay's list that the tree doesn't know leads to a fresh group`()
         async throws
     {

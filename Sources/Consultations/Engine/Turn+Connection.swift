@@ -214,6 +214,8 @@ extension Turn {
             switch consultation.record.phase {
             case .claiming, .creating: try fail(number, .refused, refusal: .notAllowed)
             case .arriving: try eraseContent(of: consultation)
+            // It never began, and says so.
+            case .failed: break
             case .reopening:
                 // Its ticket was taken by a relay that has forgotten it: another mailbox.
                 try modify(number) { consultation, _ in consultation.record.phase = .active }
