@@ -103,7 +103,8 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "Relay", "RelayCore", "RelayProtocol", "Consultations", "Credentials", "Vault",
-                "Clinic", "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport", "RelayTestSupport",
+                "Clinic", "Cryptography", "TLSSyntax", "CSodium", "ClinicTestSupport",
+                "RelayTestSupport",
                 "TestSupport",
             ], path: "Tests/Simulation", exclude: ["README.md"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
