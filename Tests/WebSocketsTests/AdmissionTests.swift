@@ -214,6 +214,22 @@ import Testing
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `nor does one that comes too fast through a proxy`() async throws {
+        let server = try TestServer {
+            $0.admission.trustedProxies = AddressBlock.loopback
+            $0.admission.handshakesPerSecond = 3
+            $0.admission.handshakesPerSecondPerAddress = 1
+        }
+        for _ in 0..<100 {
+            _ = try RawPeer(port: server.port).upgradeHead(forwardedFor: "203.0.113.1")
+        }
+        for _ in 0..<5 {
+            let head = try RawPeer(port: server.port).upgradeHead(forwardedFor: "203.0.113.2")
+            #expect(head.contains(" 101 "))
+        }
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `takes new limits while it runs`() async throws {
         let server = try TestServer()
         let made = server.server

@@ -20,6 +20,7 @@ extension Group {
             forgetProposals()
             changedKeys.formUnion(currentKeys)
             current.retire()
+            prunePastEpochs(at: now)
         }
     }
 

@@ -193,9 +193,18 @@ struct ProposalSelection {
     ) {
         var ids = Set<PreSharedKeyID>()
         for case .preSharedKey(let id) in inline { ids.insert(id) }
+        let addsAnyone =
+            !adds.isEmpty
+            || pending.contains { $0.proposal.type == .add && references.contains($0.reference) }
+        let (groupID, epoch) = (group.groupID, group.epoch)
         for proposal in pending {
             guard case .preSharedKey(let id) = proposal.proposal else { continue }
             take(proposal) { (_) throws(MLSError) in
+                // Of this group's epochs every member has the current one; who came later, or is added
+                // now, has no older one, and could never follow.
+                if case .resumption(_, groupID, let old) = id.source {
+                    guard old == epoch, !addsAnyone else { throw .missingPreSharedKey }
+                }
                 guard keys[id.source] != nil else { throw .missingPreSharedKey }
                 guard ids.insert(id).inserted else { throw .invalid(.duplicatePreSharedKey) }
             }

@@ -165,8 +165,10 @@ struct Commit: Hashable, Sendable, TLSCodable {
 
     /// About what the encoding takes, so that most are written without moving them.
     var estimatedByteCount: Int {
-        guard let path else { return 256 * (proposals.count + 1) }
-        return path.nodes.reduce(256 * proposals.count + path.leafNode.estimatedByteCount) {
+        // A few octets can state very many.
+        let some = 256 * min(proposals.count, 256)
+        guard let path else { return some + 256 }
+        return path.nodes.reduce(some + path.leafNode.estimatedByteCount) {
             $0 + $1.encryptionKey.count + $1.encryptedPathSecrets.byteCount + 16
         }
     }

@@ -96,6 +96,7 @@ final class SQLiteStore: RelayStore {
     /// Returns once the batch is on the disk; see `LogSync` for what may come there later.
     func commit() throws(StoreError) {
         try committing.run()
+        waitingBefore = waiting
         hasWritten = logSync?.hasChanged ?? true
         if hasWritten { hasLog = true }
         try logSync?.finish()

@@ -36,7 +36,11 @@ extension RelayEngine {
     }
 
     /// Ends such a batch, and says what to send.
-    public func finishFromMemory() -> BatchOutput { takeOutput() }
+    public func finishFromMemory() -> BatchOutput {
+        // Lets go of what has been settled, which nobody else might look at for long.
+        _ = held.first()
+        return takeOutput()
+    }
 
     private func areHeld(
         _ acknowledgement: Acknowledgement, on connection: Connection,

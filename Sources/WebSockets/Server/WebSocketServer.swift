@@ -105,7 +105,10 @@ public final class WebSocketServer: @unchecked Sendable {
             core: loop.core, owner: self, limits: configuration.limits, peer: peer,
             openingTimeout: configuration.admission.handshakeTimeout)
         let now = loop.core.now
-        if let refusal = admitDirectly(connection, peer, at: now) ?? gate.admitAny(at: now) {
+        let refusal =
+            admitDirectly(connection, peer, at: now)
+            ?? (connection.proxy == nil ? gate.admitAny(at: now) : nil)
+        if let refusal {
             counters.refused[refusal.reason] += 1
             guard gate.mayExplain(at: now) else {
                 if let key = connection.addressKey { gate.leave(key) }
@@ -297,6 +300,7 @@ extension WebSocketServer: ConnectionOwner {
                 Gate.full as Gate.Refusal?
             } else if let proxy = connection.proxy {
                 admit(connection, comingThrough: proxy, request.forwardedFor)
+                    ?? gate.admitAny(at: loop.core.now)
             } else {
                 nil as Gate.Refusal?
             }
