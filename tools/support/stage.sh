@@ -127,7 +127,8 @@ join_patient() {
 start_relay() {
     : >"$stage/relay.out"
     "$programs/curtain-relay" serve --data "$stage/relay" --clinic-root "$stage/root.pem" \
-        --listen "127.0.0.1:$port" >"$stage/relay.out" 2>>"$stage/relay.err" &
+        --listen "127.0.0.1:$port" --metrics-listen 127.0.0.1:0 \
+        >"$stage/relay.out" 2>>"$stage/relay.err" &
     relay_pid=$!
     local tries
     for tries in $(seq 300); do
