@@ -37,18 +37,8 @@ struct ConsultationTests {
         let doctor = try await world.addDoctor()
         try world.connect(doctor)
         try world.settle()
-        let card = try doctor.card()
-        world.disconnect(doctor)
-        var patients: [TestDevice] = []
-        for number in 1...3 {
-            let patient = try await world.addPatient("Patient \(number)", reference: "P-\(number)")
-            try world.connect(patient)
-            try world.settle()
-            try patient.request(card)
-            try world.settle()
-            #expect(patient.stateWords == ["requested"])
-            patients.append(patient)
-        }
+        let patients = try await world.ask(doctor, patients: 3)
+        for patient in patients { #expect(patient.stateWords == ["requested"]) }
         try world.connect(doctor)
         try world.settle()
         let consultations = doctor.engine.state.consultations

@@ -316,20 +316,12 @@ struct HostileTests {
         let doctor = try await world.addDoctor()
         try world.connect(doctor)
         try world.settle()
-        let card = try doctor.card()
         var welcomes: [Delivery] = []
         world.tamper = { frame, device in
             if device === doctor { welcomes += frame.deliveries.filter { $0.kind == .welcome } }
             return frame
         }
-        world.disconnect(doctor)
-        for number in 1...2 {
-            let patient = try await world.addPatient("Patient \(number)", reference: "P-\(number)")
-            try world.connect(patient)
-            try world.settle()
-            try patient.request(card)
-            try world.settle()
-        }
+        _ = try await world.ask(doctor, patients: 2)
         try world.connect(doctor)
         try world.settle()
         #expect(doctor.engine.state.consultations.count == 2)

@@ -123,15 +123,7 @@ struct ReopeningClaimTests {
         let doctor = try await world.addDoctor()
         try world.connect(doctor)
         try world.settle()
-        let card = try doctor.card()
-        world.disconnect(doctor)
-        for number in 1...3 {
-            let patient = try await world.addPatient("Patient \(number)", reference: "P-\(number)")
-            try world.connect(patient)
-            try world.settle()
-            try patient.request(card)
-            try world.settle()
-        }
+        _ = try await world.ask(doctor, patients: 3)
         try world.connect(doctor)
         try world.settle()
         let shared = Dictionary(

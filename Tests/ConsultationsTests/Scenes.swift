@@ -23,6 +23,22 @@ extension World {
         return (patient, doctor)
     }
 
+    /// So many patients ask a doctor, who has gone away, one after the other.
+    func ask(_ doctor: TestDevice, patients count: Int) async throws -> [TestDevice] {
+        let card = try doctor.card()
+        disconnect(doctor)
+        var patients: [TestDevice] = []
+        for number in 1...count {
+            let patient = try await addPatient("Patient \(number)", reference: "P-\(number)")
+            try connect(patient)
+            try settle()
+            try patient.request(card)
+            try settle()
+            patients.append(patient)
+        }
+        return patients
+    }
+
     /// Nothing breaks any more, everybody connects, and all is delivered.
     func calm() throws {
         for device in devices {

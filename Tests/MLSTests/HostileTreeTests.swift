@@ -50,21 +50,10 @@ struct HostileWelcome {
         }
         let signature = try algorithms.sign(
             groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: attacker.signingKey)
-        let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
-        let encryptedInfo = try algorithms.seal(
-            groupInfo(signature).encoded(), key: key, nonce: nonce, authenticating: [])
         let groupSecrets = GroupSecrets(joinerSecret: joiner, pathSecret: nil, preSharedKeys: [])
-        return MLSMessage.welcome(
-            Welcome(
-                cipherSuite: algorithms.suite,
-                secrets: [
-                    EncryptedGroupSecrets(
-                        newMember: victim.reference,
-                        encryptedGroupSecrets: try algorithms.hpke(
-                            "Welcome", context: encryptedInfo
-                        ).encrypt(groupSecrets.encoded(), to: victim.keyPackage.initKey))
-                ], encryptedGroupInfo: encryptedInfo)
-        ).encoded()
+        return try joined.welcome(
+            groupInfo(signature), groupSecrets, to: victim, suite: algorithms.suite,
+            algorithms: algorithms)
     }
 
     func join(

@@ -70,22 +70,10 @@ struct WelcomeForgery {
         }
         let signature = try algorithms.sign(
             groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: attackerKey)
-        let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
-        let encryptedInfo = try algorithms.seal(
-            groupInfo(signature).encoded(), key: key, nonce: nonce, authenticating: [])
         let groupSecrets = GroupSecrets(
             joinerSecret: joiner, pathSecret: pathSecret, preSharedKeys: preSharedKeys)
-        return MLSMessage.welcome(
-            Welcome(
-                cipherSuite: suite,
-                secrets: [
-                    EncryptedGroupSecrets(
-                        newMember: victim.reference,
-                        encryptedGroupSecrets: try algorithms.hpke(
-                            "Welcome", context: encryptedInfo
-                        ).encrypt(groupSecrets.encoded(), to: victim.keyPackage.initKey))
-                ], encryptedGroupInfo: encryptedInfo)
-        ).encoded()
+        return try joined.welcome(
+            groupInfo(signature), groupSecrets, to: victim, suite: suite, algorithms: algorithms)
     }
 
     /// The one external key that both have.
@@ -99,5 +87,28 @@ struct WelcomeForgery {
         try Group.join(
             welcome: message(), bundle: victim, preSharedKeys: keys, validator: validator,
             at: Fixture.now)
+    }
+}
+
+extension JoinedSecrets {
+    /// A Welcome for one client that states `suite` and uses `algorithms`.
+    func welcome(
+        _ groupInfo: GroupInfo, _ secrets: GroupSecrets, to newMember: KeyPackageBundle,
+        suite: CipherSuite, algorithms: CipherAlgorithms
+    ) throws -> [UInt8] {
+        let (key, nonce) = welcomeSecret.keyAndNonce(algorithms)
+        let encryptedInfo = try algorithms.seal(
+            groupInfo.encoded(), key: key, nonce: nonce, authenticating: [])
+        return MLSMessage.welcome(
+            Welcome(
+                cipherSuite: suite,
+                secrets: [
+                    EncryptedGroupSecrets(
+                        newMember: newMember.reference,
+                        encryptedGroupSecrets: try algorithms.hpke(
+                            "Welcome", context: encryptedInfo
+                        ).encrypt(secrets.encoded(), to: newMember.keyPackage.initKey))
+                ], encryptedGroupInfo: encryptedInfo)
+        ).encoded()
     }
 }
