@@ -258,13 +258,12 @@ final class Switchboard: @unchecked Sendable {
 
     private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {
         switch closing {
-        case .violation: cuts.violation += 1
-        case .unproven: cuts.unproven += 1
-        case .goingAway: break
-        }
-        switch closing {
-        case .violation: server?.close(id, code: .protocolError, reason: "protocol violation")
-        case .unproven: server?.close(id, code: .policyViolation, reason: "no mailbox opened")
+        case .violation:
+            cuts.violation += 1
+            server?.close(id, code: .protocolError, reason: "protocol violation")
+        case .unproven:
+            cuts.unproven += 1
+            server?.close(id, code: .policyViolation, reason: "no mailbox opened")
         case .goingAway: server?.close(id, code: .goingAway, reason: "relay stops")
         }
     }
