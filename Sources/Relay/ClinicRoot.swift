@@ -12,15 +12,15 @@ public enum ClinicRoot {
     /// - Throws: `.notFound` or `.clinicRoot`.
     public static func key(ofPEMFile path: String) throws(RelayError) -> VerifyingKey {
         guard let content = FileManager.default.contents(atPath: path) else {
-            throw .notFound("the clinic's root certificate can't be read")
+            throw .notFound("the clinic's root certificate can't be read: \(path)")
         }
         guard
             let certificate = try? Certificate(
                 pemEncoded: String(decoding: content, as: UTF8.self))
-        else { throw .clinicRoot("the file holds no certificate") }
+        else { throw .clinicRoot("\(path) holds no certificate") }
         guard let key = Curve25519.Signing.PublicKey(certificate.publicKey),
             let verifying = try? VerifyingKey(Array(key.rawRepresentation))
-        else { throw .clinicRoot("the certificate's key isn't Ed25519") }
+        else { throw .clinicRoot("the key of the one in \(path) isn't Ed25519") }
         return verifying
     }
 }

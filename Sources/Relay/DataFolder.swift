@@ -32,16 +32,23 @@ public struct DataFolder: Sendable {
                 atPath: path, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
         } catch {
-            throw RelayError.dataFolder("the data folder can't be made")
+            let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue ?? EIO
+            throw RelayError.dataFolder(
+                "the data folder can't be made: \(Self.reason(code)): \(path)")
         }
         try Self.verify(path)
+    }
+
+    /// The system's words for an error, by default of the call just made.
+    private static func reason(_ number: Int32 = errno) -> String {
+        unsafe strerror(number).map { unsafe String(cString: $0).lowercased() } ?? "error \(number)"
     }
 
     /// Whoever else could write into the folder could have left anything there.
     private static func verify(_ path: String) throws(RelayError) {
         var state = stat()
         guard unsafe stat(path, &state) == 0, state.st_mode & S_IFMT == S_IFDIR else {
-            throw .dataFolder("the data folder can't be entered")
+            throw .dataFolder("the data folder can't be entered: \(path)")
         }
         guard state.st_uid == geteuid() || geteuid() == 0 else {
             throw othersFolder
@@ -194,7 +201,7 @@ public struct DataFolder: Sendable {
         let temporary = path + ".new"
         unsafe unlink(temporary)
         let file = OwnFile.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
-        guard file >= 0 else { throw .dataFolder("a file can't be made") }
+        guard file >= 0 else { throw .dataFolder("a file can't be made: \(Self.reason())") }
         let written = unsafe content.withUnsafeBytes {
             unsafe write(file, $0.baseAddress, $0.count)
         }
@@ -212,7 +219,7 @@ public struct DataFolder: Sendable {
     /// - Throws: `.inUse` or `.dataFolder`.
     func lock() throws(RelayError) -> FolderLock {
         let file = OwnFile.open(lockPath, O_RDWR | O_CREAT)
-        guard file >= 0 else { throw .dataFolder("the lock can't be made") }
+        guard file >= 0 else { throw .dataFolder("the lock can't be made: \(Self.reason())") }
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
             throw .inUse(processID: holder)

@@ -159,6 +159,14 @@ private func problems(
             "line 2 is no YAML (found a tab character that violates indentation); write \"name: value\""
         ),
         (
+            "data: /x\nlog-level: \u{7}",
+            "line 2 is no YAML (control characters are not allowed); write \"name: value\""
+        ),
+        (
+            "metrics-listen: 127.0.0.1:7443",
+            "line 1: metrics-listen is where listen is; give it another port"
+        ),
+        (
             "listen: 0.0.0.0:7443",
             "line 1: listen is no loopback address, and plain ws is for those only; give tls-cert and tls-key"
         ),
@@ -200,6 +208,19 @@ private func problems(
         #expect(
             problems(nil, ["CURTAIN_RELAY_LISTN": "127.0.0.1:1"])
                 == ["CURTAIN_RELAY_LISTN is no setting; did you mean listen?"])
+    }
+
+    @Test func `of a file that is no text are refused by its line, and nothing else is missed`()
+        throws
+    {
+        let folder = try TemporaryFolder()
+        let path = folder.file("relay.yaml")
+        try Data("data: /x\n# stra\u{df}e\n".unicodeScalars.map { UInt8($0.value) })
+            .write(to: URL(fileURLWithPath: path))
+        let source = SettingsSource(file: path, environment: [:], flags: [:])
+        #expect(
+            throws: SettingsError(problems: ["\(path) line 2 is no text in UTF-8; write it anew"])
+        ) { try source.load() }
     }
 
     @Test func `of a file that isn't there are refused`() {

@@ -77,6 +77,8 @@ private struct Reading {
     var settings = RelaySettings()
     var problems: [String] = []
     private var places: [String: Place] = [:]
+    /// What seems to be missing may stand in a file that can't be read.
+    private var isFileRead = true
 
     mutating func take(_ name: String, _ value: String, from place: Place) {
         guard let setting = Setting.named(name) else {
@@ -103,23 +105,36 @@ private struct Reading {
     // MARK: - The file
 
     mutating func readFile(_ path: String) {
-        guard let content = FileManager.default.contents(atPath: path),
-            let text = String(data: content, encoding: .utf8)
-        else {
-            return problems.append("\(path) can't be read; name a readable YAML file with --config")
-        }
         do {
-            guard let root = try Yams.compose(yaml: text) else { return }
+            guard let root = try Yams.compose(yaml: try Self.text(of: path)) else { return }
             guard let mapping = root.mapping else {
-                return problems.append(
-                    "\(path) line 1 is no setting; write one \"name: value\" per line")
+                throw SettingsError(problems: [
+                    "\(path) line 1 is no setting; write one \"name: value\" per line"
+                ])
             }
             for (key, value) in mapping { take(key, value, path) }
-        } catch let error as YamlError {
-            problems.append(Self.explain(error, path))
         } catch {
-            problems.append("\(path) is no YAML; write one \"name: value\" per line")
+            isFileRead = false
+            switch error {
+            case let error as SettingsError: problems += error.problems
+            case let error as YamlError: problems.append(Self.explain(error, path))
+            default: problems.append("\(path) is no YAML; write one \"name: value\" per line")
+            }
         }
+    }
+
+    private static func text(of path: String) throws(SettingsError) -> String {
+        guard let content = FileManager.default.contents(atPath: path) else {
+            throw SettingsError(problems: [
+                "\(path) can't be read; name a readable YAML file with --config"
+            ])
+        }
+        if let text = String(data: content, encoding: .utf8) { return text }
+        let lines = content.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let line = lines.firstIndex { String(data: $0, encoding: .utf8) == nil } ?? 0
+        throw SettingsError(problems: [
+            "\(path) line \(line + 1) is no text in UTF-8; write it anew"
+        ])
     }
 
     private mutating func take(_ key: Node, _ value: Node, _ path: String) {
@@ -145,6 +160,9 @@ private struct Reading {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
             .composer(_, let problem, let mark, _):
             "\(path) line \(mark.line) is no YAML (\(problem)); write \"name: value\""
+        case .reader(let problem, let offset?, _, let text):
+            "\(path) line \(text.utf8.prefix(offset).count { $0 == UInt8(ascii: "\n") } + 1) is no YAML"
+                + " (\(problem)); write \"name: value\""
         case .duplicatedKeysInMapping(let duplicates, let context):
             "\(path) line \(context.mark.line): "
                 + duplicates.map { "\($0)" }.sorted().joined(separator: ", ")
@@ -156,10 +174,10 @@ private struct Reading {
     // MARK: - What must fit together
 
     mutating func compare() {
-        if places["data"] == nil || settings.dataFolder.isEmpty {
+        if isFileRead, places["data"] == nil || settings.dataFolder.isEmpty {
             problems.append("data is missing; name the relay's folder with --data")
         }
-        if places["clinic-root"] == nil || settings.clinicRoot.isEmpty {
+        if isFileRead, places["clinic-root"] == nil || settings.clinicRoot.isEmpty {
             problems.append(
                 "clinic-root is missing; name the clinic's root certificate with --clinic-root")
         }
@@ -175,6 +193,9 @@ private struct Reading {
             complain(
                 "listen",
                 "is no loopback address, and plain ws is for those only; give tls-cert and tls-key")
+        }
+        if settings.metricsAddress == settings.listen, settings.listen.port != 0 {
+            complain("metrics-listen", "is where listen is; give it another port", or: "listen")
         }
         // What a frame has beside a content: names, signatures, other requests' small change.
         let room = 64 << 10 as UInt32
