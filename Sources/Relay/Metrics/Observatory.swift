@@ -77,7 +77,8 @@ final class Observatory: @unchecked Sendable {
     /// Alive: a restart would not help.
     private func answerHealth() -> WebSocketServer.HTTPResponse {
         let health = health.withLock { $0 }
-        guard Self.silence(health) < Self.longestSilence else {
+        // Before its first sign it opens the store, which may take its time.
+        guard health.lastBatchMilliseconds == 0 || Self.silence(health) < Self.longestSilence else {
             return Self.unavailable("the writer doesn't answer")
         }
         return .init(body: Array((health.isFull ? "ok, disk nearly full\n" : "ok\n").utf8))
