@@ -7,52 +7,92 @@ import WebSockets
 
 /// The relay's process as its operator sees it.
 @Suite(.timeLimit(.minutes(2))) struct `An operated relay` {
-    @Test func `offers every setting of its file as a flag`() async throws {
-        let relay = try await OperatedRelay()
-        try relay.configure()
-        let file = try await relay.command(
-            ["serve", "--config", relay.settingsFile, "--print-config"])
-        let help = try await relay.command(["serve", "--help"])
-        #expect(file.ending == .exited(0))
-        let names = file.output.matches(of: #/\n([a-z-]+):/#).map { String($0.1) }
-        #expect(names.count > 40)
-        let flags = Set(help.output.matches(of: /\n  --([a-z-]+)/).map { String($0.1) })
-        #expect(Set(names).subtracting(flags) == [])
+    @Test func `takes every setting by one name, from file, environment and flags`() async throws {
+        let relay = try RelayAlone()
+        func printed(
+            _ options: [String], _ environment: [String: String] = [:]
+        ) async throws -> [(name: String, takes: String, value: String)] {
+            let outcome = try await relay.run(
+                .relay, ["serve", "--print-config"] + options, environment: environment)
+            try outcome.expect(0)
+            return outcome.output.matches(of: #/\n# ([^\n;]*)[^\n]*\n([a-z-]+): ([^\n]*)/#)
+                .map { (String($0.2), String($0.1), String($0.3)) }
+        }
+        // Another value than the default for each.
+        let defaults = try await printed(["--config", relay.settingsFile])
+        let others = defaults.map { (name: $0.name, value: Self.value(taken: $0.takes)) }
+        for (standard, other) in zip(defaults, others) { #expect(standard.value != other.value) }
+        #expect(defaults.count > 40)
+        let expected = others.map { "\($0.name): \($0.value)" }
+
+        let file = relay.file("all.yaml")
+        try Data(expected.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: file))
+        let variables = others.map { other in
+            ("CURTAIN_RELAY_" + other.name.uppercased().replacing("-", with: "_"), other.value)
+        }
+        let flags = others.flatMap {
+            $0.value == "true" ? ["--" + $0.name] : ["--" + $0.name, $0.value]
+        }
+        for (options, environment) in [
+            (["--config", file], [:]), ([], Dictionary(uniqueKeysWithValues: variables)),
+            (flags, [:]),
+        ] {
+            let taken = try await printed(options, environment)
+            #expect(taken.map { "\($0.name): \($0.value)" } == expected)
+        }
+
+        let help = try await relay.run(.relay, ["serve", "--help"]).output
+        let offered = Set(help.matches(of: /\n  --([a-z-]+)/).map { String($0.1) })
         #expect(
-            flags.subtracting(names) == ["config", "check-config", "print-config", "version"])
+            offered
+                == Set(others.map(\.name) + ["config", "check-config", "print-config", "version"]))
+    }
+
+    /// A value that is no setting's default, from the words for what it takes.
+    private static func value(taken words: String) -> String {
+        if let range = words.firstMatch(of: #/, (.+) to /#) { return String(range.1) }
+        return switch words {
+        case "folder", "file": "/another"
+        case "numeric address:port": "127.0.0.1:9"
+        case "numeric address:port, auto, or off": "off"
+        case "true or false": "true"
+        case "addresses or networks, separated by commas": "192.0.2.0/24"
+        default: words.split(separator: ", ").last.map(String.init) ?? ""
+        }
     }
 
     @Test func `refuses wrong settings by file, line and name, and starts nothing`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure("limit-conections: 7\nlimit-groups: lots\n")
-        let line = OperatedRelay.linesBefore + 1
-        let wrong = try await relay.command(
-            ["serve", "--config", relay.settingsFile, "--limit-mailboxes", "0"])
+        let line = RelayAlone.linesBefore + 1
+        let wrong = try await relay.run(
+            .relay, ["serve", "--config", relay.settingsFile, "--limit-mailboxes", "0"])
         #expect(wrong.ending == .exited(64))
         #expect(wrong.output == "")
         #expect(wrong.errors.contains("relay.yaml line \(line): limit-conections is no setting"))
         #expect(
             wrong.errors.contains("relay.yaml line \(line + 1): limit-groups can't be \"lots\""))
         #expect(wrong.errors.contains("--limit-mailboxes can't be \"0\""))
-        #expect(!FileManager.default.fileExists(atPath: relay.folder.file("data")))
+        #expect(!FileManager.default.fileExists(atPath: relay.dataFolder))
 
         try relay.configure("limit-groups: 9\n")
         let check = ["serve", "--config", relay.settingsFile, "--check-config"]
-        let good = try await relay.command(check)
+        let good = try await relay.run(.relay, check)
         #expect(good.ending == .exited(0))
         try await relay.makeCertificate(named: "one")
-        try relay.configure(
-            "tls-cert: \(relay.folder.file("tls.pem"))\ntls-key: \(relay.folder.file("root.key"))\n"
-        )
-        let mixed = try await relay.command(check)
+        let other = relay.file("other.key")
+        try FileManager.default.moveItem(atPath: relay.file("tls.key"), toPath: other)
+        try await relay.makeCertificate(named: "two")
+        try relay.configure("tls-cert: \(relay.file("tls.pem"))\ntls-key: \(other)\n")
+        let mixed = try await relay.run(.relay, check)
         #expect(mixed.ending == .exited(65))
-        #expect(!FileManager.default.fileExists(atPath: relay.folder.file("data")))
+        #expect(!FileManager.default.fileExists(atPath: relay.dataFolder))
     }
 
     @Test func `takes new limits and a new certificate at SIGHUP, or nothing`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         var tls =
-            "tls-cert: \(relay.folder.file("tls.pem"))\ntls-key: \(relay.folder.file("tls.key"))\n"
+            "tls-cert: \(relay.file("tls.pem"))\ntls-key: \(relay.file("tls.key"))\n"
         try await relay.makeCertificate(named: "first")
         try relay.configure(tls + "limit-connections: 11\n")
         try await relay.start()
@@ -63,12 +103,12 @@ import WebSockets
 
         // Renewed under another name; the old file is gone.
         try await relay.makeCertificate(named: "second")
-        let renewed = relay.folder.file("renewed.pem")
+        let renewed = relay.file("renewed.pem")
         let manager = FileManager.default
-        try manager.moveItem(atPath: relay.folder.file("tls.pem"), toPath: renewed)
-        tls = "tls-cert: \(renewed)\ntls-key: \(relay.folder.file("tls.key"))\n"
+        try manager.moveItem(atPath: relay.file("tls.pem"), toPath: renewed)
+        tls = "tls-cert: \(renewed)\ntls-key: \(relay.file("tls.key"))\n"
         try relay.configure(tls + "limit-connections: 12\nlog-format: json\n")
-        relay.child?.signal(SIGHUP)
+        relay.process?.signal(SIGHUP)
         try await eventually("the reload") {
             try relay.metric(reloads + #"{result="taken"}"#) == 1
         }
@@ -77,24 +117,24 @@ import WebSockets
         #expect(relay.errors.contains("changed limit-connections: 11 -> 12"))
         #expect(relay.errors.contains("not changed until a restart: log-format: text -> json"))
 
-        let check = ["check", "--certificate-days", "1", "--data", relay.folder.file("data")]
         func certificate() async throws -> String {
-            let lines = try await relay.command(check).output.split(separator: "\n")
+            let lines = try await relay.run("check", "--certificate-days", "1").output
+                .split(separator: "\n")
             return lines.first { $0.contains("certificate") }.map(String.init) ?? ""
         }
         #expect(try await certificate().contains("good  good for 1 more days"))
 
         try await relay.makeCertificate(named: "third")
         try manager.removeItem(atPath: renewed)
-        try manager.moveItem(atPath: relay.folder.file("tls.pem"), toPath: renewed)
+        try manager.moveItem(atPath: relay.file("tls.pem"), toPath: renewed)
         #expect(try await certificate().contains("LOOK"))
         #expect(try await certificate().contains("another one that isn't in force yet"))
         try relay.configure(tls + "limit-connections: none\n")
-        relay.child?.signal(SIGHUP)
+        relay.process?.signal(SIGHUP)
         try await eventually("the refusal") {
             try relay.metric(reloads + #"{result="refused"}"#) == 1
         }
-        let line = OperatedRelay.linesBefore + 3
+        let line = RelayAlone.linesBefore + 3
         #expect(
             relay.errors.contains("relay.yaml line \(line): limit-connections can't be \"none\""))
         #expect(try relay.metric(limit) == 12)
@@ -102,8 +142,8 @@ import WebSockets
 
         // The certificate is wrong, so the limit stays as well.
         try relay.configure(tls + "limit-connections: 13\n")
-        try Data("no key".utf8).write(to: URL(fileURLWithPath: relay.folder.file("tls.key")))
-        relay.child?.signal(SIGHUP)
+        try Data("no key".utf8).write(to: URL(fileURLWithPath: relay.file("tls.key")))
+        relay.process?.signal(SIGHUP)
         try await eventually("the second refusal") {
             try relay.metric(reloads + #"{result="refused"}"#) == 2
         }
@@ -112,14 +152,15 @@ import WebSockets
         #expect(try await relay.stop() == .exited(0))
     }
 
-    private func subject(_ relay: OperatedRelay) async throws -> String {
-        let text = try await relay.openssl(
-            ["s_client", "-connect", "127.0.0.1:\(relay.port)", "-showcerts"])
+    private func subject(_ relay: RelayAlone) async throws -> String {
+        let text = try await relay.run(
+            .openssl, ["s_client", "-connect", "127.0.0.1:\(relay.port)", "-showcerts"]
+        ).output
         return text.split(separator: "\n").first { $0.hasPrefix("subject=") }.map(String.init) ?? ""
     }
 
     @Test func `raises the limit of open files, or says that it is too low`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure("limit-connections: 5000\n")
         try await relay.start(shell: "ulimit -Sn 64; exec \"$0\" \"$@\"")
         #expect(try relay.metric("process_max_fds") == 5_256)
@@ -131,7 +172,7 @@ import WebSockets
     }
 
     @Test func `keeps an address to its number of connections`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure("limit-exempt-addresses: []\nlimit-connections-per-address: 2\n")
         try await relay.start()
         let (one, two) = (try relay.connect(), try relay.connect())
@@ -145,7 +186,7 @@ import WebSockets
     }
 
     @Test func `cuts off slow headers, and serves others meanwhile`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure("limit-handshake-seconds: 1\n")
         try await relay.start()
         let slow = try (0..<100).map { _ in try RawPeer(port: relay.port) }
@@ -154,7 +195,7 @@ import WebSockets
             try relay.metric("curtain_relay_handshakes") == 100
         }
         #expect(try relay.connect().head.contains(" 101 "))
-        let ready = try relay.get("/readyz", port: relay.metricsPort)
+        let ready = try relay.get("/readyz")
         #expect(ready.hasSuffix("\r\n\r\nready\n"), "\(ready)")
         for peer in slow { peer.write("a") }
         try await eventually("all are cut off", within: .seconds(10)) {
@@ -165,9 +206,9 @@ import WebSockets
     }
 
     @Test func `takes the service manager's socket, and tells it how things stand`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure()
-        let notices = try NoticeSocket(path: relay.folder.file("notify"))
+        let notices = try NoticeSocket(path: relay.file("notify"))
         let listening = try ListeningSocket()
         let shell =
             "exec 3<&\(listening.descriptor); LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""
@@ -186,7 +227,7 @@ import WebSockets
     }
 
     @Test func `names nobody in its log`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure(
             """
             trusted-proxies: 127.0.0.1
@@ -213,7 +254,7 @@ import WebSockets
 
     @Test(.enabled(if: FileManager.default.fileExists(atPath: Program.nginx.path)))
     func `stands behind nginx as the example shows`() async throws {
-        let relay = try await OperatedRelay()
+        let relay = try RelayAlone()
         try relay.configure(
             """
             trusted-proxies: [127.0.0.1, '::1']
@@ -224,8 +265,8 @@ import WebSockets
         try await relay.start()
         try await relay.makeCertificate(named: "localhost")
         let proxyPort = try ListeningSocket().port
-        let nginx = try relay.run(
-            .nginx, ["-p", relay.folder.path, "-c", try nginxSettings(relay, port: proxyPort)])
+        let nginx = try relay.child(
+            .nginx, ["-p", relay.file(""), "-c", try nginxSettings(relay, port: proxyPort)])
         defer { nginx.kill() }
 
         let url = try #require(WebSocketURL("wss://localhost:\(proxyPort)/"))
@@ -234,14 +275,14 @@ import WebSockets
         try await eventually("nginx listens", within: .seconds(10)) {
             (try? RawPeer(port: proxyPort)) != nil
         }
-        let trust = WebSocketClient.Trust.authority(path: relay.folder.file("tls.pem"))
+        let trust = WebSocketClient.Trust.authority(path: relay.file("tls.pem"))
         #expect(await Self.outcome(of: url, trust, loop) == "opened")
         // It is the address before nginx that has enough now.
         #expect(await Self.outcome(of: url, trust, loop) == "status 429")
         #expect(try relay.connect(forwardedFor: "203.0.113.1").head.contains(" 101 "))
     }
 
-    private func nginxSettings(_ relay: OperatedRelay, port: UInt16) throws -> String {
+    private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
         let site = try String(
@@ -250,23 +291,23 @@ import WebSockets
         .replacing("listen 443 ssl", with: "listen 127.0.0.1:\(port) ssl")
         .replacing("    listen [::]:443 ssl;\n", with: "")
         .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")
-        .replacing("/etc/curtain-relay/", with: relay.folder.path + "/")
+        .replacing("/etc/curtain-relay/", with: relay.file(""))
         let whole = """
             daemon off;
             master_process off;
-            pid \(relay.folder.file("nginx.pid"));
+            pid \(relay.file("nginx.pid"));
             error_log stderr;
             events {}
             http {
-            client_body_temp_path \(relay.folder.file("body"));
-            proxy_temp_path \(relay.folder.file("proxy"));
-            fastcgi_temp_path \(relay.folder.file("fastcgi"));
-            uwsgi_temp_path \(relay.folder.file("uwsgi"));
-            scgi_temp_path \(relay.folder.file("scgi"));
+            client_body_temp_path \(relay.file("body"));
+            proxy_temp_path \(relay.file("proxy"));
+            fastcgi_temp_path \(relay.file("fastcgi"));
+            uwsgi_temp_path \(relay.file("uwsgi"));
+            scgi_temp_path \(relay.file("scgi"));
             \(site)
             }
             """
-        let path = relay.folder.file("nginx.conf")
+        let path = relay.file("nginx.conf")
         try Data(whole.utf8).write(to: URL(fileURLWithPath: path))
         return path
     }

@@ -49,7 +49,7 @@ struct Siege {
             let other = try RelayAlone()
             try await other.start(options)
             beside = try await siege.rounds(while: attack, on: other)
-            try await other.remove()
+            try await other.kill()
         }
         let (attacked, vitals) = try await siege.endure(attack, growth)
         if report > 0 {
@@ -59,7 +59,6 @@ struct Siege {
             )
         }
         await siege.loop.shutdownAndWait()
-        try await siege.relay.remove()
     }
 
     /// Everything is as it was before, and the relay ends as it should.

@@ -37,6 +37,5 @@ import WebSockets
         #expect(await slow.faults() == [])
         try await relay.kill()
         await loop.shutdownAndWait()
-        try await relay.remove()
     }
 }

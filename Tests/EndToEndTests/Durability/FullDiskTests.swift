@@ -20,7 +20,6 @@ import WebSockets
         try await relay.kill()
         await loop.shutdownAndWait()
         try disk.unmount()
-        try await relay.remove()
     }
 
     /// Whether the relay says within a while that it is ready, or isn't; it may not end meanwhile.
@@ -104,7 +103,7 @@ import WebSockets
 
         // No copy is begun that would take the relay's reserve.
         try disk.fill(leaving: (6 << 20) + (64 << 10))
-        #expect(try await relay.run("backup", "--out", relay.folder + "/copy") == .exited(73))
+        #expect(try await relay.run("backup", "--out", relay.file("copy")).ending == .exited(73))
         #expect(try await becomes(ready: true))
         try await end()
     }

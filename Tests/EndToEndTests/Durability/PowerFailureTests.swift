@@ -74,7 +74,7 @@ import WebSockets
             do {
                 try await relay.start(options, environment: environment)
             } catch  where lies {
-                try await relay.remove()
+                try await relay.kill()
                 return ["the store was damaged"]
             }
         }
@@ -92,12 +92,12 @@ import WebSockets
             faults += await pair.faults().map { "pair \(index): \($0)" }
         }
         await loop.shutdownAndWait()
-        let audit = try await relay.run("audit", "--verify")
+        let audit = try await relay.run("audit", "--verify").ending
         if audit != .exited(0) { faults.append("audit --verify: \(audit)") }
-        let check = try await relay.run("check")
+        let check = try await relay.run("check").ending
         // A backup is missing.
         if check != .exited(75) { faults.append("check: \(check)") }
-        try await relay.remove()
+        try await relay.kill()
         return faults
     }
 }

@@ -61,12 +61,14 @@ final class Child: Sendable {
 
     /// Starts `program`.
     ///
-    /// - Parameter keepsInput: leaves standard input open for `type`; otherwise it is empty.
+    /// - Parameters:
+    ///   - environment: what it has beside the little that every child gets.
+    ///   - keepsInput: leaves standard input open for `type`; otherwise it is empty.
     init(
         _ program: Program, _ arguments: [String], environment: [String: String],
         outputPrefix: String, keepsInput: Bool = false
     ) throws {
-        name = ([program.rawValue] + arguments.prefix(2)).joined(separator: " ")
+        name = ([program.rawValue] + arguments).joined(separator: " ")
         outputFile = outputPrefix + ".out"
         errorFile = outputPrefix + ".err"
         let writing: Int32
@@ -76,7 +78,7 @@ final class Child: Sendable {
             do throws(StageError) {
                 let pid = try Self.spawn(
                     program.path, [program.rawValue] + arguments,
-                    Self.sanitizing.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" },
+                    Self.environment.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" },
                     input: reading, outputFile: outputPrefix + ".out",
                     errorFile: outputPrefix + ".err")
                 return (pid, writing)
@@ -93,10 +95,10 @@ final class Child: Sendable {
         }
     }
 
-    /// What sanitizers of programs that were built with one are told, as here.
-    private static let sanitizing = ProcessInfo.processInfo.environment.filter {
-        ["TSAN_OPTIONS", "ASAN_OPTIONS", "LSAN_OPTIONS"].contains($0.key)
-    }
+    /// The same wherever tests run; and what sanitizers of programs that were built with one are told.
+    private static let environment = ProcessInfo.processInfo.environment.filter {
+        ["PATH", "LD_LIBRARY_PATH", "TSAN_OPTIONS", "ASAN_OPTIONS", "LSAN_OPTIONS"].contains($0.key)
+    }.merging(["LANG": "C.UTF-8", "TZ": "UTC", "SWIFT_BACKTRACE": "enable=no"]) { $1 }
 
     deinit {
         kill()
@@ -165,6 +167,29 @@ final class Child: Sendable {
         throw StageError.stillRunning(name, limit, output: output, errors: errors)
     }
 
+    /// How a command ended and what it said.
+    struct Outcome: Sendable {
+        let ending: Ending
+        let output: String
+        let errors: String
+        fileprivate let name: String
+
+        var objects: [JSONLine] { get throws { try JSONLine.all(output) } }
+
+        /// - Throws: `StageError.unexpectedEnding` if it ended in another way.
+        func expect(_ status: Int32) throws {
+            guard ending != .exited(status) else { return }
+            throw StageError.unexpectedEnding(
+                name, ending, expected: status, output: output, errors: errors)
+        }
+    }
+
+    /// Waits for its end, and tells how it was.
+    func outcome(within limit: Duration) async throws -> Outcome {
+        let ending = try await wait(for: limit)
+        return Outcome(ending: ending, output: output, errors: errors, name: name)
+    }
+
     // MARK: - Output
 
     var output: String { Self.text(of: outputFile) }
@@ -189,6 +214,14 @@ final class Child: Sendable {
             }
             try await Task.sleep(for: .milliseconds(10))
         }
+    }
+
+    /// Waits for a relay's ready line, and reads the port in it.
+    func listeningPort() async throws -> UInt16 {
+        let ready = try await line { $0.hasPrefix("listening on ") }
+        guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
+        else { throw StageError.unexpectedOutput("the ready line", output: ready) }
+        return port
     }
 
     private static func text(of path: String) -> String {

@@ -36,7 +36,7 @@ struct Person: Sendable {
     func curtain(
         _ arguments: String..., input: [String] = [], exits status: Int32? = 0,
         within limit: Duration = .seconds(120)
-    ) async throws -> Stage.Outcome {
+    ) async throws -> Child.Outcome {
         try await stage.run(
             .curtain, arguments, environment: environment, input: input, exits: status,
             within: limit)

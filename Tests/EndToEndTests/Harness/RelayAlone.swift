@@ -8,88 +8,159 @@ import RelayTestSupport
 import TestSupport
 import WebSockets
 
-/// The real relay process and nothing else: devices of its own kind talk to it (`WireDevice`).
+/// The real relay's process as an operator runs it, with a file of settings, and nothing else:
+/// devices of its own kind talk to it (`WireLine`).
 final class RelayAlone: Sendable {
     private struct State {
         var process: Child?
         var port: UInt16 = 0
-        var starts = 0
+        var metricsPort: UInt16 = 0
+        var count = 0
     }
 
-    let folder: String
     let clinic: TestClinic
+    private let folder: TemporaryFolder
     private let state = Lock(State())
 
-    var dataFolder: String { folder + "/relay" }
+    var dataFolder: String { file("relay") }
+    var settingsFile: String { file("relay.yaml") }
 
     init() throws {
-        folder = NSTemporaryDirectory() + "curtain-relay-\(getpid())-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true,
-            attributes: [.posixPermissions: 0o700])
+        folder = try TemporaryFolder()
         clinic = try TestClinic()
-        try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: folder + "/root.pem"))
+        try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: file("root.pem")))
+        try configure()
     }
 
-    private static var environment: [String: String] {
-        ProcessInfo.processInfo.environment.filter {
-            ["PATH", "LD_LIBRARY_PATH"].contains($0.key)
-        }.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+    deinit { process?.kill() }
+
+    /// A path inside its folder, which goes with it.
+    func file(_ name: String) -> String { folder.file(name) }
+
+    /// Writes the file of settings: what every test wants, and then `lines`.
+    func configure(_ lines: String = "") throws {
+        let common = """
+            data: \(dataFolder)
+            clinic-root: \(file("root.pem"))
+
+            """
+        try Data((common + lines).utf8).write(to: URL(fileURLWithPath: settingsFile))
     }
 
-    /// Kills what runs and removes everything.
-    func remove() async throws {
-        try await kill()
-        try FileManager.default.removeItem(atPath: folder)
-    }
+    /// How many lines stand before those given to `configure`.
+    static let linesBefore = 2
 
-    /// Starts the relay, on the same port every time.
-    func start(_ options: [String] = [], environment: [String: String] = [:]) async throws {
-        let (port, number) = state.withLock { state in
-            state.starts += 1
-            return (state.port, state.starts)
-        }
-        let child = try Child(
-            .relay,
+    // MARK: - The process
+
+    /// Starts the relay, on the same port every time, and waits for its ready line.
+    ///
+    /// - Parameter shell: a command line that runs the relay, whose arguments are `"$@"`.
+    func start(
+        _ options: [String] = [], environment: [String: String] = [:], shell: String? = nil
+    ) async throws {
+        let arguments =
             [
-                "serve", "--data", dataFolder, "--clinic-root", folder + "/root.pem", "--listen",
-                "127.0.0.1:\(port)", "--metrics-listen", "off",
-            ] + options,
-            environment: Self.environment.merging(environment) { $1 },
-            outputPrefix: folder + "/\(number)")
-        let ready = try await child.line { $0.contains("127.0.0.1:") }
-        guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
-        else { throw StageError.unexpectedOutput("the ready line", output: ready) }
+                "serve", "--config", settingsFile, "--listen", "127.0.0.1:\(port)",
+                "--metrics-listen", "127.0.0.1:0",
+            ] + options
+        let child =
+            if let shell {
+                try child(.shell, ["-c", shell, Program.relay.path] + arguments, environment)
+            } else {
+                try child(.relay, arguments, environment)
+            }
+        let port = try await child.listeningPort()
+        let metrics = child.errors.firstMatch(of: #/metrics on http://127\.0\.0\.1:([0-9]+)/#)
         state.withLock {
-            $0.process = child
-            $0.port = port
+            ($0.process, $0.port) = (child, port)
+            $0.metricsPort = metrics.flatMap { UInt16($0.1) } ?? 0
         }
     }
 
     var process: Child? { state.withLock { $0.process } }
-
-    var url: WebSocketURL? { WebSocketURL("ws://127.0.0.1:\(state.withLock { $0.port })") }
-
-    /// The whole answer to a GET.
-    func get(_ path: String) throws -> String {
-        let peer = try RawPeer(port: state.withLock { $0.port })
-        peer.write("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return peer.readToEnd()
-    }
-
-    /// Runs an operator's command on the relay's folder, and says how that ended.
-    func run(_ command: String, _ options: String...) async throws -> Ending {
-        try await Child(
-            .relay, [command, "--data", dataFolder] + options, environment: Self.environment,
-            outputPrefix: folder + "/" + command
-        ).wait(for: .seconds(60))
-    }
+    var port: UInt16 { state.withLock { $0.port } }
+    var url: WebSocketURL? { WebSocketURL("ws://127.0.0.1:\(port)") }
+    /// What it has said on standard error since its last start.
+    var errors: String { process?.errors ?? "" }
 
     /// `kill -9`.
     func kill() async throws {
         guard let process else { return }
         process.kill()
         try await process.wait(for: .seconds(10))
+    }
+
+    /// SIGTERM, and how it ended.
+    func stop() async throws -> Ending? {
+        process?.signal(SIGTERM)
+        return try await process?.wait(for: .seconds(20))
+    }
+
+    // MARK: - Other programs
+
+    /// Runs an operator's command on the relay's folder to its end.
+    func run(_ command: String, _ options: String...) async throws -> Child.Outcome {
+        try await run(.relay, [command, "--data", dataFolder] + options)
+    }
+
+    /// Runs a program to its end.
+    func run(
+        _ program: Program, _ arguments: [String], environment: [String: String] = [:]
+    ) async throws -> Child.Outcome {
+        try await child(program, arguments, environment).outcome(within: .seconds(60))
+    }
+
+    /// A certificate for localhost that stands for itself, in `tls.pem` and `tls.key`.
+    func makeCertificate(named name: String) async throws {
+        try await run(
+            .openssl,
+            ["req", "-x509", "-days", "2", "-subj", "/CN=\(name)", "-nodes"]
+                + ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+                + ["-addext", "subjectAltName=DNS:localhost"]
+                + ["-keyout", file("tls.key"), "-out", file("tls.pem")]
+        ).expect(0)
+    }
+
+    /// Starts a program and lets it run.
+    func child(
+        _ program: Program, _ arguments: [String], _ environment: [String: String] = [:]
+    ) throws -> Child {
+        let number = state.withLock { state in
+            state.count += 1
+            return state.count
+        }
+        return try Child(
+            program, arguments,
+            environment: environment.merging(["HOME": folder.path]) { own, _ in own },
+            outputPrefix: file("log\(number)"))
+    }
+
+    // MARK: - Asking
+
+    /// The whole answer to a GET where devices connect.
+    func get(_ path: String) throws -> String { try Self.get(path, port) }
+
+    private static func get(_ path: String, _ port: UInt16) throws -> String {
+        let peer = try RawPeer(port: port)
+        peer.write("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return peer.readToEnd()
+    }
+
+    /// A metric's value now.
+    func metric(_ sample: String) throws -> Double? {
+        let page = try Self.get("/metrics", state.withLock { $0.metricsPort })
+        for line in page.split(separator: "\n") where line.hasPrefix(sample + " ") {
+            return Double(line.dropFirst(sample.count + 1))
+        }
+        return nil
+    }
+
+    /// A connection with its upgrade, and the head of the answer to it.
+    func connect(forwardedFor: String? = nil) throws -> (peer: RawPeer, head: String) {
+        let peer = try RawPeer(port: port)
+        let head = peer.upgradeHead(
+            subprotocol: ProtocolConstants.subprotocol, forwardedFor: forwardedFor)
+        return (peer, head)
     }
 
     /// A token of the clinic for a home mailbox.

@@ -86,9 +86,7 @@ final class Stage: Sendable {
                 "--metrics-listen", "127.0.0.1:0",
             ] + (isSecure ? ["--tls-cert", serverCertificate, "--tls-key", serverKey] : [])
                 + options)
-        let ready = try await child.line { $0.contains("127.0.0.1:") }
-        guard let port = ready.firstMatch(of: /127\.0\.0\.1:([0-9]+)/).flatMap({ UInt16($0.1) })
-        else { throw StageError.unexpectedOutput("the ready line", output: ready) }
+        let port = try await child.listeningPort()
         state.withLock {
             $0.relay = child
             $0.port = port
@@ -134,11 +132,7 @@ final class Stage: Sendable {
     func stopRelay() async throws {
         guard let relay else { return }
         relay.signal(SIGTERM)
-        let ending = try await relay.wait(for: .seconds(30))
-        guard ending == .exited(0) else {
-            throw StageError.unexpectedEnding(
-                relay.name, ending, expected: 0, output: relay.output, errors: relay.errors)
-        }
+        try await relay.outcome(within: .seconds(30)).expect(0)
     }
 
     /// The relay's public key, as invitations name it.
@@ -152,7 +146,7 @@ final class Stage: Sendable {
     @discardableResult
     func clinic(
         _ arguments: [String], exits status: Int32 = 0
-    ) async throws -> Outcome {
+    ) async throws -> Child.Outcome {
         try await run(
             .clinic, arguments, environment: ["CURTAIN_PASSPHRASE_FILE": folder + "/clinic.pass"],
             exits: status)
@@ -173,15 +167,6 @@ final class Stage: Sendable {
 
     // MARK: - Processes
 
-    /// How a command ended and what it said.
-    struct Outcome: Sendable {
-        let ending: Ending
-        let output: String
-        let errors: String
-
-        var objects: [JSONLine] { get throws { try JSONLine.all(output) } }
-    }
-
     /// Starts a process and lets it run.
     func child(
         _ program: Program, _ arguments: [String], environment: [String: String] = [:],
@@ -191,15 +176,9 @@ final class Stage: Sendable {
             state.count += 1
             return state.count
         }
-        let inherited = ["PATH", "LD_LIBRARY_PATH"].reduce(into: [String: String]()) {
-            $0[$1] = ProcessInfo.processInfo.environment[$1]
-        }
-        let fixed = [
-            "HOME": folder, "LANG": "C.UTF-8", "TZ": "UTC", "SWIFT_BACKTRACE": "enable=no",
-        ]
         return try Child(
             program, arguments,
-            environment: inherited.merging(fixed) { $1 }.merging(environment) { $1 },
+            environment: environment.merging(["HOME": folder]) { own, _ in own },
             outputPrefix: folder + "/log/\(number)", keepsInput: keepsInput)
     }
 
@@ -207,18 +186,13 @@ final class Stage: Sendable {
     func run(
         _ program: Program, _ arguments: [String], environment: [String: String] = [:],
         input: [String] = [], exits status: Int32? = 0, within limit: Duration = .seconds(120)
-    ) async throws -> Outcome {
+    ) async throws -> Child.Outcome {
         let child = try child(
             program, arguments, environment: environment, keepsInput: !input.isEmpty)
         for line in input { child.type(line) }
         child.closeInput()
-        let ending = try await child.wait(for: limit)
-        let outcome = Outcome(ending: ending, output: child.output, errors: child.errors)
-        if let status, ending != .exited(status) {
-            throw StageError.unexpectedEnding(
-                ([program.rawValue] + arguments).joined(separator: " "), ending, expected: status,
-                output: outcome.output, errors: outcome.errors)
-        }
+        let outcome = try await child.outcome(within: limit)
+        if let status { try outcome.expect(status) }
         return outcome
     }
 
