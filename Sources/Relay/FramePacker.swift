@@ -51,6 +51,7 @@ enum FramePacker {
         case .tickets(let tickets): overhead + tickets.count * 60
         case .keyPackage(let sealed, _): overhead + sealed.count
         case .erased(let receipts): overhead + receipts.count * 150
+        case .piece(let content): overhead + content.count
         case .groupState(let state): overhead + state.members.count * 80
         default: overhead
         }

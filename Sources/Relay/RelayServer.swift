@@ -22,6 +22,8 @@ public struct RelayHealth: Equatable, Sendable {
     public var groups = 0
     /// Messages kept.
     public var messages = WaitingMessages()
+    /// What blobs take.
+    public var blobs = BlobUsage()
     /// What happened so far.
     public var counters = RelayCounters()
     /// What its batches were like.

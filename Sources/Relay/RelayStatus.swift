@@ -1,4 +1,5 @@
 private import Foundation
+public import RelayCore
 
 /// What an operator sees of a data folder, whether a relay runs on it or not.
 public struct RelayStatus: Equatable, Sendable {
@@ -14,6 +15,8 @@ public struct RelayStatus: Equatable, Sendable {
     public let messages: Int
     /// Their octets.
     public let messageByteCount: Int
+    /// What blobs take.
+    public let blobs: BlobUsage
     /// The day, since 1970-01-01 UTC, on which the oldest of them came.
     public let oldestMessageDay: UInt32?
     /// Octets free on the disk.
@@ -31,6 +34,7 @@ public struct RelayStatus: Equatable, Sendable {
         groups = figures.groups
         messages = figures.messages
         messageByteCount = figures.messageByteCount
+        blobs = figures.blobs
         oldestMessageDay = figures.oldestDay
         freeByteCount = folder.freeByteCount
     }

@@ -379,7 +379,7 @@ final class RelayWriter: Sendable {
             lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
             isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
             mailboxes: store.mailboxCount, groups: store.groupCount,
-            messages: store.waiting, counters: engine.counters,
+            messages: store.waiting, blobs: store.blobUsage, counters: engine.counters,
             batches: batches, survey: survey)
         health.withLock { $0 = figures }
     }
@@ -409,6 +409,7 @@ final class RelayWriter: Sendable {
         private var nextLog: UInt64
         private var groupCursor: GroupNumber?
         private var isSweepingGroups = false
+        private var isClearingBlobs = false
         private var day: Day?
 
         init(from start: RelayTime) {
@@ -419,7 +420,7 @@ final class RelayWriter: Sendable {
         }
 
         /// Whether there is more to do at once.
-        var isCatchingUp: Bool { isSweepingGroups }
+        var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
 
         mutating func isTimeForDisk(at now: RelayTime) -> Bool {
             guard now.monotonicMilliseconds >= nextDisk else { return false }
@@ -451,6 +452,7 @@ final class RelayWriter: Sendable {
                 groupCursor = try engine.sweepGroups(from: groupCursor)
                 isSweepingGroups = groupCursor != nil
             }
+            isClearingBlobs = try engine.sweepBlobs()
         }
     }
 }

@@ -67,6 +67,45 @@ public struct StoredReceipt: Equatable, Sendable {
     }
 }
 
+/// A blob as the relay keeps it.
+public struct BlobRecord: Equatable, Sendable {
+    /// Where it is kept.
+    public var number: Int64
+    /// Whose it is.
+    public var group: GroupNumber
+    /// Who puts its pieces; `nil` once it is whole.
+    public var owner: MailboxNumber?
+    /// Octets of the whole.
+    public var byteCount: Int
+    /// The first so many pieces are there.
+    public var pieceCount: Int
+
+    /// Puts a record together.
+    public init(
+        number: Int64, group: GroupNumber, owner: MailboxNumber?, byteCount: Int, pieceCount: Int
+    ) {
+        self.number = number
+        self.group = group
+        self.owner = owner
+        self.byteCount = byteCount
+        self.pieceCount = pieceCount
+    }
+}
+
+/// What blobs take.
+public struct BlobUsage: Equatable, Sendable {
+    /// How many there are, whole or not.
+    public var count: Int
+    /// The octets that they have when they are whole.
+    public var byteCount: Int
+
+    /// Makes a sum.
+    public init(count: Int = 0, byteCount: Int = 0) {
+        self.count = count
+        self.byteCount = byteCount
+    }
+}
+
 /// Why the store couldn't do its work. The batch is lost; nothing of it was answered.
 public enum StoreError: Error, Equatable, Sendable {
     /// The disk is full. Fault: the machine; what was accepted before is safe.
@@ -175,6 +214,31 @@ public protocol RelayStore: AnyObject {
     func backlog(
         in group: GroupNumber, of member: MemberSet
     ) throws(StoreError) -> (count: Int, byteCount: Int)
+
+    // MARK: Blobs
+
+    /// Looks a blob of a group up.
+    func blob(_ id: BlobID, in group: GroupNumber) throws(StoreError) -> BlobRecord?
+    /// Makes room for a new blob.
+    func addBlob(
+        _ id: BlobID, in group: GroupNumber, byteCount: Int, by owner: MailboxNumber, on day: Day
+    ) throws(StoreError)
+    /// Keeps the next piece; with the last one the blob is whole and has no owner any more.
+    func addPiece(
+        _ content: [UInt8], to blob: BlobRecord, on day: Day) throws(StoreError)
+    /// A piece that is there.
+    func piece(_ index: Int, of blob: BlobRecord) throws(StoreError) -> [UInt8]?
+    /// What the blobs of a group take, whole or not.
+    func blobUsage(in group: GroupNumber) throws(StoreError) -> BlobUsage
+    /// What all blobs take.
+    var blobUsage: BlobUsage { get }
+    /// How many blobs a mailbox has begun that aren't whole.
+    func unfinishedBlobs(of mailbox: MailboxNumber) throws(StoreError) -> Int
+    /// Drops blobs that aren't whole and got their last piece before this day.
+    func dropUnfinishedBlobs(before day: Day) throws(StoreError)
+    /// Deletes at most `limit` pieces of blobs that were dropped, or whose group was erased: nobody
+    /// can read them since. True if there is more to do.
+    func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool
 
     // MARK: Receipts
 

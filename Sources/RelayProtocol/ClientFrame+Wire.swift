@@ -149,6 +149,23 @@ extension Operation {
         case .confirm(let wire)?: self = .confirm(try GroupID(wire: wire.groupID))
         case .inspectGroup(let wire)?: self = .inspectGroup(try GroupID(wire: wire.groupID))
         case .retire?: self = .retire
+        case .beginBlob(let wire)?:
+            self = .beginBlob(
+                BlobBeginning(
+                    groupID: try GroupID(wire: wire.groupID), blob: try BlobID(wire: wire.blob),
+                    byteCount: wire.bytes))
+        case .putPiece(let wire)?:
+            self = .putPiece(
+                PieceReference(
+                    blob: try BlobReference(group: wire.groupID, blob: wire.blob),
+                    index: wire.index), content: [UInt8](wire.content))
+        case .inspectBlob(let wire)?:
+            self = .inspectBlob(try BlobReference(group: wire.groupID, blob: wire.blob))
+        case .readPiece(let wire)?:
+            self = .readPiece(
+                PieceReference(
+                    blob: try BlobReference(group: wire.groupID, blob: wire.blob),
+                    index: wire.index))
         }
     }
 
@@ -192,6 +209,30 @@ extension Operation {
             wire.groupID = Data(group.bytes)
             return .inspectGroup(wire)
         case .retire: return .retire(Curtain_Relay_V1_Retire())
+        case .beginBlob(let beginning):
+            var wire = Curtain_Relay_V1_BeginBlob()
+            wire.groupID = Data(beginning.groupID.bytes)
+            wire.blob = Data(beginning.blob.bytes)
+            wire.bytes = beginning.byteCount
+            return .beginBlob(wire)
+        case .putPiece(let piece, let content):
+            var wire = Curtain_Relay_V1_PutPiece()
+            wire.groupID = Data(piece.blob.groupID.bytes)
+            wire.blob = Data(piece.blob.blob.bytes)
+            wire.index = piece.index
+            wire.content = Data(content)
+            return .putPiece(wire)
+        case .inspectBlob(let blob):
+            var wire = Curtain_Relay_V1_InspectBlob()
+            wire.groupID = Data(blob.groupID.bytes)
+            wire.blob = Data(blob.blob.bytes)
+            return .inspectBlob(wire)
+        case .readPiece(let piece):
+            var wire = Curtain_Relay_V1_ReadPiece()
+            wire.groupID = Data(piece.blob.groupID.bytes)
+            wire.blob = Data(piece.blob.blob.bytes)
+            wire.index = piece.index
+            return .readPiece(wire)
         case .unusable: return nil
         }
     }
@@ -201,6 +242,19 @@ extension GroupID {
     fileprivate init(wire: Data) throws(RelayProtocolError) {
         guard let group = GroupID(wire) else { throw .invalidField("group_id") }
         self = group
+    }
+}
+
+extension BlobID {
+    fileprivate init(wire: Data) throws(RelayProtocolError) {
+        guard let blob = BlobID(wire) else { throw .invalidField("blob") }
+        self = blob
+    }
+}
+
+extension BlobReference {
+    fileprivate init(group: Data, blob: Data) throws(RelayProtocolError) {
+        self.init(groupID: try GroupID(wire: group), blob: try BlobID(wire: blob))
     }
 }
 

@@ -16,7 +16,7 @@ enum FrameShape {
             case (.request, 10): .opening
             case (.request, 14): .creation
             case (.request, 15): .commit
-            case (.request, 11...20): .plain
+            case (.request, 11...24): .plain
             case (.opening, 4): .plain
             case (.creation, 4...5): .plain
             case (.commit, 4), (.commit, 6): .plain
@@ -26,7 +26,7 @@ enum FrameShape {
             case (.challenge, 5): .plain
             case (.reply, 10): .opened
             case (.reply, 17): .groupState
-            case (.reply, 11...19): .plain
+            case (.reply, 11...21): .plain
             case (.opened, 2): .plain
             case (.groupState, 5): .plain
             default: nil

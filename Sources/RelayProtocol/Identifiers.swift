@@ -87,6 +87,8 @@ public struct Day: RawRepresentable, Hashable, Comparable, Sendable {
         let (sum, overflow) = rawValue.addingReportingOverflow(days)
         return Day(rawValue: overflow ? .max : sum)
     }
+    /// The day so many days earlier; stays at the first day there is.
+    public func before(_ days: UInt32) -> Day { Day(rawValue: rawValue - min(rawValue, days)) }
     /// Orders by time.
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }

@@ -91,6 +91,14 @@ public enum Operation: Equatable, Sendable {
     case inspectGroup(GroupID)
     /// Deletes the asking mailbox, which belongs to no group.
     case retire
+    /// Makes room for a blob.
+    case beginBlob(BlobBeginning)
+    /// Puts the next piece of a blob that the asker began.
+    case putPiece(PieceReference, content: [UInt8])
+    /// Asks what is there of a blob.
+    case inspectBlob(BlobReference)
+    /// Asks for a piece of a whole blob.
+    case readPiece(PieceReference)
     /// Only from decoding: an operation that this version doesn't know, or one whose fields break
     /// the rules; the relay answers with the refusal.
     case unusable(Refusal)

@@ -85,6 +85,10 @@ public enum Outcome: Equatable, Sendable {
     case staleEpoch(epoch: UInt64, commitHash: [UInt8])
     /// The group as the relay has it.
     case groupState(GroupState)
+    /// What the relay has of a blob.
+    case blobState(BlobState)
+    /// A piece of a blob.
+    case piece([UInt8])
     /// The mailbox, or the confirmed group, was erased: encoded `ErasureReceipt`s, oldest first.
     case erased(receipts: [[UInt8]])
     /// Not done. With `retryAfterSeconds` above 0 the id stays free for the same request.

@@ -35,8 +35,12 @@ public struct Refusal: RawRepresentable, Hashable, Sendable {
     public static let storage = Refusal(rawValue: 14)
     /// An operation that this relay doesn't know.
     public static let unsupported = Refusal(rawValue: 15)
-    /// The group id or mailbox is taken.
+    /// The group id, mailbox or blob is taken.
     public static let exists = Refusal(rawValue: 16)
+    /// No such blob of the group, not the asker's to put, or not whole yet.
+    public static let noBlob = Refusal(rawValue: 17)
+    /// The last one that this version knows.
+    public static let last = noBlob
 }
 
 extension Refusal: CustomStringConvertible {
@@ -45,7 +49,7 @@ extension Refusal: CustomStringConvertible {
         let names = [
             "unspecified", "not allowed", "malformed", "too large", "mailbox full", "rate",
             "token", "ticket", "permit", "shelf empty", "group closed", "counter", "limit",
-            "forgotten", "storage", "unsupported", "exists",
+            "forgotten", "storage", "unsupported", "exists", "no blob",
         ]
         return Int(rawValue) < names.count ? names[Int(rawValue)] : "refusal \(rawValue)"
     }

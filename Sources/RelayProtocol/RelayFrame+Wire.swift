@@ -150,6 +150,9 @@ extension Outcome {
                 epoch: wire.epoch,
                 commitHash: try octets(wire.commitHash, count: 32, "stale_epoch.commit_hash"))
         case .groupState(let wire)?: self = .groupState(try GroupState(wire))
+        case .blobState(let wire)?:
+            self = .blobState(BlobState(byteCount: wire.bytes, pieceCount: wire.pieces))
+        case .piece(let wire)?: self = .piece([UInt8](wire.content))
         case .erased(let wire)?: self = .erased(receipts: wire.receipts.map { [UInt8]($0) })
         case .refused(let wire)?:
             guard let code = UInt8(exactly: wire.refusal.rawValue), code != 0 else {
@@ -194,6 +197,15 @@ extension Outcome {
             wire.commitHash = Data(commitHash)
             return .staleEpoch(wire)
         case .groupState(let state): return .groupState(state.wire)
+        case .blobState(let state):
+            var wire = Curtain_Relay_V1_BlobState()
+            wire.bytes = state.byteCount
+            wire.pieces = state.pieceCount
+            return .blobState(wire)
+        case .piece(let content):
+            var wire = Curtain_Relay_V1_Piece()
+            wire.content = Data(content)
+            return .piece(wire)
         case .erased(let receipts):
             var wire = Curtain_Relay_V1_Erased()
             wire.receipts = receipts.map { Data($0) }

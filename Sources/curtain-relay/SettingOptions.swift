@@ -65,6 +65,14 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("limit-commit-burst")) var limitCommitBurst: String?
     @Option(help: .setting("limit-group-members")) var limitGroupMembers: String?
     @Option(help: .setting("limit-group-days")) var limitGroupDays: String?
+    @Option(help: .setting("limit-blob-bytes")) var limitBlobBytes: String?
+    @Option(help: .setting("limit-group-blobs")) var limitGroupBlobs: String?
+    @Option(help: .setting("limit-group-blob-bytes")) var limitGroupBlobBytes: String?
+    @Option(help: .setting("limit-all-blob-bytes")) var limitAllBlobBytes: String?
+    @Option(help: .setting("limit-unfinished-blobs")) var limitUnfinishedBlobs: String?
+    @Option(help: .setting("limit-unfinished-blob-days")) var limitUnfinishedBlobDays: String?
+    @Option(help: .setting("limit-pieces-per-second")) var limitPiecesPerSecond: String?
+    @Option(help: .setting("limit-piece-burst")) var limitPieceBurst: String?
     @Option(help: .setting("limit-tickets-per-day")) var limitTicketsPerDay: String?
     @Option(help: .setting("limit-ticket-days")) var limitTicketDays: String?
     @Option(help: .setting("limit-shelf-packages")) var limitShelfPackages: String?

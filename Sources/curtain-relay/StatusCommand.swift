@@ -36,6 +36,8 @@ struct StatusCommand: ParsableCommand {
                 ("groups", "\(status.groups)"),
                 ("stored messages", "\(status.messages)"),
                 ("stored octets", "\(status.messageByteCount)"),
+                ("blobs", "\(status.blobs.count)"),
+                ("blobs' octets", "\(status.blobs.byteCount)"),
                 ("oldest message", status.oldestMessageDay.map { DayText.text($0) } ?? "none"),
                 ("disk free", status.freeByteCount.map { "\($0 >> 20) MiB" } ?? "unknown"),
             ] + (live?.troubles ?? []).map { ("look at", $0) })
@@ -51,6 +53,8 @@ struct StatusCommand: ParsableCommand {
         let groups: Int
         let storedMessages: Int
         let storedBytes: Int
+        let blobs: Int
+        let blobBytes: Int
         let oldestMessage: String?
         let freeBytes: UInt64?
         let troubles: [String]
@@ -65,6 +69,8 @@ struct StatusCommand: ParsableCommand {
             groups = status.groups
             storedMessages = status.messages
             storedBytes = status.messageByteCount
+            blobs = status.blobs.count
+            blobBytes = status.blobs.byteCount
             oldestMessage = status.oldestMessageDay.map { DayText.text($0) }
             freeBytes = status.freeByteCount
             troubles = status.live?.troubles ?? []

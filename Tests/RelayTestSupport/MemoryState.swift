@@ -17,6 +17,7 @@ package struct MemoryState {
     /// By group, in the order of their numbers.
     package internal(set) var messages: [Int64: [StoredMessage]] = [:]
     package internal(set) var groupsOfMessages: [UInt64: Int64] = [:]
+    package internal(set) var blobs: [Int64: [BlobID: MemoryBlob]] = [:]
     package internal(set) var receipts:
         [UInt64: (mailbox: MailboxID, until: Day, content: [UInt8])] = [:]
     package internal(set) var receiptsOf: [MailboxID: [UInt64]] = [:]
@@ -44,6 +45,7 @@ package struct MemoryState {
             answers[place] = nil
             shelves[place] = nil
             lastResorts[place] = nil
+            dropBlobs { $0.owner == place }
             freePlaces.append(place)
         case .answer(let place, let id, let content):
             answers[place, default: [:]][id] = content
@@ -77,6 +79,7 @@ package struct MemoryState {
                 groupsOfMessages[message.number.rawValue] = nil
             }
             messages[place] = nil
+            blobs[place] = nil
             freePlaces.append(place)
         case .reserve(let count): nextMessage += count
         case .message(let message, let place):
@@ -90,6 +93,10 @@ package struct MemoryState {
             acknowledge(number, isLast ? .max : member)
         case .clearWaiting(let place, let members):
             for message in messages[place] ?? [] { acknowledge(message.number.rawValue, members) }
+        case .blob(let place, let id, let blob): blobs[place, default: [:]][id] = blob
+        case .piece(let place, let id, let content, let day):
+            blobs[place]?[id]?.take(content, on: day)
+        case .dropBlobs(let day): dropBlobs { $0.owner != nil && $0.day < day }
         case .receipt(let content, let mailbox, let day):
             receipts[nextReceipt] = (mailbox, day, content)
             receiptsOf[mailbox, default: []].append(nextReceipt)
@@ -106,6 +113,10 @@ package struct MemoryState {
         case .clock(let hour): clockMark = hour
         default: break
         }
+    }
+
+    private mutating func dropBlobs(_ isGone: (MemoryBlob) -> Bool) {
+        blobs = blobs.mapValues { $0.filter { !isGone($0.value) } }
     }
 
     private mutating func take(_ place: Int64) {
@@ -127,6 +138,22 @@ package struct MemoryState {
     }
 }
 
+/// A blob in memory.
+package struct MemoryBlob: Equatable {
+    package let number: Int64
+    package let byteCount: Int
+    /// Whose mailbox puts pieces; `nil` once it is whole.
+    package internal(set) var owner: Int64?
+    package internal(set) var day: Day
+    package internal(set) var pieces: [[UInt8]] = []
+
+    mutating func take(_ piece: [UInt8], on day: Day) {
+        pieces.append(piece)
+        self.day = day
+        if pieces.count == BlobShape(byteCount: UInt64(byteCount))?.pieceCount { owner = nil }
+    }
+}
+
 /// One thing that a `MemoryStore` did.
 package enum MemoryChange {
     case mailbox(Int64, MailboxRecord)
@@ -145,6 +172,9 @@ package enum MemoryChange {
     case message(StoredMessage, Int64)
     case acknowledge(UInt64, MemberSet, isLast: Bool)
     case clearWaiting(Int64, MemberSet)
+    case blob(Int64, BlobID, MemoryBlob)
+    case piece(Int64, BlobID, [UInt8], Day)
+    case dropBlobs(before: Day)
     case receipt([UInt8], MailboxID, Day)
     case forgetReceipt(UInt64, MailboxID)
     case prune(Day)

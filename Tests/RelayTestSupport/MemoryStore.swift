@@ -280,6 +280,79 @@ public final class MemoryStore: RelayStore {
     }
 
     /// As `RelayStore` says.
+    public func blob(_ id: BlobID, in group: GroupNumber) throws(StoreError) -> BlobRecord? {
+        guard let blob = state.blobs[group.rawValue]?[id] else { return nil }
+        return BlobRecord(
+            number: blob.number, group: group,
+            owner: blob.owner.map { MailboxNumber(rawValue: $0) }, byteCount: blob.byteCount,
+            pieceCount: blob.pieces.count)
+    }
+
+    /// As `RelayStore` says.
+    public func addBlob(
+        _ id: BlobID, in group: GroupNumber, byteCount: Int, by owner: MailboxNumber, on day: Day
+    ) throws(StoreError) {
+        let blob = MemoryBlob(
+            number: (state.blobs[group.rawValue]?.values.map(\.number).max() ?? 0) + 1,
+            byteCount: byteCount, owner: owner.rawValue, day: day)
+        try write(.blob(group.rawValue, id, blob))
+    }
+
+    /// As `RelayStore` says.
+    public func addPiece(
+        _ content: [UInt8], to blob: BlobRecord, on day: Day
+    ) throws(StoreError) {
+        guard let id = id(of: blob) else { return }
+        try write(.piece(blob.group.rawValue, id, content, day))
+    }
+
+    /// As `RelayStore` says.
+    public func piece(_ index: Int, of blob: BlobRecord) throws(StoreError) -> [UInt8]? {
+        guard let id = id(of: blob), let found = state.blobs[blob.group.rawValue]?[id],
+            found.pieces.indices.contains(index)
+        else { return nil }
+        return found.pieces[index]
+    }
+
+    private func id(of blob: BlobRecord) -> BlobID? {
+        state.blobs[blob.group.rawValue]?.first { $0.value.number == blob.number }?.key
+    }
+
+    /// As `RelayStore` says.
+    public func blobUsage(in group: GroupNumber) throws(StoreError) -> BlobUsage {
+        Self.usage(of: state.blobs[group.rawValue] ?? [:])
+    }
+
+    /// As `RelayStore` says.
+    public var blobUsage: BlobUsage {
+        state.blobs.values.reduce(into: BlobUsage()) { sum, blobs in
+            let part = Self.usage(of: blobs)
+            sum.count += part.count
+            sum.byteCount += part.byteCount
+        }
+    }
+
+    private static func usage(of blobs: [BlobID: MemoryBlob]) -> BlobUsage {
+        BlobUsage(
+            count: blobs.count, byteCount: blobs.values.reduce(0) { $0 + $1.byteCount })
+    }
+
+    /// As `RelayStore` says.
+    public func unfinishedBlobs(of mailbox: MailboxNumber) throws(StoreError) -> Int {
+        state.blobs.values.reduce(0) { sum, blobs in
+            sum + blobs.values.count { $0.owner == mailbox.rawValue }
+        }
+    }
+
+    /// As `RelayStore` says.
+    public func dropUnfinishedBlobs(before day: Day) throws(StoreError) {
+        note(.dropBlobs(before: day))
+    }
+
+    /// As `RelayStore` says.
+    public func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool { false }
+
+    /// As `RelayStore` says.
     public func addReceipt(
         _ content: [UInt8], for mailbox: MailboxID, until day: Day
     ) throws(StoreError) -> UInt64 {

@@ -132,6 +132,7 @@ public final class RelayWorld {
             try engine.sweepRecords()
             var cursor = try engine.sweepGroups(from: nil)
             while cursor != nil { cursor = try engine.sweepGroups(from: cursor) }
+            while try engine.sweepBlobs() {}
         }
     }
 

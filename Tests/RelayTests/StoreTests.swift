@@ -315,7 +315,7 @@ struct StoreTests {
             }
         }
         let recorded = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("Fixtures/schema-1.sql")
+            .appendingPathComponent("Fixtures/schema-2.sql")
         let text = schema.joined(separator: ";\n") + ";\n"
         #expect(try String(contentsOf: recorded, encoding: .utf8) == text)
     }

@@ -295,6 +295,7 @@ extension SQLiteStore: RestorableStore {
                 if let message = part.found.last { last = message.number }
                 try pause()
             }
+            problems += try inspectBlobs(of: number, pause: pause)
         }
         return problems
     }

@@ -4,7 +4,8 @@ private import WebSockets
 
 extension Setting {
     /// Every setting, in the order of the operator's chapter.
-    public static let all: [Setting] = places + lines + admission + traffic + mailboxes + homes
+    public static let all: [Setting] =
+        places + lines + admission + traffic + mailboxes + blobs + homes
 
     private static let places: [Setting] = [
         path(
@@ -167,6 +168,33 @@ extension Setting {
         count(
             "limit-group-days", \.limits.groupDays, 1...4_000,
             "Days from making a group to its deadline at most.", unit: "days"),
+    ]
+
+    private static let blobs: [Setting] = [
+        octets(
+            "limit-blob-bytes", \.limits.blobByteCount, 64 << 10...1 << 30,
+            "One blob: a file's ciphertext, padded. Over it: too large."),
+        count(
+            "limit-group-blobs", \.limits.groupBlobs, 0...100_000,
+            "Blobs of one group. Over it: limit; they go with the group."),
+        octets(
+            "limit-group-blob-bytes", \.limits.groupBlobByteCount, 0...1 << 40,
+            "All blobs of one group. Over it: limit."),
+        octets(
+            "limit-all-blob-bytes", \.limits.allBlobByteCount, 0...1 << 50,
+            "All blobs. Over it: storage."),
+        count(
+            "limit-unfinished-blobs", \.limits.unfinishedBlobs, 1...1_000,
+            "Blobs that one mailbox has begun and not finished. Over it: rate."),
+        count(
+            "limit-unfinished-blob-days", \.limits.unfinishedBlobDays, 1...400,
+            "Days without a piece after which a blob that isn't whole is deleted.", unit: "days"),
+        rate(
+            "limit-pieces-per-second", \.limits.piecesPerSecond, "per second",
+            "Pieces of blobs (64 KiB) put and read by one mailbox, on average. Over it: rate."),
+        rate(
+            "limit-piece-burst", \.limits.pieceBurst, "number",
+            "Pieces of blobs put and read by one mailbox at once.", 1...10_000_000),
     ]
 
     private static let homes: [Setting] = [

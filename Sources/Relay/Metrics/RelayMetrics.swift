@@ -112,7 +112,8 @@ struct RelayMetrics {
         page.add(
             prefix + "requests_refused_total", .counter, "Requests refused, by reason.",
             by: "reason",
-            (1...16).map { (Self.label($0), Double(counters.refusals[$0] ?? 0)) })
+            (1...Refusal.last.rawValue).map { (Self.label($0), Double(counters.refusals[$0] ?? 0)) }
+        )
         page.add(
             prefix + "groups_erased_total", .counter, "Groups erased, with a receipt.",
             counters.erased)
@@ -145,6 +146,12 @@ struct RelayMetrics {
             health.messages.count)
         page.add(
             prefix + "messages_waiting_bytes", .gauge, "Their octets.", health.messages.byteCount)
+        page.add(
+            prefix + "blobs", .gauge, "Blobs kept, those that aren't whole yet included.",
+            health.blobs.count)
+        page.add(
+            prefix + "blobs_bytes", .gauge, "The octets that they have when they are whole.",
+            health.blobs.byteCount)
         let survey = health.survey
         page.add(
             prefix + "oldest_message_seconds", .gauge,

@@ -77,6 +77,7 @@ struct RelayDatabase: Sendable {
         var groups = 0
         var messages = 0
         var messageByteCount = 0
+        var blobs = BlobUsage()
         /// The day on which the oldest message came.
         var oldestDay: UInt32?
     }
@@ -95,6 +96,9 @@ struct RelayDatabase: Sendable {
             var figures = Figures()
             figures.mailboxes = try number("SELECT count(*) FROM mailbox_name")
             figures.groups = try number("SELECT count(*) FROM group_name")
+            figures.blobs = BlobUsage(
+                count: try number("SELECT count(*) FROM blob WHERE slot != 0"),
+                byteCount: try number("SELECT coalesce(sum(size), 0) FROM blob WHERE slot != 0"))
             let oldest = try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
             let days = MessageDays(try setting(TrailKeeper.Setting.days, database) ?? [])
             figures.oldestDay = oldest.flatMap { days.day(of: UInt64(bitPattern: $0))?.rawValue }

@@ -9,7 +9,8 @@ import RelayProtocol
 final class SQLiteStore: RelayStore {
     let database: Database
     private let mailboxes: SlotTable
-    private let groups: SlotTable
+    let groups: SlotTable
+    let blobs: BlobTable
     private let nameHash: ShortHash
     private let receiptKey: SecretBytes
     private let sql: Statements
@@ -46,6 +47,7 @@ final class SQLiteStore: RelayStore {
         mailboxes = try SlotTable(
             database, named: "mailbox", contentByteCount: MailboxSlot.byteCount)
         groups = try SlotTable(database, named: "group", contentByteCount: GroupSlot.byteCount)
+        blobs = try BlobTable(database)
         let statements = try Statements(database)
         sql = statements
         beginning = try SQLStatement(database, "BEGIN IMMEDIATE")
@@ -89,6 +91,7 @@ final class SQLiteStore: RelayStore {
     func begin() throws(StoreError) {
         effects.removeAll()
         waitingBefore = waiting
+        blobs.begin()
         try beginning.run()
         logSync?.begin()
     }
@@ -104,6 +107,7 @@ final class SQLiteStore: RelayStore {
 
     func rollback() {
         waiting = waitingBefore
+        blobs.rollback()
         // After some errors SQLite has rolled back by itself; then this fails, and that's as well.
         try? rollingBack.run()
     }
@@ -135,6 +139,7 @@ final class SQLiteStore: RelayStore {
 
     private func hash(_ id: MailboxID) -> UInt64 { nameHash.hash(id.bytes) }
     private func hash(_ id: GroupID) -> UInt64 { nameHash.hash(id.bytes) }
+    func hash(_ id: BlobID) -> UInt64 { nameHash.hash(id.bytes) }
 
     // MARK: Mailboxes
 
@@ -170,6 +175,7 @@ final class SQLiteStore: RelayStore {
         try mailboxes.erase(number.rawValue, named: hash(id))
         try sql.removeAnswers.run([number.rawValue, Int64.max])
         try sql.clearShelf.run([number.rawValue])
+        try blobs.drop(ofMailbox: number.rawValue)
     }
 
     /// The places of at most `limit` mailboxes after `number`, and where to go on.
@@ -331,6 +337,7 @@ final class SQLiteStore: RelayStore {
             ?? WaitingMessages()
         try groups.erase(number.rawValue, named: hash(id))
         try sql.removeMessages.run([number.rawValue])
+        try blobs.drop(ofGroup: number.rawValue)
         waiting.remove(erased)
         return erased.count
     }
@@ -529,7 +536,7 @@ final class SQLiteStore: RelayStore {
 
     // MARK: Sealing
 
-    private func seal(
+    func seal(
         _ content: [UInt8], _ key: SecretBytes, _ context: UInt64
     ) throws(StoreError) -> [UInt8] {
         do {
@@ -539,7 +546,7 @@ final class SQLiteStore: RelayStore {
         }
     }
 
-    private func open(
+    func open(
         _ sealed: [UInt8], _ key: SecretBytes, _ context: UInt64
     ) throws(StoreError) -> [UInt8] {
         do {

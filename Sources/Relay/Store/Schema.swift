@@ -7,6 +7,9 @@ enum Schema {
         migrator.registerMigration("1 mailboxes, groups, messages") { database in
             try database.execute(sql: first)
         }
+        migrator.registerMigration("2 blobs") { database in
+            try database.execute(sql: second)
+        }
         return migrator
     }
 
@@ -68,5 +71,25 @@ enum Schema {
             content BLOB NOT NULL
         );
         CREATE INDEX receipt_by_mailbox ON receipt (mailbox);
+        """
+
+    /// A blob of slot 0 was dropped, one of owner 0 is whole. The hash of its name is under a key of
+    /// this store; a piece's number is the blob's, and 16 bits for its index.
+    private static let second = """
+        CREATE TABLE blob (
+            number INTEGER NOT NULL PRIMARY KEY,
+            slot INTEGER NOT NULL,
+            hash INTEGER NOT NULL,
+            owner INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            pieces INTEGER NOT NULL,
+            day INTEGER NOT NULL
+        );
+        CREATE INDEX blob_by_group ON blob (slot, hash);
+        CREATE INDEX blob_unfinished ON blob (owner) WHERE owner != 0;
+        CREATE TABLE piece (
+            number INTEGER NOT NULL PRIMARY KEY,
+            content BLOB NOT NULL
+        );
         """
 }

@@ -22,7 +22,7 @@ final class Connection {
     var requestBucket: TokenBucket
     /// For acknowledgements of what isn't on its way.
     var acknowledgementBucket: TokenBucket
-    /// Octets of stored answers that this batch repeats.
+    /// Octets of stored answers that this batch repeats, and of pieces.
     var repeatedByteCount = 0
     /// Octets on their way without acknowledgement.
     var inFlightByteCount = 0
@@ -106,6 +106,7 @@ final class LiveMailbox {
     var shelfBucket: TokenBucket
     var commitBucket: TokenBucket
     var clearingBucket: TokenBucket
+    var pieceBucket: TokenBucket
 
     /// What waits, acknowledged by nobody; `nil` until it was asked for.
     var backlog: (count: Int, byteCount: Int)?
@@ -118,6 +119,7 @@ final class LiveMailbox {
         shelfBucket = TokenBucket(burst: limits.shelfClaimsPerHour)
         commitBucket = TokenBucket(burst: limits.commitBurst)
         clearingBucket = TokenBucket(burst: limits.shelfClearingsPerHour)
+        pieceBucket = TokenBucket(burst: limits.pieceBurst)
     }
 
     /// Forgets what concerned a connection; whatever wasn't acknowledged comes again. What was held

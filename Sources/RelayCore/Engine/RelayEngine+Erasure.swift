@@ -42,8 +42,12 @@ extension RelayEngine {
     public func sweepRecords() throws(StoreError) {
         guard clock.allowsErasure(at: now) else { return }
         try store.prune(before: now.day)
+        try store.dropUnfinishedBlobs(before: now.day.before(limits.unfinishedBlobDays))
         try store.setClockMark(hour: now.hour)
     }
+
+    /// Deletes some of what is left of blobs that are gone; true if there is more to do.
+    public func sweepBlobs() throws(StoreError) -> Bool { try store.clearDroppedBlobs(limit: 32) }
 
     /// Ends connections that have had no mailbox open for too long.
     public func sweepConnections() {

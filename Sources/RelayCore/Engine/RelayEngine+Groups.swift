@@ -226,7 +226,7 @@ extension RelayEngine {
     }
 
     /// The group and the place of a mailbox that takes part in it today.
-    private func activeMember(
+    func activeMember(
         of id: GroupID, _ mailbox: LiveMailbox
     ) throws(StoreError) -> (LiveGroup, Int)? {
         guard let group = try group(id), let position = group.position(of: mailbox),

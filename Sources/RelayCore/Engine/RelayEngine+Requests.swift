@@ -115,8 +115,8 @@ extension RelayEngine {
         }
     }
 
-    /// Octets of stored answers after which a batch repeats no more on a connection.
-    private static let repeatedByteLimit = 1 << 20
+    /// Octets of stored answers and pieces after which a batch gives no more on a connection.
+    static let repeatedByteLimit = 1 << 20
 
     /// Notes an answer, so that the same request gets it again.
     private func remember(
@@ -127,7 +127,8 @@ extension RelayEngine {
         case .refused(let refusal, let seconds) where seconds > 0:
             mailbox.blocked = (id, refusal)
             return
-        case .groupState, .opened, .refusedCounter, .keyPackage(_, lastResort: true):
+        case .groupState, .opened, .refusedCounter, .keyPackage(_, lastResort: true), .blobState,
+            .piece:
             // Read again when asked again. Beside the shelf, where it stays, a copy of a last-resort
             // package would show whose shelf the claimer turned to.
             return
@@ -156,6 +157,10 @@ extension RelayEngine {
         case .stockShelf(let stock): return try stockShelf(stock, of: mailbox)
         case .claimKeyPackage(let shelf): return try claim(from: shelf, for: mailbox)
         case .retire: return try retire(mailbox)
+        case .beginBlob(let beginning): return try beginBlob(beginning, by: mailbox)
+        case .putPiece(let piece, let content): return try put(content, as: piece, by: mailbox)
+        case .inspectBlob(let blob): return try inspect(blob, by: mailbox)
+        case .readPiece(let piece): return try read(piece, by: mailbox, on: connection)
         case .unusable(let refusal): return .refused(refusal, retryAfterSeconds: 0)
         case .open: return .refused(.malformed, retryAfterSeconds: 0)
         }
@@ -166,8 +171,11 @@ extension RelayProtocol.Operation {
     /// Whether the store has to grow for it.
     var grows: Bool {
         switch self {
-        case .createGroup, .commit, .send, .stockShelf, .drawTickets, .claimKeyPackage: true
-        case .open, .close, .confirm, .inspectGroup, .retire, .unusable: false
+        case .createGroup, .commit, .send, .stockShelf, .drawTickets, .claimKeyPackage, .beginBlob,
+            .putPiece:
+            true
+        case .open, .close, .confirm, .inspectGroup, .retire, .inspectBlob, .readPiece, .unusable:
+            false
         }
     }
 }

@@ -57,6 +57,22 @@ public struct RelayLimits: Equatable, Sendable {
     public var mailboxes = 2_000_000
     /// Groups in all.
     public var groups = 500_000
+    /// Octets of one blob.
+    public var blobByteCount = 32 << 20
+    /// Blobs of one group.
+    public var groupBlobs = 256
+    /// Octets of all blobs of one group.
+    public var groupBlobByteCount = 256 << 20
+    /// Octets of all blobs.
+    public var allBlobByteCount = 64 << 30
+    /// Blobs that one mailbox has begun and not finished.
+    public var unfinishedBlobs = 4
+    /// Days without a piece after which a blob that isn't whole is deleted.
+    public var unfinishedBlobDays: UInt32 = 7
+    /// Pieces put and read by one mailbox per second, on average.
+    public var piecesPerSecond = 200.0
+    /// Pieces put and read by one mailbox at once.
+    public var pieceBurst = 1_000.0
     /// Octets of one sealed KeyPackage.
     public var packageByteCount = 32 << 10
     /// Uses of one join permit.

@@ -109,8 +109,11 @@ nonisolated enum Curtain_Relay_V1_Refusal: SwiftProtobuf.Enum, Swift.CaseIterabl
   /// an operation this relay doesn't know
   case unsupported // = 15
 
-  /// the group id or mailbox is taken
+  /// the group id, mailbox or blob is taken
   case exists // = 16
+
+  /// no such blob of the group, not the asker's to put, or not whole yet
+  case noBlob // = 17
   case UNRECOGNIZED(Int)
 
   init() {
@@ -136,6 +139,7 @@ nonisolated enum Curtain_Relay_V1_Refusal: SwiftProtobuf.Enum, Swift.CaseIterabl
     case 14: self = .storage
     case 15: self = .unsupported
     case 16: self = .exists
+    case 17: self = .noBlob
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -159,6 +163,7 @@ nonisolated enum Curtain_Relay_V1_Refusal: SwiftProtobuf.Enum, Swift.CaseIterabl
     case .storage: return 14
     case .unsupported: return 15
     case .exists: return 16
+    case .noBlob: return 17
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -182,6 +187,7 @@ nonisolated enum Curtain_Relay_V1_Refusal: SwiftProtobuf.Enum, Swift.CaseIterabl
     .storage,
     .unsupported,
     .exists,
+    .noBlob,
   ]
 
 }
@@ -387,6 +393,38 @@ nonisolated struct Curtain_Relay_V1_Request: Sendable {
     set {operation = .retire(newValue)}
   }
 
+  var beginBlob: Curtain_Relay_V1_BeginBlob {
+    get {
+      if case .beginBlob(let v)? = operation {return v}
+      return Curtain_Relay_V1_BeginBlob()
+    }
+    set {operation = .beginBlob(newValue)}
+  }
+
+  var putPiece: Curtain_Relay_V1_PutPiece {
+    get {
+      if case .putPiece(let v)? = operation {return v}
+      return Curtain_Relay_V1_PutPiece()
+    }
+    set {operation = .putPiece(newValue)}
+  }
+
+  var inspectBlob: Curtain_Relay_V1_InspectBlob {
+    get {
+      if case .inspectBlob(let v)? = operation {return v}
+      return Curtain_Relay_V1_InspectBlob()
+    }
+    set {operation = .inspectBlob(newValue)}
+  }
+
+  var readPiece: Curtain_Relay_V1_ReadPiece {
+    get {
+      if case .readPiece(let v)? = operation {return v}
+      return Curtain_Relay_V1_ReadPiece()
+    }
+    set {operation = .readPiece(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Operation: Equatable, Sendable {
@@ -401,6 +439,10 @@ nonisolated struct Curtain_Relay_V1_Request: Sendable {
     case confirm(Curtain_Relay_V1_Confirm)
     case inspectGroup(Curtain_Relay_V1_InspectGroup)
     case retire(Curtain_Relay_V1_Retire)
+    case beginBlob(Curtain_Relay_V1_BeginBlob)
+    case putPiece(Curtain_Relay_V1_PutPiece)
+    case inspectBlob(Curtain_Relay_V1_InspectBlob)
+    case readPiece(Curtain_Relay_V1_ReadPiece)
 
   }
 
@@ -670,6 +712,78 @@ nonisolated struct Curtain_Relay_V1_Retire: Sendable {
   init() {}
 }
 
+/// Makes room for a large ciphertext of the group; the asker alone puts its pieces.
+nonisolated struct Curtain_Relay_V1_BeginBlob: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var groupID: Data = Data()
+
+  /// 16 random octets, chosen by the device
+  var blob: Data = Data()
+
+  /// of the whole ciphertext, padded
+  var bytes: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// The next piece, or one that is there already, which changes nothing.
+nonisolated struct Curtain_Relay_V1_PutPiece: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var groupID: Data = Data()
+
+  var blob: Data = Data()
+
+  /// from 0
+  var index: UInt32 = 0
+
+  /// 64 KiB, less only in the last one
+  var content: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// What is there of a blob, so that an upload goes on where it stopped.
+nonisolated struct Curtain_Relay_V1_InspectBlob: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var groupID: Data = Data()
+
+  var blob: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// One piece of a blob that is whole.
+nonisolated struct Curtain_Relay_V1_ReadPiece: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var groupID: Data = Data()
+
+  var blob: Data = Data()
+
+  var index: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// The deliveries are durable on the device.
 nonisolated struct Curtain_Relay_V1_Acknowledgement: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -863,6 +977,22 @@ nonisolated struct Curtain_Relay_V1_Reply: Sendable {
     set {outcome = .refused(newValue)}
   }
 
+  var blobState: Curtain_Relay_V1_BlobState {
+    get {
+      if case .blobState(let v)? = outcome {return v}
+      return Curtain_Relay_V1_BlobState()
+    }
+    set {outcome = .blobState(newValue)}
+  }
+
+  var piece: Curtain_Relay_V1_Piece {
+    get {
+      if case .piece(let v)? = outcome {return v}
+      return Curtain_Relay_V1_Piece()
+    }
+    set {outcome = .piece(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Outcome: Equatable, Sendable {
@@ -877,6 +1007,8 @@ nonisolated struct Curtain_Relay_V1_Reply: Sendable {
     /// the mailbox, or the group of a Confirm, has been erased
     case erased(Curtain_Relay_V1_Erased)
     case refused(Curtain_Relay_V1_Refused)
+    case blobState(Curtain_Relay_V1_BlobState)
+    case piece(Curtain_Relay_V1_Piece)
 
   }
 
@@ -1019,6 +1151,34 @@ nonisolated struct Curtain_Relay_V1_GroupState: Sendable {
   init() {}
 }
 
+nonisolated struct Curtain_Relay_V1_BlobState: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// as begun; 0: there is no such blob
+  var bytes: UInt64 = 0
+
+  /// the first so many are durable
+  var pieces: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct Curtain_Relay_V1_Piece: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var content: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 nonisolated struct Curtain_Relay_V1_Erased: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1119,7 +1279,7 @@ nonisolated extension Curtain_Relay_V1_Role: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension Curtain_Relay_V1_Refusal: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REFUSAL_UNSPECIFIED\0\u{1}REFUSAL_NOT_ALLOWED\0\u{1}REFUSAL_MALFORMED\0\u{1}REFUSAL_TOO_LARGE\0\u{1}REFUSAL_MAILBOX_FULL\0\u{1}REFUSAL_RATE\0\u{1}REFUSAL_TOKEN\0\u{1}REFUSAL_TICKET\0\u{1}REFUSAL_PERMIT\0\u{1}REFUSAL_SHELF_EMPTY\0\u{1}REFUSAL_GROUP_CLOSED\0\u{1}REFUSAL_COUNTER\0\u{1}REFUSAL_LIMIT\0\u{1}REFUSAL_FORGOTTEN\0\u{1}REFUSAL_STORAGE\0\u{1}REFUSAL_UNSUPPORTED\0\u{1}REFUSAL_EXISTS\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REFUSAL_UNSPECIFIED\0\u{1}REFUSAL_NOT_ALLOWED\0\u{1}REFUSAL_MALFORMED\0\u{1}REFUSAL_TOO_LARGE\0\u{1}REFUSAL_MAILBOX_FULL\0\u{1}REFUSAL_RATE\0\u{1}REFUSAL_TOKEN\0\u{1}REFUSAL_TICKET\0\u{1}REFUSAL_PERMIT\0\u{1}REFUSAL_SHELF_EMPTY\0\u{1}REFUSAL_GROUP_CLOSED\0\u{1}REFUSAL_COUNTER\0\u{1}REFUSAL_LIMIT\0\u{1}REFUSAL_FORGOTTEN\0\u{1}REFUSAL_STORAGE\0\u{1}REFUSAL_UNSUPPORTED\0\u{1}REFUSAL_EXISTS\0\u{1}REFUSAL_NO_BLOB\0")
 }
 
 nonisolated extension Curtain_Relay_V1_Kind: SwiftProtobuf._ProtoNameProviding {
@@ -1207,7 +1367,7 @@ nonisolated extension Curtain_Relay_V1_Hello: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Curtain_Relay_V1_Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Request"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mailbox\0\u{1}id\0\u{1}confirmed\0\u{2}\u{7}open\0\u{3}draw_tickets\0\u{3}stock_shelf\0\u{3}claim_key_package\0\u{3}create_group\0\u{1}commit\0\u{1}send\0\u{1}close\0\u{1}confirm\0\u{3}inspect_group\0\u{1}retire\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mailbox\0\u{1}id\0\u{1}confirmed\0\u{2}\u{7}open\0\u{3}draw_tickets\0\u{3}stock_shelf\0\u{3}claim_key_package\0\u{3}create_group\0\u{1}commit\0\u{1}send\0\u{1}close\0\u{1}confirm\0\u{3}inspect_group\0\u{1}retire\0\u{3}begin_blob\0\u{3}put_piece\0\u{3}inspect_blob\0\u{3}read_piece\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1361,6 +1521,58 @@ nonisolated extension Curtain_Relay_V1_Request: SwiftProtobuf.Message, SwiftProt
           self.operation = .retire(v)
         }
       }()
+      case 21: try {
+        var v: Curtain_Relay_V1_BeginBlob?
+        var hadOneofValue = false
+        if let current = self.operation {
+          hadOneofValue = true
+          if case .beginBlob(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.operation = .beginBlob(v)
+        }
+      }()
+      case 22: try {
+        var v: Curtain_Relay_V1_PutPiece?
+        var hadOneofValue = false
+        if let current = self.operation {
+          hadOneofValue = true
+          if case .putPiece(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.operation = .putPiece(v)
+        }
+      }()
+      case 23: try {
+        var v: Curtain_Relay_V1_InspectBlob?
+        var hadOneofValue = false
+        if let current = self.operation {
+          hadOneofValue = true
+          if case .inspectBlob(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.operation = .inspectBlob(v)
+        }
+      }()
+      case 24: try {
+        var v: Curtain_Relay_V1_ReadPiece?
+        var hadOneofValue = false
+        if let current = self.operation {
+          hadOneofValue = true
+          if case .readPiece(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.operation = .readPiece(v)
+        }
+      }()
       default: break
       }
     }
@@ -1424,6 +1636,22 @@ nonisolated extension Curtain_Relay_V1_Request: SwiftProtobuf.Message, SwiftProt
     case .retire?: try {
       guard case .retire(let v)? = self.operation else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+    }()
+    case .beginBlob?: try {
+      guard case .beginBlob(let v)? = self.operation else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
+    }()
+    case .putPiece?: try {
+      guard case .putPiece(let v)? = self.operation else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 22)
+    }()
+    case .inspectBlob?: try {
+      guard case .inspectBlob(let v)? = self.operation else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 23)
+    }()
+    case .readPiece?: try {
+      guard case .readPiece(let v)? = self.operation else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
     }()
     case nil: break
     }
@@ -2001,6 +2229,166 @@ nonisolated extension Curtain_Relay_V1_Retire: SwiftProtobuf.Message, SwiftProto
   }
 }
 
+nonisolated extension Curtain_Relay_V1_BeginBlob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".BeginBlob"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{1}blob\0\u{1}bytes\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.groupID) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.blob) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.groupID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.groupID, fieldNumber: 1)
+    }
+    if !self.blob.isEmpty {
+      try visitor.visitSingularBytesField(value: self.blob, fieldNumber: 2)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_BeginBlob, rhs: Curtain_Relay_V1_BeginBlob) -> Bool {
+    if lhs.groupID != rhs.groupID {return false}
+    if lhs.blob != rhs.blob {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Curtain_Relay_V1_PutPiece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".PutPiece"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{1}blob\0\u{1}index\0\u{1}content\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.groupID) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.blob) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.index) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.content) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.groupID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.groupID, fieldNumber: 1)
+    }
+    if !self.blob.isEmpty {
+      try visitor.visitSingularBytesField(value: self.blob, fieldNumber: 2)
+    }
+    if self.index != 0 {
+      try visitor.visitSingularUInt32Field(value: self.index, fieldNumber: 3)
+    }
+    if !self.content.isEmpty {
+      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_PutPiece, rhs: Curtain_Relay_V1_PutPiece) -> Bool {
+    if lhs.groupID != rhs.groupID {return false}
+    if lhs.blob != rhs.blob {return false}
+    if lhs.index != rhs.index {return false}
+    if lhs.content != rhs.content {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Curtain_Relay_V1_InspectBlob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".InspectBlob"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{1}blob\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.groupID) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.blob) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.groupID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.groupID, fieldNumber: 1)
+    }
+    if !self.blob.isEmpty {
+      try visitor.visitSingularBytesField(value: self.blob, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_InspectBlob, rhs: Curtain_Relay_V1_InspectBlob) -> Bool {
+    if lhs.groupID != rhs.groupID {return false}
+    if lhs.blob != rhs.blob {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Curtain_Relay_V1_ReadPiece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ReadPiece"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}group_id\0\u{1}blob\0\u{1}index\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.groupID) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.blob) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.index) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.groupID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.groupID, fieldNumber: 1)
+    }
+    if !self.blob.isEmpty {
+      try visitor.visitSingularBytesField(value: self.blob, fieldNumber: 2)
+    }
+    if self.index != 0 {
+      try visitor.visitSingularUInt32Field(value: self.index, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_ReadPiece, rhs: Curtain_Relay_V1_ReadPiece) -> Bool {
+    if lhs.groupID != rhs.groupID {return false}
+    if lhs.blob != rhs.blob {return false}
+    if lhs.index != rhs.index {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Curtain_Relay_V1_Acknowledgement: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Acknowledgement"
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mailbox\0\u{1}deliveries\0")
@@ -2201,7 +2589,7 @@ nonisolated extension Curtain_Relay_V1_Limits: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Curtain_Relay_V1_Reply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Reply"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mailbox\0\u{1}id\0\u{2}\u{8}opened\0\u{1}done\0\u{1}tickets\0\u{1}shelf\0\u{3}key_package\0\u{1}committed\0\u{3}stale_epoch\0\u{3}group_state\0\u{1}erased\0\u{1}refused\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mailbox\0\u{1}id\0\u{2}\u{8}opened\0\u{1}done\0\u{1}tickets\0\u{1}shelf\0\u{3}key_package\0\u{1}committed\0\u{3}stale_epoch\0\u{3}group_state\0\u{1}erased\0\u{1}refused\0\u{3}blob_state\0\u{1}piece\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2341,6 +2729,32 @@ nonisolated extension Curtain_Relay_V1_Reply: SwiftProtobuf.Message, SwiftProtob
           self.outcome = .refused(v)
         }
       }()
+      case 20: try {
+        var v: Curtain_Relay_V1_BlobState?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .blobState(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .blobState(v)
+        }
+      }()
+      case 21: try {
+        var v: Curtain_Relay_V1_Piece?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .piece(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .piece(v)
+        }
+      }()
       default: break
       }
     }
@@ -2397,6 +2811,14 @@ nonisolated extension Curtain_Relay_V1_Reply: SwiftProtobuf.Message, SwiftProtob
     case .refused?: try {
       guard case .refused(let v)? = self.outcome else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
+    case .blobState?: try {
+      guard case .blobState(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+    }()
+    case .piece?: try {
+      guard case .piece(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
     }()
     case nil: break
     }
@@ -2700,6 +3122,71 @@ nonisolated extension Curtain_Relay_V1_GroupState: SwiftProtobuf.Message, SwiftP
     if lhs.deadlineDay != rhs.deadlineDay {return false}
     if lhs.members != rhs.members {return false}
     if lhs.waiting != rhs.waiting {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Curtain_Relay_V1_BlobState: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".BlobState"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}bytes\0\u{1}pieces\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.pieces) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 1)
+    }
+    if self.pieces != 0 {
+      try visitor.visitSingularUInt32Field(value: self.pieces, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_BlobState, rhs: Curtain_Relay_V1_BlobState) -> Bool {
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.pieces != rhs.pieces {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Curtain_Relay_V1_Piece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Piece"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}content\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.content) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.content.isEmpty {
+      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Curtain_Relay_V1_Piece, rhs: Curtain_Relay_V1_Piece) -> Bool {
+    if lhs.content != rhs.content {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

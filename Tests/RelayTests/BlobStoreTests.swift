@@ -1,0 +1,241 @@
+import Cryptography
+import Foundation
+import GRDB
+import RelayCore
+import RelayProtocol
+import RelayTestSupport
+import TestSupport
+import Testing
+
+@testable import Relay
+
+/// Blobs in the real store: kept, erased, counted.
+struct BlobStoreTests {
+    private static let piece = BlobShape.pieceByteCount
+
+    private func unfinished(of mailbox: TestMailbox, in store: SQLiteStore) throws -> Int {
+        let number = try #require(try store.mailbox(mailbox.id)).0
+        return try store.unfinishedBlobs(of: number)
+    }
+
+    /// Parts of what was sent and of what is stored of it.
+    private func traces(
+        of blob: TestBlob, numbered number: Int64, in place: StoreWorld
+    ) throws -> [[UInt8]] {
+        let reader = try DatabaseQueue(path: place.path)
+        defer { try? reader.close() }
+        let stored = try reader.read {
+            try Data.fetchAll(
+                $0, sql: "SELECT content FROM piece WHERE number >> 16 = ?", arguments: [number])
+        }
+        #expect(stored.count == blob.pieces.count)
+        return (blob.pieces + stored.map { [UInt8]($0) }).flatMap { octets in
+            stride(from: 0, to: octets.count - 24, by: max(24, octets.count / 8)).map {
+                Array(octets[$0..<$0 + 24])
+            }
+        }
+    }
+
+    @Test func `what is put outlives the process, sealed, and an upload goes on`() throws {
+        let place = try StoreWorld()
+        let (identity, talk, blob) = try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece + 1_000)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            #expect(try blob.put(0, by: talk.patient) == .done)
+            #expect(try blob.put(1, by: talk.patient) == .done)
+            return ((relay: world.relay, clinic: world.clinic), talk, blob)
+        }
+        for piece in blob.pieces { #expect(try place.count(of: Array(piece.prefix(24))) == 0) }
+        #expect(try place.count(of: blob.id.bytes) == 0)
+        try place.run(identity) { world, store in
+            let line = try world.connect()
+            for mailbox in [talk.patient, talk.doctor] { try line.open(mailbox) }
+            #expect(
+                try blob.state(for: talk.patient)
+                    == .blobState(BlobState(byteCount: blob.byteCount, pieceCount: 2)))
+            #expect(try unfinished(of: talk.patient, in: store) == 1)
+            #expect(try blob.put(2, by: talk.patient) == .done)
+            #expect(try unfinished(of: talk.patient, in: store) == 0)
+            for index in 0..<3 {
+                #expect(try blob.read(index, by: talk.doctor) == .piece(blob.pieces[index]))
+            }
+            let usage = BlobUsage(count: 1, byteCount: Int(blob.byteCount))
+            #expect(store.blobUsage == usage)
+            #expect(try RelayDatabase.figures(path: place.path).blobs == usage)
+            try store.begin()
+            let problems = try store.inspect()
+            #expect(problems == [])
+            store.rollback()
+        }
+        // Nobody tells any more who put a blob that is whole, nor when.
+        let reader = try DatabaseQueue(path: place.path)
+        let rows = try reader.read { try Row.fetchAll($0, sql: "SELECT owner, day FROM blob") }
+        #expect(rows.map { [$0[0] as Int64, $0[1]] } == [[0, 0]])
+        try reader.close()
+    }
+
+    @Test func `what is damaged is found`() throws {
+        let place = try StoreWorld()
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            try store.begin()
+            try store.database.execute(sql: "DELETE FROM piece WHERE number & 0xffff = 1")
+            let problems = try store.inspect()
+            #expect(problems == ["a piece of a blob is missing, or of another length"])
+            store.rollback()
+            try store.begin()
+            // Pieces at one another's place don't open.
+            try store.database.execute(
+                sql: """
+                    UPDATE piece SET content = (
+                        SELECT content FROM piece AS other WHERE other.number & 0xffff = 1)
+                    WHERE number & 0xffff = 0
+                    """)
+            #expect(throws: StoreError.corrupt("something stored was changed")) {
+                try store.inspect()
+            }
+            store.rollback()
+        }
+    }
+
+    @Test(arguments: [UInt64](1...4))
+    func `nothing of an erased group's blobs is left in any file`(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let place = try StoreWorld()
+        var needles: [[UInt8]] = []
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let other = try TestConsultation(world)
+            let kept = try TestBlob(of: other, byteCount: 3 * Self.piece)
+            let blob = try TestBlob(
+                of: talk,
+                byteCount: Int.random(in: 40 * Self.piece...50 * Self.piece, using: &random))
+            #expect(try kept.begin(by: other.patient) == .done)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in blob.pieces.indices {
+                #expect(try blob.put(index, by: talk.patient) == .done)
+                if index % 15 == 0, index / 15 < 3 {
+                    #expect(try kept.put(index / 15, by: other.patient) == .done)
+                }
+                try talk.send(
+                    random.bytes(Int.random(in: 20...5_000, using: &random)), from: talk.patient)
+            }
+            let slot = try #require(try store.group(talk.group)).0
+            let number = try #require(try store.blob(blob.id, in: slot)).number
+            needles = try traces(of: blob, numbered: number, in: place)
+            try talk.patient.ask(talk.closing())
+            try talk.patient.ask(.confirm(talk.group))
+            guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
+                Issue.record("not erased")
+                return
+            }
+            #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Int(kept.byteCount)))
+            // Their key is gone at once, themselves a few at a time.
+            var steps = 1
+            try store.begin()
+            while try store.clearDroppedBlobs(limit: 8) { steps += 1 }
+            try store.commit()
+            #expect(steps > 5)
+            #expect(try store.forgetLog())
+            for index in 0..<3 {
+                #expect(try kept.read(index, by: other.doctor) == .piece(kept.pieces[index]))
+            }
+        }
+        let keys = try DatabaseQueue(path: place.path)
+        let count = try keys.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM piece") }
+        #expect(count == 3)
+        try keys.close()
+        for needle in needles { #expect(try place.count(of: needle) == 0) }
+    }
+
+    @Test func `a failed batch changes no sum, and an erased mailbox's beginnings go`() throws {
+        let place = try StoreWorld()
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
+            try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
+            #expect(try blob.begin(by: guest) == .done)
+            let before = store.blobUsage
+            try store.begin()
+            let slot = try #require(try store.group(talk.group)).0
+            let owner = try #require(try store.mailbox(guest.id)).0
+            let id = try #require(BlobID(Random.bytes(16)))
+            try store.addBlob(id, in: slot, byteCount: 5, by: owner, on: world.now.day)
+            #expect(store.blobUsage.count == 2)
+            store.rollback()
+            #expect(store.blobUsage == before)
+            try talk.patient.ask(talk.commit(epoch: 2, removes: [guest.id]))
+            let line = try #require(guest.line)
+            _ = try line.drain()
+            #expect(try guest.ask(.retire) == .done)
+            #expect(store.blobUsage == BlobUsage())
+        }
+    }
+
+    @Test func `blobs are in a backup, and gone again if they were erased since`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("data")
+        let clinic = try SigningKey()
+        _ = try DataFolder(path: path).keys()
+        func run<Result>(
+            _ body: (RelayWorld, SQLiteStore) throws -> Result
+        ) throws -> Result {
+            let data = try DataFolder(path: path)
+            let lock = try data.lock()
+            defer { lock.release() }
+            let keys = try data.keys(holding: lock)
+            let database = try RelayDatabase(path: data.databasePath)
+            let identity = try RelayServer.identity(keys, database, clinic.publicKey)
+            let result = try database.queue.writeWithoutTransaction { database in
+                let store = try SQLiteStore(database)
+                let trail = try TrailKeeper(
+                    path: data.trailPath, mirrorPath: nil, store: store, identity: keys.identity)
+                let now = RelayTime(unixSeconds: 20_000 * 86_400, monotonicMilliseconds: 1_000)
+                let world = try RelayWorld(store: store, clinic: clinic, relay: identity) { body in
+                    try store.begin()
+                    try body()
+                    try trail.prepare(
+                        store, counters: RelayCounters(), isClockDoubted: false, at: now)
+                    try store.commit()
+                    try trail.publish()
+                }
+                return try body(world, store)
+            }
+            try database.queue.close()
+            return result
+        }
+        let (gone, kept, blobs) = try run { world, _ in
+            let talks = [try TestConsultation(world), try TestConsultation(world)]
+            let blobs = try talks.map { try TestBlob(of: $0, byteCount: Self.piece + 7) }
+            for (blob, talk) in zip(blobs, talks) {
+                #expect(try blob.begin(by: talk.patient) == .done)
+                for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            }
+            return (talks[0], talks[1], blobs)
+        }
+        let backup = folder.file("backup")
+        _ = try RelayBackup.make(folder: path, to: backup)
+        try run { world, store in
+            let line = try world.connect()
+            for mailbox in [gone.patient, gone.doctor] { try line.open(mailbox) }
+            try gone.patient.ask(gone.closing())
+            try gone.patient.ask(.confirm(gone.group))
+            try gone.doctor.ask(.confirm(gone.group))
+            #expect(store.blobUsage.count == 1)
+        }
+        _ = try Restoration.restore(from: backup, into: path)
+        try run { world, store in
+            #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Self.piece + 7))
+            let line = try world.connect()
+            try line.open(kept.doctor)
+            for index in 0..<2 {
+                #expect(try blobs[1].read(index, by: kept.doctor) == .piece(blobs[1].pieces[index]))
+            }
+        }
+    }
+}
