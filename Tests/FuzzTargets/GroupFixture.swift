@@ -80,7 +80,7 @@ struct GroupFixture: Sendable {
         committer = first
         committerKey = clients[0].key
         group = try Group.join(
-            welcome: commit.welcome ?? [], bundle: bundles[0], validator: Anyone(),
+            welcome: commit.welcome ?? [], bundle: bundles[0], existing: [], validator: Anyone(),
             at: Self.now, policy: policy)
         serialized = group.serialized()
         signingKey = clients[1].key
@@ -189,12 +189,13 @@ struct GroupFixture: Sendable {
 
     func join(welcome bytes: [UInt8]) {
         _ = try? Group.join(
-            welcome: bytes, bundle: bundle, validator: Anyone(), at: Self.now)
+            welcome: bytes, bundle: bundle, existing: [], validator: Anyone(), at: Self.now)
     }
 
     func join(tree bytes: [UInt8]) {
         _ = try? Group.join(
-            welcome: treelessWelcome, bundle: bundle, ratchetTree: bytes, validator: Anyone(),
+            welcome: treelessWelcome, bundle: bundle, ratchetTree: bytes, existing: [],
+            validator: Anyone(),
             at: Self.now)
     }
 

@@ -196,7 +196,7 @@ import Testing
             let stored = bundle.serialized()
             return try Group.join(
                 welcome: welcome, bundle: KeyPackageBundle(serialized: stored),
-                validator: Anyone(), at: Fixture.now)
+                existing: [], validator: Anyone(), at: Fixture.now)
         }()
         #expect(try image.found() == [])
         withExtendedLifetime(joined) {}

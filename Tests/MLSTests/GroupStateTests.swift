@@ -282,7 +282,7 @@ import Testing
         #expect(throws: MLSError.invalid(.continuesGroup)) {
             _ = try Group.join(
                 welcome: #require(start.welcome), bundle: bundle, continuing: groups[1],
-                validator: Anyone(), at: Fixture.now)
+                existing: [], validator: Anyone(), at: Fixture.now)
         }
     }
 
@@ -371,7 +371,8 @@ import Testing
         let zeros = [UInt8](repeating: 0, count: 2_001)
         #expect(throws: MLSError.refusedByPolicy) {
             _ = try Group.join(
-                welcome: zeros, bundle: clients[0].bundle(.x25519ChaCha20), validator: Anyone(),
+                welcome: zeros, bundle: clients[0].bundle(.x25519ChaCha20), existing: [],
+                validator: Anyone(),
                 at: Fixture.now, policy: policy)
         }
         #expect(throws: MLSError.refusedByPolicy) {
@@ -398,7 +399,8 @@ import Testing
             policy.maximumLeafCount = count
             func join() throws {
                 _ = try Group.join(
-                    welcome: #require(commit.welcome), bundle: bundles[1], validator: Anyone(),
+                    welcome: #require(commit.welcome), bundle: bundles[1], existing: [],
+                    validator: Anyone(),
                     at: Fixture.now, policy: policy)
             }
             if count == 3 {

@@ -53,7 +53,8 @@ enum Fixture {
         return try [first]
             + bundles.map {
                 try Group.join(
-                    welcome: welcome, bundle: $0, validator: Anyone(), at: now, policy: policy)
+                    welcome: welcome, bundle: $0, existing: [], validator: Anyone(), at: now,
+                    policy: policy)
             }
     }
 }
@@ -247,7 +248,7 @@ private let suites = CipherSuite.supported
         try groups[0].merge(commit, at: Fixture.now)
         for index in 1...3 { try groups[index].follow(commit.message) }
         let joined = try Group.join(
-            welcome: #require(commit.welcome), bundle: bundle, validator: Anyone(),
+            welcome: #require(commit.welcome), bundle: bundle, existing: [], validator: Anyone(),
             at: Fixture.now)
         #expect(!groups[3].isActive)
         let active = [groups[0], groups[1], groups[2], joined]
@@ -374,7 +375,7 @@ private let suites = CipherSuite.supported
         #expect(throws: MLSError.notAddressedToUs) {
             _ = try Group.join(
                 welcome: welcome, bundle: try clients[1].bundle(group.suite),
-                validator: Anyone(), at: Fixture.now)
+                existing: [], validator: Anyone(), at: Fixture.now)
         }
     }
 
@@ -391,11 +392,11 @@ private let suites = CipherSuite.supported
         #expect(throws: MLSError.invalid(.treeHash)) {
             _ = try Group.join(
                 welcome: welcome, bundle: bundle, ratchetTree: group.current.tree.encoded(),
-                validator: Anyone(), at: Fixture.now)
+                existing: [], validator: Anyone(), at: Fixture.now)
         }
         let joined = try Group.join(
             welcome: welcome, bundle: bundle, ratchetTree: commit.ratchetTree,
-            validator: Anyone(), at: Fixture.now)
+            existing: [], validator: Anyone(), at: Fixture.now)
         try group.merge(commit, at: Fixture.now)
         #expect(joined.epochAuthenticator == group.epochAuthenticator)
     }

@@ -85,7 +85,7 @@ import Testing
                     }
                     #expect(throws: MLSError.self) {
                         _ = try Group.join(
-                            welcome: message, bundle: bundle, validator: Anyone(),
+                            welcome: message, bundle: bundle, existing: [], validator: Anyone(),
                             at: Fixture.now)
                     }
                 }

@@ -59,7 +59,8 @@ struct HostileWelcome {
     func join(
         _ message: [UInt8], validator: some CredentialValidator = Anyone()
     ) throws -> Group {
-        try Group.join(welcome: message, bundle: victim, validator: validator, at: Fixture.now)
+        try Group.join(
+            welcome: message, bundle: victim, existing: [], validator: validator, at: Fixture.now)
     }
 }
 

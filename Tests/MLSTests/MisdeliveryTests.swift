@@ -99,7 +99,8 @@ import Testing
             content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
         let joined = try (0..<2).map { _ in
             try Group.join(
-                welcome: #require(pending.welcome), bundle: bundle, validator: Anyone(),
+                welcome: #require(pending.welcome), bundle: bundle, existing: [],
+                validator: Anyone(),
                 at: Fixture.now)
         }
         #expect(joined[0].serialized() == joined[1].serialized())

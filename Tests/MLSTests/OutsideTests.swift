@@ -129,7 +129,7 @@ private var open: GroupPolicy {
         try groups[1].follow(commit.message, keys: keys)
         let joined = try Group.join(
             welcome: #require(commit.welcome), bundle: newcomer, preSharedKeys: keys,
-            validator: Anyone(), at: Fixture.now)
+            existing: [], validator: Anyone(), at: Fixture.now)
         #expect(
             Set((groups + [joined]).map(\.epochAuthenticator)).count == 1)
     }
@@ -192,10 +192,11 @@ extension `From outside` {
         let welcome = try #require(addition.welcome)
         #expect(throws: MLSError.credentialRefused) {
             _ = try Group.join(
-                welcome: welcome, bundle: bundle, validator: MembersOnly(), at: Fixture.now)
+                welcome: welcome, bundle: bundle, existing: [], validator: MembersOnly(),
+                at: Fixture.now)
         }
         _ = try Group.join(
-            welcome: welcome, bundle: bundle, validator: Anyone(), at: Fixture.now)
+            welcome: welcome, bundle: bundle, existing: [], validator: Anyone(), at: Fixture.now)
     }
 }
 
@@ -271,11 +272,12 @@ extension `From outside` {
             validator: Anyone(), at: Fixture.now)
         #expect(throws: MLSError.missingPreSharedKey) {
             _ = try Group.join(
-                welcome: next.welcome, bundle: bundles[0], validator: Anyone(), at: Fixture.now)
+                welcome: next.welcome, bundle: bundles[0], existing: [], validator: Anyone(),
+                at: Fixture.now)
         }
         let joined = try Group.join(
             welcome: next.welcome, bundle: bundles[0], continuing: groups[0],
-            validator: Anyone(), at: Fixture.now)
+            existing: [], validator: Anyone(), at: Fixture.now)
         #expect(joined.suite == .xwingAES256)
         #expect(joined.epochAuthenticator == next.group.epochAuthenticator)
     }
@@ -297,7 +299,7 @@ extension `From outside` {
             at: Fixture.now)
         let joined = try Group.join(
             welcome: branch.welcome, bundle: bundle, continuing: groups[2],
-            validator: Anyone(), at: Fixture.now)
+            existing: [], validator: Anyone(), at: Fixture.now)
         #expect(joined.members.count == 2)
         #expect(joined.epochAuthenticator == branch.group.epochAuthenticator)
     }
@@ -318,7 +320,7 @@ extension `From outside` {
             content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
         try first.merge(commit, at: Fixture.now)
         let joined = try Group.join(
-            welcome: #require(commit.welcome), bundle: bundle, validator: Anyone(),
+            welcome: #require(commit.welcome), bundle: bundle, existing: [], validator: Anyone(),
             at: Fixture.now)
         #expect(joined.epochAuthenticator == first.epochAuthenticator)
     }

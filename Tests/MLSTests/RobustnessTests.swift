@@ -115,7 +115,8 @@ import Testing
             changed[index] ^= 0x10
             #expect(throws: MLSError.self) {
                 _ = try Group.join(
-                    welcome: changed, bundle: bundle, validator: Anyone(), at: Fixture.now)
+                    welcome: changed, bundle: bundle, existing: [], validator: Anyone(),
+                    at: Fixture.now)
             }
         }
     }

@@ -255,7 +255,8 @@ import Testing
         try groups[1].follow(commit.message)
         groups.append(
             try Group.join(
-                welcome: #require(commit.welcome), bundle: bundle, validator: Anyone(),
+                welcome: #require(commit.welcome), bundle: bundle, existing: [],
+                validator: Anyone(),
                 at: Fixture.now))
         // Neither the one who leaves nor the one who commits asks its own library.
         let authenticated = try groups[0].signed(
@@ -332,7 +333,7 @@ import Testing
             welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle,
             // Its last node is blank.
             ratchetTree: rule == .treeShape ? growing(tree.encoded()) : nil, continuing: group,
-            validator: Anyone(), at: Fixture.now)
+            existing: [], validator: Anyone(), at: Fixture.now)
     }
 
     /// A parent above both leaves that breaks a rule of trees.

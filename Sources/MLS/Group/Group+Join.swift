@@ -12,12 +12,13 @@ extension Group {
     ///   - ratchetTree: the tree, if the Welcome comes without.
     ///   - previous: the group that this one continues or branches from (RFC 9420 §11.2, §11.3).
     ///   - existing: the ids of all groups that the client is in. A Welcome that comes twice would set
-    ///     its own ratchets back to keys that it has used, if they weren't looked at.
+    ///     its own ratchets back to keys that it has used, if they weren't looked at; so there is no
+    ///     standard value.
     ///   - validator: is asked about every member.
     public static func join(
         welcome: [UInt8], bundle: KeyPackageBundle, ratchetTree: [UInt8]? = nil,
         preSharedKeys: PreSharedKeys = PreSharedKeys(), continuing previous: Group? = nil,
-        existing: Set<[UInt8]> = [], validator: some CredentialValidator, at now: UnixSeconds,
+        existing: Set<[UInt8]>, validator: some CredentialValidator, at now: UnixSeconds,
         policy: GroupPolicy = .standard
     ) throws(MLSError) -> Group {
         try policy.checkSize(of: welcome, ratchetTree)

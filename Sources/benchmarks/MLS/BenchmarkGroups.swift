@@ -119,7 +119,8 @@ struct BenchmarkGroup {
             BenchmarkMember(
                 client: clients[index],
                 group: try Group.join(
-                    welcome: welcome, bundle: bundles[index], validator: EveryoneAccepted(),
+                    welcome: welcome, bundle: bundles[index], existing: [],
+                    validator: EveryoneAccepted(),
                     at: BenchmarkClient.now))
         }
         return BenchmarkGroup(

@@ -174,7 +174,7 @@ private struct SuiteBenchmarks {
             "join, 1 to 2",
             try processorMicrosecondsPerCall(calls: 100) {
                 _ = try Group.join(
-                    welcome: welcome, bundle: bundle, validator: EveryoneAccepted(),
+                    welcome: welcome, bundle: bundle, existing: [], validator: EveryoneAccepted(),
                     at: BenchmarkClient.now)
             },
             // GroupInfo and the other's leaf; tree and Welcome; the root's key; key schedule.
@@ -309,7 +309,8 @@ private struct SuiteBenchmarks {
             "join a group of \(count): parse and verify its tree",
             try processorMicrosecondsPerCall(runs: 5, calls: 1) {
                 _ = try Group.join(
-                    welcome: welcome, bundle: bundles[0], validator: EveryoneAccepted(),
+                    welcome: welcome, bundle: bundles[0], existing: [],
+                    validator: EveryoneAccepted(),
                     at: BenchmarkClient.now)
             },
             // GroupInfo, which holds the tree, and the others' leaves.
@@ -317,7 +318,7 @@ private struct SuiteBenchmarks {
         var reader = BenchmarkMember(
             client: clients[0],
             group: try Group.join(
-                welcome: welcome, bundle: bundles[0], validator: EveryoneAccepted(),
+                welcome: welcome, bundle: bundles[0], existing: [], validator: EveryoneAccepted(),
                 at: BenchmarkClient.now))
         let commit = try reader.group.commit(
             signingKey: clients[0].signer, validator: EveryoneAccepted(), at: BenchmarkClient.now)

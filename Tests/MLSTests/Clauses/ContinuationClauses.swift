@@ -65,7 +65,8 @@ private struct Continuation {
             _ = try Group.join(
                 welcome: #require(start.welcome), bundle: bundle,
                 preSharedKeys: groups[1].withOwnResumptionSecrets(PreSharedKeys()),
-                continuing: edits.previous(groups[1], unrelated), validator: validator,
+                continuing: edits.previous(groups[1], unrelated), existing: [],
+                validator: validator,
                 at: Fixture.now)
         }
         try join(edits.validator)

@@ -137,7 +137,8 @@ extension Clause {
         try groups[1].follow(commit.message)
         groups.append(
             try Group.join(
-                welcome: #require(commit.welcome), bundle: bundle, validator: Anyone(),
+                welcome: #require(commit.welcome), bundle: bundle, existing: [],
+                validator: Anyone(),
                 at: Fixture.now))
         let lists: [[Extension]] = [
             [RequiredCapabilities(proposals: [proposal]).groupContextExtension], [],

@@ -113,10 +113,12 @@ import Testing
         let welcome = try #require(commit.welcome)
         #expect(throws: MLSError.missingPreSharedKey) {
             _ = try Group.join(
-                welcome: welcome, bundle: bundle, validator: Anyone(), at: Fixture.now)
+                welcome: welcome, bundle: bundle, existing: [], validator: Anyone(), at: Fixture.now
+            )
         }
         let joined = try Group.join(
-            welcome: welcome, bundle: bundle, preSharedKeys: keys, validator: Anyone(),
+            welcome: welcome, bundle: bundle, preSharedKeys: keys, existing: [],
+            validator: Anyone(),
             at: Fixture.now)
         #expect(joined.epochAuthenticator == scene.groups[0].epochAuthenticator)
     }

@@ -85,7 +85,8 @@ struct WelcomeForgery {
 
     func join(validator: some CredentialValidator = Anyone()) throws -> Group {
         try Group.join(
-            welcome: message(), bundle: victim, preSharedKeys: keys, validator: validator,
+            welcome: message(), bundle: victim, preSharedKeys: keys, existing: [],
+            validator: validator,
             at: Fixture.now)
     }
 }

@@ -25,7 +25,7 @@ enum Continuing {
             lifetime: Example.lifetime, validator: addressBook, at: now)
         let joined = try Group.join(
             welcome: next.welcome, bundle: bundle, continuing: example.groups[1],
-            validator: addressBook, at: now)
+            existing: [example.groups[1].groupID], validator: addressBook, at: now)
         // end
         try expect(joined.suite == .xwingAES256)
         try expect(joined.epochAuthenticator == next.group.epochAuthenticator)
@@ -43,7 +43,7 @@ enum Continuing {
             signingKey: alice.key, lifetime: Example.lifetime, validator: addressBook, at: now)
         let joined = try Group.join(
             welcome: branch.welcome, bundle: bundle, continuing: example.groups[1],
-            validator: addressBook, at: now)
+            existing: [example.groups[1].groupID], validator: addressBook, at: now)
         // end
         try expect(joined.members.count == 2)
         try expect(joined.epochAuthenticator == branch.group.epochAuthenticator)

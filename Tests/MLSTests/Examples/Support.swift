@@ -75,7 +75,8 @@ struct Example {
         for bundle in bundles {
             groups.append(
                 try Group.join(
-                    welcome: welcome, bundle: bundle, validator: addressBook, at: Self.now,
+                    welcome: welcome, bundle: bundle, existing: [], validator: addressBook,
+                    at: Self.now,
                     policy: policy))
         }
     }

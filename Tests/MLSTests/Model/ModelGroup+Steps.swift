@@ -319,7 +319,8 @@ extension ModelGroup {
         guard let welcome = commit.welcome else { throw fail("a commit without its Welcome") }
         let group = try Group.join(
             welcome: welcome, bundle: joiner.bundle, ratchetTree: tree,
-            preSharedKeys: preSharedKeys, validator: Anyone(), at: Fixture.now, policy: policy)
+            preSharedKeys: preSharedKeys, existing: [], validator: Anyone(), at: Fixture.now,
+            policy: policy)
         enter(Participant(client: joiner.client, group: group, since: epoch))
         try checkAgreement(of: participants.count - 1)
     }

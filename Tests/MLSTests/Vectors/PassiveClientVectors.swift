@@ -69,7 +69,7 @@ struct `Vectors: passive client` {
         let now: UnixSeconds = 0
         var group = try Group.join(
             welcome: entry.welcome.bytes, bundle: bundle, ratchetTree: entry.ratchetTree?.bytes,
-            preSharedKeys: keys, validator: Anyone(), at: now, policy: policy)
+            preSharedKeys: keys, existing: [], validator: Anyone(), at: now, policy: policy)
         #expect(group.epochAuthenticator == entry.initialEpochAuthenticator.bytes)
         for epoch in entry.epochs {
             for proposal in epoch.proposals {
