@@ -202,6 +202,25 @@ import Testing
 
 /// What others can try.
 @Suite struct `A group refuses` {
+    @Test func `commits and key packages that another version stored`() throws {
+        let client = try Client("a")
+        var group = try Fixture.group(of: [client])[0]
+        let pending = try group.commit(
+            signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+        func other(_ stored: SecretBytes) -> SecretBytes {
+            var octets = stored.exposedCopy()
+            octets[0] += 1
+            return SecretBytes(octets)
+        }
+        #expect(throws: MLSError.corruptState) {
+            _ = try PendingCommit(serialized: other(pending.serialized()))
+        }
+        let bundle = try client.bundle(group.suite)
+        #expect(throws: MLSError.corruptState) {
+            _ = try KeyPackageBundle(serialized: other(bundle.serialized()))
+        }
+    }
+
     private var open: GroupPolicy {
         var policy = GroupPolicy.standard
         policy.acceptsExternalCommits = true

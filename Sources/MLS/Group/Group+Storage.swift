@@ -243,10 +243,13 @@ extension Group {
 }
 
 extension PendingCommit {
+    private static var formatVersion: UInt8 { 1 }
+
     /// Everything, the next epoch's secrets included, for storing.
     public func serialized() -> SecretBytes {
         SecretBytes(
             encodedBy: { writer in
+                writer.write(Self.formatVersion)
                 writer.write(vector: message)
                 writer.write(UInt8(welcome == nil ? 0 : 1))
                 if let welcome { writer.write(vector: welcome) }
@@ -285,6 +288,7 @@ extension PendingCommit {
 
     private init(stored octets: [UInt8]) throws {
         var reader = TLSReader(octets)
+        guard try reader.readUInt8() == Self.formatVersion else { throw MLSError.corruptState }
         message = try reader.readVector()
         commitHash = Hash.sha256(message)
         welcome = try reader.readPresence() ? try reader.readVector() : nil

@@ -169,10 +169,13 @@ public struct KeyPackageBundle: Sendable {
         self.encryptionKey = encryptionKey
     }
 
+    private static var formatVersion: UInt8 { 1 }
+
     /// Everything, private keys included, for storing.
     public func serialized() -> SecretBytes {
         SecretBytes(
             encodedBy: { writer in
+                writer.write(Self.formatVersion)
                 writer.write(keyPackage)
                 writer.write(secret: initKey.bytes)
                 writer.write(secret: encryptionKey.bytes)
@@ -185,6 +188,9 @@ public struct KeyPackageBundle: Sendable {
         defer { TLSWriter.wipe(&octets) }
         do {
             var reader = TLSReader(octets)
+            guard try reader.readUInt8() == Self.formatVersion else {
+                throw MLSError.corruptState
+            }
             let keyPackage = try KeyPackage(from: &reader)
             let initKey = try reader.readSecret()
             let encryptionKey = try reader.readSecret()
