@@ -98,6 +98,8 @@ public enum ValidationRule: String, Hashable, Sendable, CaseIterable {
     case proposalTypeSupport
     /// §13.2: the application knows a proposal's type, or its component.
     case knownProposal
+    /// §12.4: no proposal is covered twice.
+    case duplicateReference
     /// §12.4: the path is there when it has to be.
     case pathRequired
     /// §12.4.3.2: an external commit has a path and exactly one ExternalInit.

@@ -56,11 +56,12 @@ struct Forgery {
     /// Signs and frames a content.
     func frame(
         _ content: MessageContent, sender: Sender? = nil, key: SigningKey? = nil,
-        damagingSignature: Bool = false, damagingTag: Bool = false, tag: [UInt8]? = nil
+        authenticatedData: [UInt8] = [], damagingSignature: Bool = false,
+        damagingTag: Bool = false, tag: [UInt8]? = nil
     ) throws -> [UInt8] {
         let framed = FramedContent(
             groupID: context.groupID, epoch: context.epoch, sender: sender ?? .member(own),
-            authenticatedData: [], content: content)
+            authenticatedData: authenticatedData, content: content)
         var signature = try framed.signature(
             wireFormat: .publicMessage, context: groups[0].current.contextBytes,
             key: key ?? clients[0].signingKey, algorithms: algorithms)
@@ -264,10 +265,12 @@ struct Forgery {
     }
 
     /// Has the victim keep a member's proposal, and gives a commit's word for it.
-    mutating func tell(_ proposal: Proposal, from leaf: LeafIndex) throws -> ProposalOrRef {
+    mutating func tell(
+        _ proposal: Proposal, from leaf: LeafIndex, authenticatedData: [UInt8] = []
+    ) throws -> ProposalOrRef {
         let bytes = try frame(
             .proposal(proposal), sender: .member(leaf),
-            key: clients[Int(leaf.rawValue)].signingKey)
+            key: clients[Int(leaf.rawValue)].signingKey, authenticatedData: authenticatedData)
         _ = try groups[1].process(bytes, validator: Anyone(), at: Fixture.now)
         guard case .publicMessage(let message) = try MLSMessage(decoding: bytes) else {
             throw MLSError.misuse(.wrongMessageKind)

@@ -1,74 +1,22 @@
 import Cryptography
+import Glibc
 import TLSSyntax
 import Testing
 
 @testable import MLS
 
-/// A Welcome by somebody who has a key package of the victim and may put any tree into it.
-struct HostileWelcome {
-    let algorithms = CipherAlgorithms.x25519ChaCha20SHA256
-    let attacker: Client
-    let victim: KeyPackageBundle
-
-    init() throws {
-        attacker = try Client("attacker")
-        victim = try Client("victim").bundle(algorithms.suite)
-    }
-
-    /// The attacker's leaf.
-    func ownLeaf(_ configuration: LeafConfiguration? = nil) throws -> LeafNode {
-        try LeafNode(
-            configuration ?? attacker.leaf,
-            encryptionKey: HPKEPrivateKey.generate(algorithms).publicKey,
-            source: .keyPackage(Fixture.lifetime), place: nil, signingKey: attacker.signingKey,
-            algorithms: algorithms)
-    }
-
-    /// A Welcome that is right in all that one tree alone doesn't decide.
-    func message(
-        _ tree: inout RatchetTree, signer: LeafIndex, extensions: [Extension] = []
-    ) throws -> [UInt8] {
-        let context = GroupContext(
-            cipherSuite: algorithms.suite, groupID: [1, 2], epoch: 1, treeHash: tree.treeHash(),
-            confirmedTranscriptHash: Random.bytes(32), extensions: extensions)
-        let joiner = JoinerSecret(.random(count: 32))
-        let joined = JoinedSecrets(
-            joinerSecret: joiner,
-            preSharedKeys: try PreSharedKeys().combined([], algorithms: algorithms),
-            algorithms: algorithms)
-        let (secrets, _) = EpochSecrets.derive(
-            from: joined.epochSecret(context: context.encoded(), algorithms: algorithms),
-            algorithms: algorithms)
-        func groupInfo(_ signature: [UInt8]) -> GroupInfo {
-            GroupInfo(
-                groupContext: context,
-                extensions: [Extension(type: .ratchetTree, data: tree.encoded())],
-                confirmationTag: secrets.confirmationKey.tag(
-                    confirmedTranscriptHash: context.confirmedTranscriptHash,
-                    algorithms: algorithms),
-                signer: signer, signature: signature)
-        }
-        let signature = try algorithms.sign(
-            groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: attacker.signingKey)
-        let groupSecrets = GroupSecrets(joinerSecret: joiner, pathSecret: nil, preSharedKeys: [])
-        return try joined.welcome(
-            groupInfo(signature), groupSecrets, to: victim, suite: algorithms.suite,
-            algorithms: algorithms)
-    }
-
-    func join(
-        _ message: [UInt8], validator: some CredentialValidator = Anyone()
-    ) throws -> Group {
-        try Group.join(
-            welcome: message, bundle: victim, existing: [], validator: validator, at: Fixture.now)
-    }
+/// Seconds that this thread has run, whatever else the machine does.
+private func threadTime() -> Double {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1_000_000_000
 }
 
 @Suite struct `A hostile Welcome` {
     /// A root whose left half is `count` leaves, all but the first unmerged and each stating the
     /// parent hash of the root; `deep`, each parent on the way lists its leaves, too.
     private func tree(
-        _ count: Int, hostile: HostileWelcome, deep: Bool
+        _ count: Int, hostile: WelcomeForgery, deep: Bool
     ) throws -> RatchetTree {
         let algorithms = hostile.algorithms
         let victim = hostile.victim.keyPackage.leafNode
@@ -76,7 +24,7 @@ struct HostileWelcome {
         let unmerged = (1..<count).map { LeafIndex(rawValue: UInt32($0)) }
         var right = [Node?](repeating: nil, count: 2 * count - 1)
         right[0] = .leaf(victim)
-        right[2] = .leaf(try hostile.ownLeaf())
+        right[2] = .leaf(try WelcomeForgery.leaf(signingKey: hostile.attackerKey))
         // The right half's hash depends on its place, so the tree is put together in two steps.
         func nodes(_ parentHash: [UInt8]) -> [Node?] {
             var left = [Node?](repeating: nil, count: 2 * count - 1)
@@ -126,28 +74,68 @@ struct HostileWelcome {
         return writer.bytes
     }
 
+    /// How many seconds a Welcome with such a tree takes to be refused.
+    private func refusal(of count: Int, deep: Bool, for rule: ValidationRule) throws -> Double {
+        var hostile = try WelcomeForgery()
+        hostile.tree = try tree(count, hostile: hostile, deep: deep)
+        hostile.signer = LeafIndex(rawValue: UInt32(count + 1))
+        let message = try hostile.message()
+        let start = threadTime()
+        #expect(throws: MLSError.invalid(rule)) { _ = try hostile.join(message) }
+        return threadTime() - start
+    }
+
     @Test func `takes bounded time if thousands of leaves may have set one parent`() throws {
-        let hostile = try HostileWelcome()
-        let count = 4_096
-        var tree = try tree(count, hostile: hostile, deep: false)
-        let message = try hostile.message(
-            &tree, signer: LeafIndex(rawValue: UInt32(count + 1)))
-        let elapsed = ContinuousClock().measure {
-            // Parent hashes hold, and signatures are looked at afterwards.
-            #expect(throws: MLSError.invalid(.leafSignature)) { _ = try hostile.join(message) }
-        }
-        #expect(elapsed < .seconds(10))
+        // Parent hashes hold, and signatures are looked at afterwards.
+        #expect(try refusal(of: 4_096, deep: false, for: .leafSignature) < 10)
     }
 
     @Test func `takes bounded time if every parent has all leaves unmerged`() throws {
-        let hostile = try HostileWelcome()
-        let count = 2_048
-        var tree = try tree(count, hostile: hostile, deep: true)
-        let message = try hostile.message(
-            &tree, signer: LeafIndex(rawValue: UInt32(count + 1)))
-        let elapsed = ContinuousClock().measure {
-            #expect(throws: MLSError.invalid(.parentHash)) { _ = try hostile.join(message) }
+        #expect(try refusal(of: 2_048, deep: true, for: .parentHash) < 10)
+    }
+
+    /// Each type looked for in each list would be thousands of millions of steps: minutes.
+    @Test func `takes bounded time if a leaf and the group list thousands of types`() throws {
+        let types = (0..<20_000).map { ExtensionType(rawValue: 0x1000 + $0) }
+        let proposals = types.map { ProposalType(rawValue: $0.rawValue) }
+        let filler = [UInt16](repeating: 0x0FFF, count: 300_000)
+        let leaf = LeafNode(
+            encryptionKey: [], signatureKey: [], credential: .basic(identity: []),
+            capabilities: Capabilities(
+                cipherSuites: [.x25519ChaCha20],
+                extensions: filler.map { ExtensionType(rawValue: $0) } + types,
+                proposals: filler.map { ProposalType(rawValue: $0) } + proposals),
+            source: .update, extensions: types.map { Extension(type: $0, data: []) },
+            signature: [])
+        let required = RequiredCapabilities(
+            extensions: types + types, proposals: proposals + proposals)
+        let start = threadTime()
+        try LeafChecks(
+            algorithms: .x25519ChaCha20SHA256, groupID: [],
+            extensions: [required.groupContextExtension] + leaf.extensions, policy: .standard,
+            validator: Anyone(), now: Fixture.now, isSending: false
+        ).validateCapabilities(of: leaf)
+        #expect(threadTime() - start < 10)
+    }
+
+    @Test func `is no reason to ask about outsiders unless a member signed it`() throws {
+        struct MembersOnly: CredentialValidator {
+            func accepts(_ subject: CredentialSubject) -> Bool { true }
         }
-        #expect(elapsed < .seconds(10))
+        var hostile = try WelcomeForgery()
+        hostile.context = {
+            $0.extensions = [
+                ExternalSender.groupContextExtension([
+                    ExternalSender(signatureKey: [1], credential: .basic(identity: [8]))
+                ])
+            ]
+        }
+        #expect(throws: MLSError.credentialRefused) {
+            _ = try hostile.join(validator: MembersOnly())
+        }
+        hostile.signingKey = hostile.victimKey
+        #expect(throws: MLSError.invalid(.groupInfoSignature)) {
+            _ = try hostile.join(validator: MembersOnly())
+        }
     }
 }

@@ -52,17 +52,14 @@ import Testing
 
         // A commit can be looked at again until it is merged: what was staged may be lost by a crash.
         let pending = try commit(&groups[0], clients[0])
-        let before = groups[1].serialized()
+        var stored: [SecretBytes] = []
         let staged = try (0..<2).compactMap { _ in
-            if case .commit(let staged) = try groups[1].process(
+            let received = try groups[1].process(
                 pending.message, validator: Anyone(), at: Fixture.now)
-            {
-                staged
-            } else {
-                nil as StagedCommit?
-            }
+            stored.append(groups[1].serialized())
+            return if case .commit(let staged) = received { staged } else { nil as StagedCommit? }
         }
-        #expect(staged.count == 2 && groups[1].serialized() == before)
+        #expect(staged.count == 2 && stored[0] == stored[1])
         try groups[1].merge(staged[0], at: Fixture.now)
         #expect(throws: MLSError.misuse(.staleCommit)) {
             try groups[1].merge(staged[1], at: Fixture.now)
@@ -191,24 +188,80 @@ import Testing
         try first.merge(staged, at: Fixture.now)
     }
 
-    @Test func `that propose more and more fill no memory`() throws {
-        var (clients, groups) = try three()
-        groups[1].policy.pendingProposalCount = 2
-        for number in 0..<4 {
-            let proposal = try groups[0].propose(
-                .preSharedKey(.external(id: [UInt8(number)])), signingKey: clients[0].signingKey,
-                validator: Anyone(), at: Fixture.now
+    @Test func `that propose more and more take nobody else's room`() throws {
+        let clients = try (0..<4).map { try Client("client \($0)") }
+        var groups = try Fixture.group(of: clients)
+        for index in groups.indices { groups[index].policy.proposalsPerSender = index == 0 ? 9 : 2 }
+        func propose(_ request: ProposalRequest, _ index: Int) throws -> [UInt8] {
+            try groups[index].propose(
+                request, signingKey: clients[index].signingKey, validator: Anyone(),
+                at: Fixture.now
             ).bytes
-            if number < 2 {
-                _ = try groups[1].process(proposal, validator: Anyone(), at: Fixture.now)
-            } else {
-                expectRefused(proposal, by: groups[1], .refusedByPolicy)
+        }
+        func deliver(_ message: [UInt8], to index: Int) throws {
+            _ = try groups[index].process(message, validator: Anyone(), at: Fixture.now)
+        }
+        var keys = PreSharedKeys()
+        let flood = try (0..<UInt8(6)).map { number in
+            keys.provide(SecretBytes([number]), externalID: [number])
+            return try propose(.preSharedKey(.external(id: [number])), 0)
+        }
+        // They come to each in another order; the first two of each are among the four of the others.
+        for number in [0, 1, 2, 3] { try deliver(flood[number], to: 1) }
+        for number in [3, 2, 1, 0] { try deliver(flood[number], to: 2) }
+        for index in [1, 2] {
+            for number in [4, 5] {
+                expectRefused(flood[number], by: groups[index], .refusedByPolicy)
             }
         }
+        // Whoever has said enough can still leave.
+        let others = [
+            try propose(.preSharedKey(.external(id: [0])), 3),
+            try propose(.preSharedKey(.external(id: [1])), 3),
+        ]
         #expect(throws: MLSError.refusedByPolicy) {
-            _ = try groups[1].propose(
-                .remove(LeafIndex(rawValue: 2)), signingKey: clients[1].signingKey,
-                validator: Anyone(), at: Fixture.now)
+            _ = try propose(.preSharedKey(.external(id: [2])), 3)
+        }
+        for message in others + [try propose(.selfRemove, 3)] {
+            for index in 0..<3 { try deliver(message, to: index) }
+        }
+        let pending = try groups[2].commit(
+            signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now,
+            preSharedKeys: keys)
+        #expect(pending.leftOut.map(\.reason) == [.refusedByPolicy, .refusedByPolicy])
+        #expect(
+            pending.leftOut.allSatisfy { $0.proposal.sender == .member(groups[0].ownLeafIndex) })
+        #expect(pending.removed.map(\.index) == [groups[3].ownLeafIndex])
+        for index in [0, 1] {
+            try groups[index].follow(pending.message, keys: keys)
+            #expect(groups[index].epochAuthenticator == pending.epochAuthenticator)
+        }
+    }
+
+    @Test func `of commits that lost leave no keys with those who got them`() throws {
+        var (clients, groups) = try three()
+        let lost = try commit(&groups[0], clients[0])
+        let won = try commit(&groups[1], clients[1])
+        guard
+            case .commit = try groups[2].process(
+                lost.message, validator: Anyone(), at: Fixture.now)
+        else {
+            Issue.record("not a commit")
+            return
+        }
+        groups[2] = try Group(serialized: groups[2].serialized())
+        // The loser's next attempt in the same epoch has another key.
+        #expect(lost.generation == 0)
+        #expect(try commit(&groups[0], clients[0]).generation == 1)
+        for index in [0, 2] { try groups[index].follow(won.message) }
+        let loser = groups[0].ownLeafIndex
+        let window = GroupPolicy.standard.window
+        for index in [0, 2] {
+            let tree = try #require(groups[index].past.first).messages.secretTree
+            #expect(throws: MLSError.keyUnavailable(generation: 0)) {
+                _ = try tree.key(of: loser, .handshake, generation: 0, window: window)
+            }
+            _ = try tree.key(of: loser, .application, generation: 0, window: window)
         }
     }
 

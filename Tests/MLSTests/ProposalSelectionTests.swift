@@ -14,8 +14,9 @@ private let later = Fixture.now + 1_000
         case addOfMember, addOfTaken, expiredAdd, refusedAdd, strangeCredential
         case missingKey, keyTwice
         case unsupportedExtension, refusedSenders
-        case secondExtensions
-        case takenSignatureKey, takenEncryptionKey, updateOfCommitter, earlierUpdate
+        case secondExtensions, earlierExtensions
+        case takenSignatureKey, takenEncryptionKey, updateToParentKey, addOfParentKey
+        case updateOfCommitter, earlierUpdate
         case updateOfRemoved, removeOfCommitter, removeTwice
         case unknownSelfRemove, unknownToOne, reInit
 
@@ -28,9 +29,10 @@ private let later = Fixture.now + 1_000
             case .missingKey: .missingPreSharedKey
             case .keyTwice: .invalid(.duplicatePreSharedKey)
             case .unsupportedExtension: .invalid(.extensionSupport)
-            case .secondExtensions: .invalid(.oneGroupContextExtensions)
+            case .secondExtensions, .earlierExtensions: .invalid(.oneGroupContextExtensions)
             case .takenSignatureKey: .invalid(.uniqueSignatureKey)
             case .takenEncryptionKey: .invalid(.uniqueEncryptionKey)
+            case .updateToParentKey, .addOfParentKey: .invalid(.uniqueParentKey)
             case .updateOfCommitter: .invalid(.committerUpdate)
             case .earlierUpdate, .updateOfRemoved, .removeTwice: .invalid(.oneChangePerLeaf)
             case .removeOfCommitter: .invalid(.committerRemove)
@@ -108,6 +110,29 @@ private let later = Fixture.now + 1_000
             ).keyPackage
         }
 
+        /// A parent's key, which its path's owner isn't the only one to know.
+        private var parentKey: [UInt8] {
+            groups[0].current.tree.parents.last?.node.encryptionKey ?? []
+        }
+
+        private func keyPackage(encryptionKey: [UInt8]) throws -> KeyPackage {
+            let key = try SigningKey()
+            let algorithms = groups[0].algorithms
+            let initKey = try HPKEPrivateKey.generate(algorithms).publicKey
+            let leaf = try LeafNode(
+                LeafConfiguration(credential: .basic(identity: [7])),
+                encryptionKey: encryptionKey, source: .keyPackage(Fixture.lifetime), place: nil,
+                signingKey: key, algorithms: algorithms)
+            func keyPackage(_ signature: [UInt8]) -> KeyPackage {
+                KeyPackage(
+                    version: .mls10, cipherSuite: groups[0].suite, initKey: initKey,
+                    leafNode: leaf, extensions: [], signature: signature)
+            }
+            return keyPackage(
+                try algorithms.sign(
+                    keyPackage([]).toBeSigned, label: "KeyPackageTBS", with: key))
+        }
+
         func preSharedKey(_ name: UInt8, nonce: [UInt8] = Random.bytes(32)) -> Proposal {
             .preSharedKey(PreSharedKeyID(source: .external(id: [name]), nonce: nonce))
         }
@@ -153,9 +178,11 @@ private let later = Fixture.now + 1_000
                                 credential: .basic(identity: [8]))
                         ])
                     ]))
-            case .secondExtensions:
+            case .secondExtensions, .earlierExtensions:
                 try say(.groupContextExtensions([Extension(type: guest, data: [1])]))
-                try say(.groupContextExtensions([Extension(type: guest, data: [2])]))
+                try say(
+                    .groupContextExtensions([Extension(type: guest, data: [2])]),
+                    from: kind == .secondExtensions ? 2 : 0)
             case .takenSignatureKey:
                 let renewal = try update(of: 0, signedBy: clients[2].signingKey)
                 try say(renewal)
@@ -163,6 +190,11 @@ private let later = Fixture.now + 1_000
                 let taken = groups[0].member(at: groups[2].ownLeafIndex)?.leafNode.encryptionKey
                 let renewal = try update(of: 0, encryptionKey: taken)
                 try say(renewal)
+            case .updateToParentKey:
+                let renewal = try update(of: 0, encryptionKey: parentKey)
+                try say(renewal)
+            case .addOfParentKey:
+                try say(.add(keyPackage(encryptionKey: parentKey)))
             case .updateOfCommitter:
                 let renewal = try update(of: 1)
                 try say(renewal, from: 1)
@@ -217,7 +249,7 @@ private let later = Fixture.now + 1_000
         try scene.say(kind)
         let bad =
             switch kind {
-            case .earlierUpdate, .updateOfRemoved: scene.said[1]
+            case .earlierUpdate, .earlierExtensions, .updateOfRemoved: scene.said[1]
             default: try #require(scene.said.last)
             }
         let commit = try scene.commit()
@@ -231,7 +263,8 @@ private let later = Fixture.now + 1_000
         let kinds: [Kind] = [
             .addOfMember, .expiredAdd, .refusedAdd, .strangeCredential, .missingKey,
             .unsupportedExtension, .refusedSenders,
-            .takenSignatureKey, .takenEncryptionKey, .removeOfCommitter, .unknownSelfRemove,
+            .takenSignatureKey, .takenEncryptionKey, .updateToParentKey, .addOfParentKey,
+            .removeOfCommitter, .unknownSelfRemove,
             .unknownToOne, .reInit,
         ]
         for kind in kinds { try scene.say(kind) }
@@ -253,6 +286,28 @@ private let later = Fixture.now + 1_000
             return
         }
         #expect(staged.epochAuthenticator == commit.epochAuthenticator)
+    }
+
+    @Test func `is looked at once for each sender if it changes what all must support`() throws {
+        var scene = try Scene()
+        for number in 0..<UInt8(20) {
+            let strange = Extension(type: ExtensionType(rawValue: 0xF0C9), data: [number])
+            try scene.say(.groupContextExtensions([strange]))
+        }
+        try scene.say(.groupContextExtensions([Extension(type: guest, data: [])]), from: 2)
+        let group = scene.groups[1]
+        var looks = 0
+        let selection = try ProposalSelection(
+            in: group, for: CommitContent(), inline: [], keys: PreSharedKeys()
+        ) { (extensions: [Extension]) throws(MLSError) in
+            looks += 1
+            return try group.checks(
+                extensions: extensions, validator: Anyone(), now: later, isSending: true)
+        }
+        #expect(selection.taken.map(\.reference) == scene.said.suffix(1))
+        #expect(selection.leftOut.count == 20)
+        // What the group has, and what each sender said last.
+        #expect(looks == 3)
     }
 
     @Test func `is named if the caller asked for it`() throws {

@@ -39,8 +39,7 @@ import Testing
         case .senderMaySend:
             try forgery.deliver(
                 forgery.frame(
-                    .proposal(.externalInit(kemOutput: [])), sender: .external(index: 0),
-                    key: forgery.server))
+                    .proposal(.selfRemove), sender: .newMemberProposal, key: forgery.server))
         case .externalSender:
             try forgery.deliver(
                 forgery.frame(
@@ -209,6 +208,10 @@ import Testing
             try forgery.deliver(forgery.commit([.externalInit(kemOutput: [])]))
         case .proposalTypeSupport:
             try unsupportedSelfRemove()
+        case .duplicateReference:
+            var forgery = forgery
+            let entry = try forgery.tell(forgery.preSharedKey(), from: LeafIndex(rawValue: 2))
+            try forgery.deliver(forgery.commit(covering: [entry, entry]))
         case .knownProposal:
             try forgery.deliver(
                 forgery.commit([

@@ -85,7 +85,8 @@ struct LabelledHPKE: Sendable {
             let output = try setup.seal(plaintext, to: publicKey)
             return HPKECiphertext(kemOutput: output.kemOutput, ciphertext: output.ciphertext)
         } catch {
-            throw .invalid(.publicKey)
+            // Whether a secret can be encapsulated to a key is looked at when the key comes.
+            throw .machine
         }
     }
 

@@ -31,22 +31,16 @@ extension FramedContent {
 /// Content whose signature was checked. Only `AuthenticatedContent.verified` makes one.
 struct VerifiedContent: Sendable {
     let authenticated: AuthenticatedContent
-    /// The leaf's generation, if the message was encrypted.
-    let generation: UInt32?
 
     var content: FramedContent { authenticated.content }
 
-    fileprivate init(_ authenticated: AuthenticatedContent, generation: UInt32?) {
-        self.authenticated = authenticated
-        self.generation = generation
-    }
+    fileprivate init(_ authenticated: AuthenticatedContent) { self.authenticated = authenticated }
 }
 
 extension AuthenticatedContent {
     /// Checks the signature (RFC 9420 §6.1).
     func verified(
-        by signatureKey: [UInt8], context: [UInt8], generation: UInt32? = nil,
-        algorithms: CipherAlgorithms
+        by signatureKey: [UInt8], context: [UInt8], algorithms: CipherAlgorithms
     ) throws(MLSError) -> VerifiedContent {
         guard
             algorithms.isValid(
@@ -54,7 +48,7 @@ extension AuthenticatedContent {
                 of: content.toBeSigned(wireFormat: wireFormat, context: context),
                 label: "FramedContentTBS", by: signatureKey)
         else { throw .invalid(.contentSignature) }
-        return VerifiedContent(self, generation: generation)
+        return VerifiedContent(self)
     }
 
     /// The reference by which commits name this message's proposal (RFC 9420 §5.2).

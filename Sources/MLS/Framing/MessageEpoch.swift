@@ -42,7 +42,7 @@ struct SenderData: Sendable {
         return writer.bytes
     }
 
-    /// The message's nonce with the guard mixed in (RFC 9420 §6.3.1).
+    /// The message's nonce with the guard mixed in (RFC 9420 §6.3.1), to be wiped after use.
     func guarded(_ nonce: SecretBytes) -> [UInt8] {
         var nonce = nonce.exposedCopy()
         for (index, octet) in reuseGuard.enumerated() where index < nonce.count {
@@ -98,8 +98,16 @@ extension MessageEpoch {
     enum Unprotected {
         /// The own leaf: its keys are gone, so the content stays closed.
         case own(generation: UInt32)
-        /// Someone else; keep `opened` if the message is taken.
-        case content(VerifiedContent, opened: SecretTree.Opened)
+        /// Someone else.
+        case content(VerifiedContent, Origin)
+    }
+
+    /// Who sent an encrypted message, as of its epoch, and which of theirs it is.
+    struct Origin {
+        let sender: Member
+        let generation: UInt32
+        /// What to keep in the secret tree if the message is taken.
+        let opened: SecretTree.Opened
     }
 
     /// Encrypts a signed content of the own leaf (RFC 9420 §6.3.1).
@@ -117,10 +125,12 @@ extension MessageEpoch {
         let senderDataAAD = PrivateMessage.senderDataAAD(groupID: groupID, epoch: epoch, type)
         let aad = PrivateMessage.contentAAD(
             senderDataAAD, authenticatedData: content.content.authenticatedData)
+        var contentNonce = senderData.guarded(messageKey.nonce)
+        defer { TLSWriter.wipe(&contentNonce) }
         do {
             let ciphertext = try algorithms.seal(
                 Self.plaintext(of: content, padding: padding), key: messageKey.key,
-                nonce: senderData.guarded(messageKey.nonce), authenticating: aad)
+                nonce: contentNonce, authenticating: aad)
             let (key, nonce) = senderDataSecret.keyAndNonce(
                 for: ciphertext, algorithms: algorithms)
             let encryptedSenderData = try algorithms.seal(
@@ -174,19 +184,23 @@ extension MessageEpoch {
                 groupID: message.groupID, epoch: message.epoch, message.contentType),
             authenticatedData: message.authenticatedData)
         let plaintext: [UInt8]?
+        var nonce = senderData.guarded(messageKey.nonce)
+        defer { TLSWriter.wipe(&nonce) }
         do {
             plaintext = try algorithms.open(
-                message.ciphertext, key: messageKey.key,
-                nonce: senderData.guarded(messageKey.nonce), authenticating: aad)
+                message.ciphertext, key: messageKey.key, nonce: nonce, authenticating: aad)
         } catch {
             throw .machine
         }
         guard let plaintext else { throw .undecryptable }
         let content = try Self.content(of: message, from: plaintext, sender: senderData.leaf)
         let verified = try content.verified(
-            by: leafNode.signatureKey, context: context, generation: senderData.generation,
-            algorithms: algorithms)
-        return .content(verified, opened: opened)
+            by: leafNode.signatureKey, context: context, algorithms: algorithms)
+        return .content(
+            verified,
+            Origin(
+                sender: Member(index: senderData.leaf, leafNode: leafNode),
+                generation: senderData.generation, opened: opened))
     }
 
     /// Whether a message says that the own leaf sent it.

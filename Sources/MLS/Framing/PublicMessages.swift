@@ -40,11 +40,7 @@ extension MessageEpoch {
         case (.member(let leaf), _):
             guard let node = tree[leaf] else { throw .invalid(.senderIsMember) }
             return node.signatureKey
-        case (.external(let index), .proposal(let proposal)):
-            switch proposal {
-            case .add, .remove, .preSharedKey, .reInit, .groupContextExtensions, .application: break
-            case .update, .externalInit, .selfRemove: throw .invalid(.senderMaySend)
-            }
+        case (.external(let index), .proposal):
             let list = try extensions.decoded(.externalSenders, as: ExternalSenders.self)
             guard let senders = list?.senders, senders.indices.contains(Int(index)) else {
                 throw .invalid(.externalSender)

@@ -171,18 +171,13 @@ private struct CommitMaker {
     ) {
         let parts = content.parts { group.newID($0) }
         let own = parts.map { part in
-            CommittedProposal(
-                proposal: part.proposal, sender: .member(group.ownLeafIndex), isByReference: false)
+            CommittedProposal(proposal: part.proposal, sender: .member(group.ownLeafIndex))
         }
         do {
             let selection = try ProposalSelection(
                 in: group, for: content, inline: parts.map(\.proposal), keys: keys, checks: checks)
             let applied = try apply(
-                own
-                    + selection.taken.map {
-                        CommittedProposal(
-                            proposal: $0.proposal, sender: $0.sender, isByReference: true)
-                    })
+                own + selection.taken.map { CommittedProposal($0, checked: .everything) })
             return (
                 own.map { .proposal($0.proposal) }
                     + selection.taken.map { .reference($0.reference) },
@@ -203,6 +198,11 @@ private struct CommitMaker {
             committer: group.ownLeafIndex, usage: usage, policy: group.policy, checks: checks)
         for id in applied.preSharedKeys where keys[id.source] == nil {
             throw .missingPreSharedKey
+        }
+        // Nobody could join such a tree (RFC 9420 §12.4.3.1). Parents that the path is going to replace
+        // are as good as others.
+        guard !applied.tree.hasParent(withKeyAmong: applied.newEncryptionKeys) else {
+            throw .invalid(.uniqueParentKey)
         }
         return applied
     }

@@ -83,7 +83,9 @@ extension Group {
                 (
                     .reference(reference),
                     CommittedProposal(
-                        proposal: .selfRemove, sender: .member(leaf), isByReference: true)
+                        PendingProposal(
+                            reference: reference, sender: .member(leaf), proposal: .selfRemove),
+                        checked: .signature)
                 ))
         }
         var inline: [Proposal] = [.externalInit(kemOutput: kem.kemOutput)]
@@ -97,8 +99,7 @@ extension Group {
             inline.map { proposal in
                 (
                     .proposal(proposal),
-                    CommittedProposal(
-                        proposal: proposal, sender: .newMemberCommit, isByReference: false)
+                    CommittedProposal(proposal: proposal, sender: .newMemberCommit)
                 )
             } + list
         let applied = try AppliedProposals(
@@ -107,7 +108,7 @@ extension Group {
         ) { (_: [Extension]) throws(MLSError) in checks }
 
         var tree = applied.tree
-        guard let own = tree.makeRoomForLeaf() else { throw .invalid(.treeShape) }
+        let own = try tree.makeRoomForLeaf()
         let (number, overflow) = context.epoch.addingReportingOverflow(1)
         guard !overflow else { throw .inactive }
         var next = context

@@ -115,7 +115,6 @@ extension Group {
         guard let encoded = groupInfo.extensions[.ratchetTree] ?? detached else {
             throw .invalid(.treeShape)
         }
-        try checks.validateExternalSenders()
         var tree = try RatchetTree(
             decoding: encoded, algorithms: algorithms,
             maximumLeafCount: checks.policy.maximumLeafCount)
@@ -127,11 +126,12 @@ extension Group {
         guard tree.treeHash() == groupInfo.groupContext.treeHash else {
             throw .invalid(.treeHash)
         }
+        try checks.validateExternalSenders()
         try tree.verifyStructure()
         try tree.verifyParentHashes()
         let ownIndex = own.flatMap { tree.index(of: $0) }
         try tree.forEachLeaf { (index, leaf) throws(MLSError) in
-            try checks.validate(leaf, as: .tree(index), isOwn: index == ownIndex)
+            try checks.validate(leaf, as: .tree(index), isSigned: index == ownIndex)
         }
         // `verifyStructure` has seen that all encryption keys differ.
         try checks.validateIdentities(of: tree)

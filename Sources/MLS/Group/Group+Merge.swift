@@ -56,7 +56,7 @@ extension Group {
 
     private mutating func forgetProposals() {
         changedKeys.formUnion(proposalKeys)
-        proposals = []
+        proposals = PendingProposals()
         updateKeys = [:]
     }
 

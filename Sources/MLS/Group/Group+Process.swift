@@ -5,7 +5,7 @@ extension Group {
     /// Takes in a message (RFC 9420 §6, §12, §15).
     ///
     /// Application data and proposals are final with this call. A commit is only staged, and can be
-    /// processed again after a restart; ``merge(_:at:)-(StagedCommit,_)`` starts the new epoch.
+    /// processed again, also after a restart; ``merge(_:at:)-(StagedCommit,_)`` starts the new epoch.
     ///
     /// - Parameters:
     ///   - message: an MLSMessage with a PrivateMessage or PublicMessage.
@@ -47,21 +47,26 @@ extension Group {
         guard status != .removed else { throw .inactive }
         let unprotected = try current.messages.unprotect(
             message, ownLeaf: ownLeafIndex, window: policy.window)
-        guard case .content(let verified, let opened) = unprotected else {
+        guard case .content(let verified, let origin) = unprotected else {
             return own(unprotected, message, arrival)
         }
         let received: ReceivedMessage
+        var kept: SecretTree.Opened? = origin.opened
         switch verified.content.content {
         case .application(let data):
-            received = try application(data, verified, tree: current.tree)
+            received = application(data, verified, from: origin)
         case .proposal(let proposal):
             received = .proposal(try admit(proposal, verified, arrival))
         case .commit:
-            // Its key is spent when it is merged: until then nothing else of it is kept.
-            return .commit(try stage(verified, arrival))
+            // It can be looked at again until an epoch ends. The merge of whichever commit ends it
+            // must find the ratchets of this one, should it lose, to end them, too.
+            received = .commit(try stage(verified, arrival))
+            kept = origin.opened.unspent
         }
-        current.messages.secretTree.keep(opened)
-        changedKeys.formUnion(opened.changes(in: epoch))
+        if let kept {
+            current.messages.secretTree.keep(kept)
+            changedKeys.formUnion(kept.changes(in: epoch))
+        }
         return received
     }
 
@@ -80,13 +85,13 @@ extension Group {
         }
         let unprotected = try past[index].messages.unprotect(
             message, ownLeaf: ownLeafIndex, window: policy.window)
-        guard case .content(let verified, let opened) = unprotected else {
+        guard case .content(let verified, let origin) = unprotected else {
             return own(unprotected, message, arrival)
         }
         guard case .application(let data) = verified.content.content else { throw .malformed }
-        let received = try application(data, verified, tree: past[index].messages.tree)
-        past[index].messages.secretTree.keep(opened)
-        changedKeys.formUnion(opened.changes(in: message.epoch))
+        let received = application(data, verified, from: origin)
+        past[index].messages.secretTree.keep(origin.opened)
+        changedKeys.formUnion(origin.opened.changes(in: message.epoch))
         return received
     }
 
@@ -102,14 +107,11 @@ extension Group {
     }
 
     private func application(
-        _ data: [UInt8], _ verified: VerifiedContent, tree: RatchetTree
-    ) throws(MLSError) -> ReceivedMessage {
-        guard case .member(let leaf) = verified.content.sender, let node = tree[leaf],
-            let generation = verified.generation
-        else { throw .invalid(.senderIsMember) }
-        return .application(
+        _ data: [UInt8], _ verified: VerifiedContent, from origin: MessageEpoch.Origin
+    ) -> ReceivedMessage {
+        .application(
             ApplicationMessage(
-                sender: Member(index: leaf, leafNode: node), generation: generation,
+                sender: origin.sender, generation: origin.generation,
                 epoch: verified.content.epoch,
                 authenticatedData: verified.content.authenticatedData, plaintext: data))
     }
@@ -128,11 +130,10 @@ extension Group {
                     contentType: verified.content.content.type, epoch: epoch, generation: nil,
                     messageHash: arrival.hash))
         }
-        switch verified.content.content {
-        case .application: throw .invalid(.applicationIsPrivate)
-        case .proposal(let proposal): return .proposal(try admit(proposal, verified, arrival))
-        case .commit: return .commit(try stage(verified, arrival))
+        if case .proposal(let proposal) = verified.content.content {
+            return .proposal(try admit(proposal, verified, arrival))
         }
+        return .commit(try stage(verified, arrival))
     }
 
     /// Checks a received proposal by itself (RFC 9420 §12.1) and keeps it.
@@ -145,21 +146,22 @@ extension Group {
         let pending = PendingProposal(
             reference: verified.authenticated.proposalReference(algorithms),
             sender: verified.content.sender, proposal: proposal)
+        guard proposals[pending.reference] == nil else { return pending }
+        guard proposals.count(from: pending.sender) / 2 < policy.proposalsPerSender else {
+            throw .refusedByPolicy
+        }
         try validate(
             proposal, from: pending.sender,
             checks(
                 extensions: extensions, validator: arrival.validator, now: arrival.now,
                 isSending: false))
-        if !proposals.contains(where: { $0.reference == pending.reference }) {
-            guard proposals.count < policy.pendingProposalCount else { throw .refusedByPolicy }
-            keep(pending)
-        }
+        keep(pending)
         return pending
     }
 
     /// Keeps a proposal for the epoch's commit.
     mutating func keep(_ pending: PendingProposal) {
-        changedKeys.insert(.proposal(UInt32(truncatingIfNeeded: proposals.count)))
+        changedKeys.insert(.proposal(UInt32(truncatingIfNeeded: proposals.all.count)))
         proposals.append(pending)
     }
 
@@ -167,6 +169,9 @@ extension Group {
     func validate(
         _ proposal: Proposal, from sender: Sender, _ checks: LeafChecks
     ) throws(MLSError) {
+        guard proposal.encoded().count <= policy.maximumProposalByteCount else {
+            throw .refusedByPolicy
+        }
         switch proposal {
         case .add(let keyPackage):
             try checks.validate(keyPackage)
@@ -188,6 +193,7 @@ extension Group {
             guard reInit.version.rawValue >= ProtocolVersion.mls10.rawValue else {
                 throw .invalid(.reInitVersion)
             }
+            guard reInit.extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
         case .externalInit:
             throw .invalid(.externalInitInside)
         case .groupContextExtensions(let extensions):

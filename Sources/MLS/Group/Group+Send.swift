@@ -63,7 +63,6 @@ extension Group {
         validator: some CredentialValidator, at now: UnixSeconds
     ) throws(MLSError) -> EncryptedMessage {
         try requireActive(signingKey)
-        guard proposals.count < policy.pendingProposalCount else { throw .refusedByPolicy }
         var updateKey: HPKEPrivateKey?
         let proposal: Proposal
         switch request {
@@ -74,7 +73,7 @@ extension Group {
         case .groupContextExtensions(let list): proposal = .groupContextExtensions(list)
         case .application(let content): proposal = .application(content)
         case .selfRemove:
-            guard !proposals.contains(where: { $0.isSelfRemove(of: ownLeafIndex) }) else {
+            guard !pendingProposals.contains(where: { $0.isSelfRemove(of: ownLeafIndex) }) else {
                 throw .misuse(.alreadyLeaving)
             }
             proposal = .selfRemove
@@ -85,6 +84,10 @@ extension Group {
                     leaf, key: key, source: .update, signingKey: newSigningKey ?? signingKey))
             updateKey = key
         }
+        guard
+            proposal == .selfRemove
+                || proposals.count(from: .member(ownLeafIndex)) < policy.proposalsPerSender
+        else { throw .refusedByPolicy }
         guard current.tree.leaves.allSatisfy({ $0.node.capabilities.supports(proposal.type) })
         else { throw .invalid(.proposalTypeSupport) }
         try validate(

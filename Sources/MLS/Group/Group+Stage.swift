@@ -30,7 +30,8 @@ extension Group {
         var privateKeys = try privateKeys(after: applied)
         let removesSelf = applied.removed.contains { $0.leaf == ownLeafIndex }
         var commitSecret = CommitSecret(algorithms.zeroSecret)
-        guard let leaf = committer ?? tree.makeRoomForLeaf() else { throw .invalid(.treeShape) }
+        let leaf: LeafIndex
+        if let committer { leaf = committer } else { leaf = try tree.makeRoomForLeaf() }
         if let path = commit.path {
             let replaced = committer == nil ? applied.resynced : current.tree[leaf]
             let checks = try checks(
@@ -62,6 +63,9 @@ extension Group {
             next.treeHash = tree.treeHash()
             privateKeys.prune(to: tree)
         }
+        guard !tree.hasParent(withKeyAmong: applied.newEncryptionKeys) else {
+            throw .invalid(.uniqueParentKey)
+        }
         next.confirmedTranscriptHash = Transcript.confirmedHash(
             after: current.interimTranscriptHash, verified.authenticated, algorithms: algorithms)
 
@@ -80,9 +84,8 @@ extension Group {
                 tree: tree, privateKeys: privateKeys, ownLeaf: ownLeafIndex, policy: policy,
                 confirmationTag: tag)
         }
-        guard let committerNode = committer.flatMap({ current.tree[$0] }) ?? tree[leaf] else {
-            throw .invalid(.senderIsMember)
-        }
+        guard let committerNode = committer.flatMap({ current.tree[$0] }) ?? commit.path?.leafNode
+        else { throw .malformed }
         return StagedCommit(
             groupID: groupID, epoch: next.epoch, commitHash: arrival.hash,
             committer: Member(index: leaf, leafNode: committerNode), isExternal: committer == nil,
@@ -95,7 +98,8 @@ extension Group {
             groupContextExtensions: applied.changesExtensions ? applied.extensions : nil,
             applicationProposals: applied.application, reInit: applied.reInit,
             epochAuthenticator: state?.secrets.epochAuthenticator.bytes.exposedCopy() ?? [],
-            isEncrypted: verified.generation != nil, base: current.confirmationTag, next: state)
+            isEncrypted: verified.authenticated.wireFormat == .privateMessage,
+            base: current.confirmationTag, next: state)
     }
 
     /// Looks up the proposals that a commit names by reference (RFC 9420 §12.4).
@@ -103,19 +107,17 @@ extension Group {
         _ entries: [ProposalOrRef], sender: Sender
     ) throws(MLSError) -> [CommittedProposal] {
         var resolved: [CommittedProposal] = []
-        let pending = Dictionary(
-            proposals.map { ($0.reference, $0) }, uniquingKeysWith: { first, _ in first })
+        var references = Set<ProposalRef>()
         for entry in entries {
             switch entry {
             case .proposal(let proposal):
-                resolved.append(
-                    CommittedProposal(proposal: proposal, sender: sender, isByReference: false))
+                resolved.append(CommittedProposal(proposal: proposal, sender: sender))
             case .reference(let reference):
-                guard let pending = pending[reference] else { throw .missingProposal }
-                resolved.append(
-                    CommittedProposal(
-                        proposal: pending.proposal, sender: pending.sender,
-                        isByReference: true))
+                guard let pending = proposals[reference] else { throw .missingProposal }
+                guard references.insert(reference).inserted else {
+                    throw .invalid(.duplicateReference)
+                }
+                resolved.append(CommittedProposal(pending, checked: .signature))
             }
         }
         return resolved

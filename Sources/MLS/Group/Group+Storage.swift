@@ -70,7 +70,7 @@ extension Group {
     }
 
     var proposalKeys: [StateKey] {
-        (0..<UInt32(truncatingIfNeeded: proposals.count)).map { .proposal($0) }
+        (0..<UInt32(truncatingIfNeeded: proposals.all.count)).map { .proposal($0) }
     }
 
     var currentKeys: [StateKey] {
@@ -113,7 +113,7 @@ extension Group {
             nil
         case .proposal(let number):
             Int(exactly: number).flatMap { number in
-                proposals.indices.contains(number) ? entry(proposals[number]) : nil
+                proposals.all.indices.contains(number) ? entry(proposals.all[number]) : nil
             }
         }
     }

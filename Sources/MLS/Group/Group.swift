@@ -11,7 +11,7 @@ public struct Group: Sendable {
 
     var current: EpochState
     var past: [PastEpoch]
-    var proposals: [PendingProposal]
+    var proposals: PendingProposals
     /// Private keys of own Update proposals, by their public keys.
     var updateKeys: [[UInt8]: HPKEPrivateKey]
     /// The resumption secrets of the last epochs, the current one last.
@@ -31,7 +31,7 @@ public struct Group: Sendable {
         self.policy = policy
         current = epoch
         past = []
-        proposals = []
+        proposals = PendingProposals()
         updateKeys = [:]
         resumptionSecrets = [(epoch.context.epoch, epoch.secrets.resumptionSecret)]
         status = .active
@@ -109,7 +109,7 @@ public struct Group: Sendable {
     }
 
     /// The proposals that a commit can refer to, in the order they came.
-    public var pendingProposals: [PendingProposal] { proposals }
+    public var pendingProposals: [PendingProposal] { proposals.all }
 
     /// The same for all members of this epoch and for nobody else (RFC 9420 §8.7).
     public var epochAuthenticator: [UInt8] {
@@ -166,18 +166,4 @@ public struct Member: Hashable, Sendable {
     public var signatureKey: [UInt8] { leafNode.signatureKey }
     /// The extensions of its leaf.
     public var extensions: [Extension] { leafNode.extensions }
-}
-
-/// A proposal that no commit has covered yet (RFC 9420 §12.1).
-public struct PendingProposal: Sendable {
-    /// How a commit names it.
-    public let reference: ProposalRef
-    /// Who made it.
-    public let sender: Sender
-    /// What it asks for.
-    public let proposal: Proposal
-
-    func isSelfRemove(of leaf: LeafIndex) -> Bool {
-        proposal == .selfRemove && sender == .member(leaf)
-    }
 }

@@ -26,8 +26,12 @@ public struct GroupPolicy: Hashable, Sendable {
     public var maximumMessageByteCount: Int = 1 << 24
     /// The widest tree that is taken up from a Welcome or GroupInfo, in leaves, blank ones included.
     public var maximumLeafCount: Int = 1 << 16
-    /// How many proposals of an epoch are kept for its commit; all members must have the same.
-    public var pendingProposalCount: Int = 1_000
+    /// How many of one sender's proposals in an epoch a commit covers, the first that came; that
+    /// somebody leaves is covered in any case. Twice as many are kept, since others may have got them
+    /// in another order. All members must have the same.
+    public var proposalsPerSender: Int = 100
+    /// The longest proposal that is kept for a commit, in octets; all members must have the same.
+    public var maximumProposalByteCount: Int = 1 << 16
 
     /// Whether outsiders may join by an external commit (§12.4.3.2). A delivery service could use it
     /// to bring back whoever was locked out, so it is off unless the application wants it.

@@ -6,12 +6,18 @@ struct LeafChecks {
     let algorithms: CipherAlgorithms
     let groupID: [UInt8]
     let extensions: [Extension]
-    let required: RequiredCapabilities?
     let policy: GroupPolicy
     let validator: any CredentialValidator
     let now: UnixSeconds
     /// Leaves of our own messages must be within their lifetime; received ones by policy.
     let isSending: Bool
+
+    // What leaves have to list, each type once: whatever lists there are, leaves and group are gone
+    // through one after the other.
+    private let extensionTypes: Set<ExtensionType>
+    private let requiredExtensions: Set<ExtensionType>
+    private let requiredProposals: Set<ProposalType>
+    private let requiredCredentials: Set<CredentialType>
 
     init(
         algorithms: CipherAlgorithms, groupID: [UInt8], extensions: [Extension],
@@ -19,10 +25,15 @@ struct LeafChecks {
         isSending: Bool
     ) throws(MLSError) {
         guard extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
+        let required = try extensions.decoded(
+            .requiredCapabilities, as: RequiredCapabilities.self)
+        extensionTypes = Set(extensions.lazy.map(\.type).filter { !$0.isDefault })
+        requiredExtensions = Set((required?.extensions ?? []).lazy.filter { !$0.isDefault })
+        requiredProposals = Set((required?.proposals ?? []).lazy.filter { !$0.isDefault })
+        requiredCredentials = Set(required?.credentials ?? [])
         self.algorithms = algorithms
         self.groupID = groupID
         self.extensions = extensions
-        required = try extensions.decoded(.requiredCapabilities, as: RequiredCapabilities.self)
         self.policy = policy
         self.validator = validator
         self.now = now
@@ -39,8 +50,8 @@ struct LeafChecks {
 
     /// Checks one leaf by itself, its credential included.
     ///
-    /// - Parameter isOwn: whether it is, octet for octet, a leaf that this client signed.
-    func validate(_ leaf: LeafNode, as role: Role, isOwn: Bool = false) throws(MLSError) {
+    /// - Parameter isSigned: whether its signature is known to hold in this place.
+    func validate(_ leaf: LeafNode, as role: Role, isSigned: Bool = false) throws(MLSError) {
         let index: LeafIndex?
         var previous: LeafNode?
         switch role {
@@ -63,7 +74,7 @@ struct LeafChecks {
         }
         let place = index.map { LeafNode.Place(groupID: groupID, leaf: $0) }
         guard
-            isOwn
+            isSigned
                 || algorithms.isValid(
                     signature: leaf.signature, of: leaf.toBeSigned(at: place),
                     label: "LeafNodeTBS", by: leaf.signatureKey)
@@ -81,16 +92,18 @@ struct LeafChecks {
     func validateCapabilities(of leaf: LeafNode) throws(MLSError) {
         let capabilities = leaf.capabilities
         guard leaf.extensions.hasDistinctTypes else { throw .invalid(.duplicateExtension) }
-        guard leaf.extensions.allSatisfy({ capabilities.supports($0.type) }),
+        let types = Set(leaf.extensions.lazy.map(\.type).filter { !$0.isDefault })
+        guard types.isSubset(of: capabilities.extensions),
             capabilities.credentials.contains(leaf.credential.type)
         else { throw .invalid(.leafSupportsItself) }
         guard capabilities.versions.contains(.mls10),
             capabilities.cipherSuites.contains(algorithms.suite)
         else { throw .invalid(.leafSupportsGroup) }
-        if let required, !capabilities.supports(required) {
-            throw .invalid(.leafSupportsGroup)
-        }
-        guard extensions.allSatisfy({ capabilities.supports($0.type) }) else {
+        guard requiredExtensions.isSubset(of: capabilities.extensions),
+            requiredProposals.isSubset(of: capabilities.proposals),
+            requiredCredentials.isSubset(of: capabilities.credentials)
+        else { throw .invalid(.leafSupportsGroup) }
+        guard extensionTypes.isSubset(of: capabilities.extensions) else {
             throw .invalid(.extensionSupport)
         }
     }
@@ -106,7 +119,9 @@ struct LeafChecks {
     }
 
     /// Checks a key package (RFC 9420 §10.1), its leaf included.
-    func validate(_ keyPackage: KeyPackage) throws(MLSError) {
+    ///
+    /// - Parameter isSigned: whether both signatures are known to hold.
+    func validate(_ keyPackage: KeyPackage, isSigned: Bool = false) throws(MLSError) {
         guard keyPackage.version == .mls10, keyPackage.cipherSuite == algorithms.suite else {
             throw .invalid(.keyPackageSuite)
         }
@@ -117,11 +132,12 @@ struct LeafChecks {
         guard keyPackage.initKey != keyPackage.leafNode.encryptionKey else {
             throw .invalid(.initKeyDiffers)
         }
-        try validate(keyPackage.leafNode, as: .keyPackage)
+        try validate(keyPackage.leafNode, as: .keyPackage, isSigned: isSigned)
         guard
-            algorithms.isValid(
-                signature: keyPackage.signature, of: keyPackage.toBeSigned,
-                label: "KeyPackageTBS", by: keyPackage.leafNode.signatureKey)
+            isSigned
+                || algorithms.isValid(
+                    signature: keyPackage.signature, of: keyPackage.toBeSigned,
+                    label: "KeyPackageTBS", by: keyPackage.leafNode.signatureKey)
         else { throw .invalid(.keyPackageSignature) }
     }
 
@@ -161,7 +177,7 @@ struct LeafChecks {
             types.insert(leaf.credential.type)
         }
         try tree.forEachLeaf { (_, leaf) throws(MLSError) in
-            guard types.allSatisfy({ leaf.capabilities.credentials.contains($0) }) else {
+            guard types.isSubset(of: leaf.capabilities.credentials) else {
                 throw .invalid(.credentialTypeSupport)
             }
         }

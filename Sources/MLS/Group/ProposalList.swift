@@ -6,6 +6,32 @@ struct CommittedProposal: Sendable {
     let proposal: Proposal
     let sender: Sender
     let isByReference: Bool
+    /// What of its leaf or key package was seen to hold when it came, or since.
+    let checked: Checked
+
+    enum Checked {
+        case nothing
+        /// Signatures, which don't change.
+        case signature
+        /// Everything, by the group's new extensions and the time of now.
+        case everything
+    }
+
+    /// A proposal by value.
+    init(proposal: Proposal, sender: Sender) {
+        self.proposal = proposal
+        self.sender = sender
+        isByReference = false
+        checked = .nothing
+    }
+
+    /// A proposal by reference.
+    init(_ pending: PendingProposal, checked: Checked) {
+        proposal = pending.proposal
+        sender = pending.sender
+        isByReference = true
+        self.checked = checked
+    }
 }
 
 /// What a commit's proposals make of tree and extensions (RFC 9420 §12.2, §12.3).
@@ -26,6 +52,11 @@ struct AppliedProposals: Sendable {
 
     var addedLeaves: Set<LeafIndex> { Set(added.map(\.leaf)) }
 
+    /// The keys of leaves that aren't the committer's.
+    var newEncryptionKeys: [[UInt8]] {
+        added.map(\.keyPackage.leafNode.encryptionKey) + updated.map(\.node.encryptionKey)
+    }
+
     /// Validates a list and applies it to a copy of the tree.
     ///
     /// - Parameters:
@@ -43,20 +74,21 @@ struct AppliedProposals: Sendable {
         requiresPath =
             proposals.isEmpty || proposals.contains { policy.requiresPath($0.proposal) }
         try Self.validateShape(proposals, committer: committer)
-        var updates: [(LeafIndex, LeafNode)] = []
+        var updates: [(LeafChecks.Role, CommittedProposal.Checked)] = []
         var selfRemoves: [LeafIndex] = []
         var removes: [LeafIndex] = []
-        var adds: [KeyPackage] = []
+        var adds: [(KeyPackage, CommittedProposal.Checked)] = []
         for entry in proposals {
             switch entry.proposal {
             case .add(let keyPackage):
-                adds.append(keyPackage)
+                adds.append((keyPackage, entry.checked))
             case .update(let leafNode):
-                guard case .member(let leaf) = entry.sender else {
+                guard case .member(let leaf) = entry.sender, let old = tree[leaf] else {
                     throw .invalid(.senderMaySend)
                 }
                 guard leaf != committer else { throw .invalid(.committerUpdate) }
-                updates.append((leaf, leafNode))
+                updated.append((leaf, leafNode))
+                updates.append((.update(leaf, replacing: old), entry.checked))
             case .remove(let leaf):
                 guard leaf != committer else { throw .invalid(.committerRemove) }
                 removes.append(leaf)
@@ -74,6 +106,9 @@ struct AppliedProposals: Sendable {
                 guard reInit.version.rawValue >= ProtocolVersion.mls10.rawValue else {
                     throw .invalid(.reInitVersion)
                 }
+                guard reInit.extensions.hasDistinctTypes else {
+                    throw .invalid(.duplicateExtension)
+                }
                 self.reInit = reInit
             case .externalInit(let kemOutput):
                 externalInit = kemOutput
@@ -90,14 +125,14 @@ struct AppliedProposals: Sendable {
         guard Set(preSharedKeys).count == preSharedKeys.count else {
             throw .invalid(.duplicatePreSharedKey)
         }
-        let changed = updates.map(\.0) + selfRemoves + removes
+        let changed = updated.map(\.leaf) + selfRemoves + removes
         guard Set(changed).count == changed.count else { throw .invalid(.oneChangePerLeaf) }
         let checks = try checks(extensions)
-        for (leaf, leafNode) in updates {
-            guard let old = tree[leaf] else { throw .invalid(.senderIsMember) }
-            try checks.validate(leafNode, as: .update(leaf, replacing: old))
+        for ((leaf, leafNode), (role, checked)) in zip(updated, updates) {
+            if checked != .everything {
+                try checks.validate(leafNode, as: role, isSigned: checked == .signature)
+            }
             self.tree.update(leaf, to: leafNode)
-            updated.append((leaf, leafNode))
         }
         for leaf in selfRemoves + removes {
             guard let old = tree[leaf] else { throw .invalid(.removedIsMember) }
@@ -117,13 +152,15 @@ struct AppliedProposals: Sendable {
     }
 
     private mutating func apply(
-        _ adds: [KeyPackage], _ checks: LeafChecks
+        _ adds: [(KeyPackage, CommittedProposal.Checked)], _ checks: LeafChecks
     ) throws(MLSError) {
         guard !adds.isEmpty else { return }
         var clients = DistinctKeys(expecting: tree.width.rawValue + adds.count)
         try tree.forEachLeaf { (_, leaf) in _ = clients.insert(leaf.signatureKey) }
-        for keyPackage in adds {
-            try checks.validate(keyPackage)
+        for (keyPackage, checked) in adds {
+            if checked != .everything {
+                try checks.validate(keyPackage, isSigned: checked == .signature)
+            }
             guard clients.insert(keyPackage.leafNode.signatureKey) else {
                 throw .invalid(.duplicateAdd)
             }

@@ -4,7 +4,8 @@ internal import Cryptography
 ///
 /// What can't be applied is left out with its reason, so that nobody stops everybody's commits by
 /// proposing it. Departures go before all else, a SelfRemove before a Remove; then the first list of
-/// extensions that everyone supports; then updates, of which the last of a leaf counts, and adds.
+/// extensions that everyone supports, of each sender's only the last; then updates, of which the last
+/// of a leaf counts, and adds.
 struct ProposalSelection {
     /// What to cover, in the order in which it came.
     private(set) var taken: [PendingProposal] = []
@@ -12,7 +13,7 @@ struct ProposalSelection {
     private(set) var leftOut: [LeftOutProposal] = []
 
     private let group: Group
-    private let leaves: [(index: LeafIndex, node: LeafNode)]
+    private var leaves: [(index: LeafIndex, node: LeafNode)] = []
     private let makeChecks: ([Extension]) throws(MLSError) -> LeafChecks
     /// The own leaf as the commit makes it, if it is to say something new; unsigned.
     private let newLeaf: LeafNode?
@@ -31,19 +32,15 @@ struct ProposalSelection {
         checks: @escaping ([Extension]) throws(MLSError) -> LeafChecks
     ) throws(MLSError) {
         self.group = group
-        leaves = group.current.tree.leaves
         makeChecks = checks
         newLeaf = content.newLeaf(replacing: group.current.tree[group.ownLeafIndex])
         adds = content.adds
         leaving = Set(content.removes)
-        let pending =
-            content.includesPendingProposals
-            ? group.proposals.filter { !content.excludedProposals.contains($0.reference) } : []
+        let pending = candidates(for: content)
         if let reference = content.acceptedReInit {
-            guard
-                let reInit = group.proposals.first(where: { $0.reference == reference }),
-                reInit.proposal.type == .reInit
-            else { throw .missingProposal }
+            guard let reInit = group.proposals[reference], reInit.proposal.type == .reInit else {
+                throw .missingProposal
+            }
             guard inline.isEmpty else { throw .invalid(.reInitAlone) }
             taken = [reInit]
             for proposal in pending where proposal.reference != reference {
@@ -52,6 +49,7 @@ struct ProposalSelection {
         } else if content.reInit != nil {
             for proposal in pending { leave(proposal, .invalid(.reInitAlone)) }
         } else if !pending.isEmpty {
+            leaves = group.current.tree.leaves
             for proposal in pending where proposal.proposal.type == .reInit {
                 leave(proposal, .refusedByPolicy)
             }
@@ -63,6 +61,27 @@ struct ProposalSelection {
             choosePreSharedKeys(pending, inline, keys)
             taken = pending.filter { references.contains($0.reference) }
         }
+    }
+
+    /// The pending proposals but for those that the caller doesn't want, and those that their sender
+    /// made when it had made enough. All members must have them to follow, in whichever order they
+    /// came to each.
+    private mutating func candidates(for content: CommitContent) -> [PendingProposal] {
+        guard content.includesPendingProposals else { return [] }
+        var counts: [Sender: Int] = [:]
+        var candidates: [PendingProposal] = []
+        for pending in group.pendingProposals {
+            if pending.proposal != .selfRemove { counts[pending.sender, default: 0] += 1 }
+            if content.excludedProposals.contains(pending.reference) { continue }
+            if counts[pending.sender] ?? 0 > group.policy.proposalsPerSender,
+                pending.proposal != .selfRemove
+            {
+                leave(pending, .refusedByPolicy)
+            } else {
+                candidates.append(pending)
+            }
+        }
+        return candidates
     }
 
     private mutating func leave(_ pending: PendingProposal, _ reason: MLSError) {
@@ -98,10 +117,8 @@ struct ProposalSelection {
             pending.filter { $0.proposal == .selfRemove }
             + pending.filter { $0.proposal.type == .remove }
         for proposal in departures {
+            guard let leaf = proposal.departing else { continue }
             take(proposal) { selection throws(MLSError) in
-                guard let leaf = proposal.departing, selection.group.member(at: leaf) != nil else {
-                    throw .invalid(.removedIsMember)
-                }
                 guard leaf != selection.own else { throw .invalid(.committerRemove) }
                 guard proposal.proposal != .selfRemove || knowSelfRemove else {
                     throw .invalid(.proposalTypeSupport)
@@ -133,10 +150,17 @@ struct ProposalSelection {
     ) throws(MLSError) -> LeafChecks {
         var chosen = try makeChecks(given ?? group.extensions)
         var isChanged = given != nil
+        // To look at a list is work for each member; so a sender is heard once.
+        var last: [Sender: ProposalRef] = [:]
+        for proposal in pending where proposal.proposal.type == .groupContextExtensions {
+            last[proposal.sender] = proposal.reference
+        }
         for proposal in pending {
             guard case .groupContextExtensions(let extensions) = proposal.proposal else { continue }
             take(proposal) { selection throws(MLSError) in
-                guard !isChanged else { throw .invalid(.oneGroupContextExtensions) }
+                guard !isChanged, last[proposal.sender] == proposal.reference else {
+                    throw .invalid(.oneGroupContextExtensions)
+                }
                 let checks = try selection.makeChecks(extensions)
                 try checks.validateExternalSenders(known: selection.group.extensions)
                 for (index, leaf) in selection.leaves where !selection.leaving.contains(index) {
@@ -160,18 +184,18 @@ struct ProposalSelection {
         for (index, leaf) in leaves where !leaving.contains(index) { roster.enter(leaf, at: index) }
         if let newLeaf { roster.enter(newLeaf, at: own) }
         for keyPackage in adds { roster.enter(keyPackage.leafNode, at: nil) }
+        for (_, parent) in group.current.tree.parents { roster.enter(parent) }
         var updated = Set<LeafIndex>()
         for proposal in pending.reversed() {
-            guard case .update(let leafNode) = proposal.proposal else { continue }
+            guard case .update(let leafNode) = proposal.proposal,
+                case .member(let leaf) = proposal.sender, let old = group.current.tree[leaf]
+            else { continue }
             take(proposal) { selection throws(MLSError) in
-                guard case .member(let leaf) = proposal.sender,
-                    let old = selection.group.current.tree[leaf]
-                else { throw .invalid(.senderMaySend) }
                 guard leaf != selection.own else { throw .invalid(.committerUpdate) }
                 guard !selection.leaving.contains(leaf), !updated.contains(leaf) else {
                     throw .invalid(.oneChangePerLeaf)
                 }
-                try checks.validate(leafNode, as: .update(leaf, replacing: old))
+                try checks.validate(leafNode, as: .update(leaf, replacing: old), isSigned: true)
                 try roster.admit(leafNode, at: leaf)
                 updated.insert(leaf)
             }
@@ -179,7 +203,7 @@ struct ProposalSelection {
         for proposal in pending {
             guard case .add(let keyPackage) = proposal.proposal else { continue }
             take(proposal) { (_) throws(MLSError) in
-                try checks.validate(keyPackage)
+                try checks.validate(keyPackage, isSigned: true)
                 guard !roster.hasClient(keyPackage.leafNode.signatureKey) else {
                     throw .invalid(.duplicateAdd)
                 }
@@ -221,10 +245,11 @@ extension ProposalSelection {
         private enum Holder: Hashable {
             case member(LeafIndex)
             case newcomer
+            case parent
         }
 
         private var signatureKeys: [[UInt8]: Holder] = [:]
-        private var encryptionKeys: [[UInt8]: Holder] = [:]
+        private var encryptionKeys: [EncryptionKey: Holder] = [:]
         private var types: Set<CredentialType> = []
         /// The credential types that everyone supports.
         private var supported: Set<CredentialType>?
@@ -238,10 +263,14 @@ extension ProposalSelection {
         mutating func enter(_ leafNode: LeafNode, at leaf: LeafIndex?) {
             let holder = Self.holder(leaf)
             signatureKeys[leafNode.signatureKey] = holder
-            encryptionKeys[leafNode.encryptionKey] = holder
+            encryptionKeys[EncryptionKey(octets: leafNode.encryptionKey)] = holder
             types.insert(leafNode.credential.type)
             let credentials = Set(leafNode.capabilities.credentials)
             supported = supported?.intersection(credentials) ?? credentials
+        }
+
+        mutating func enter(_ parent: ParentNode) {
+            encryptionKeys[EncryptionKey(octets: parent.encryptionKey)] = .parent
         }
 
         mutating func admit(_ leafNode: LeafNode, at leaf: LeafIndex?) throws(MLSError) {
@@ -251,9 +280,9 @@ extension ProposalSelection {
             guard isFree(signatureKeys[leafNode.signatureKey]) else {
                 throw .invalid(.uniqueSignatureKey)
             }
-            guard isFree(encryptionKeys[leafNode.encryptionKey]) else {
-                throw .invalid(.uniqueEncryptionKey)
-            }
+            let other = encryptionKeys[EncryptionKey(octets: leafNode.encryptionKey)]
+            guard other != .parent else { throw .invalid(.uniqueParentKey) }
+            guard isFree(other) else { throw .invalid(.uniqueEncryptionKey) }
             guard supported?.contains(leafNode.credential.type) != false,
                 types.isSubset(of: leafNode.capabilities.credentials)
             else { throw .invalid(.credentialTypeSupport) }

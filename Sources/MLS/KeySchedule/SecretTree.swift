@@ -144,7 +144,22 @@ struct SecretTree: Sendable {
     struct Opened: Sendable {
         fileprivate let leaf: LeafIndex
         fileprivate var ratchets: SenderRatchets
-        fileprivate var nodes: [NodeIndex: TreeNodeSecret?] = [:]
+        fileprivate let nodes: [NodeIndex: TreeNodeSecret?]
+        private let unused: SenderRatchets
+
+        fileprivate init(
+            leaf: LeafIndex, ratchets: SenderRatchets, nodes: [NodeIndex: TreeNodeSecret?] = [:]
+        ) {
+            self.leaf = leaf
+            self.ratchets = ratchets
+            self.nodes = nodes
+            unused = ratchets
+        }
+
+        /// The same with all keys still there; nil if that is what the tree has.
+        var unspent: Opened? {
+            nodes.isEmpty ? nil : Opened(leaf: leaf, ratchets: unused, nodes: nodes)
+        }
 
         /// The entries of the stored state that differ afterwards.
         func changes(in epoch: UInt64) -> [StateKey] {
@@ -154,7 +169,7 @@ struct SecretTree: Sendable {
 
     /// Derives the ratchets of a leaf on first use.
     private func open(_ leaf: LeafIndex) throws(MLSError) -> Opened {
-        guard width.contains(leaf) else { throw .invalid(.senderIsMember) }
+        guard width.contains(leaf) else { throw .keyUnavailable(generation: 0) }
         if let known = ratchets[leaf] { return Opened(leaf: leaf, ratchets: known) }
         var path = [leaf.node] + width.directPath(of: leaf.node)
         guard let start = path.firstIndex(where: { nodes[$0] != nil }),

@@ -144,10 +144,12 @@ struct RatchetTree: Sendable {
     }
 
     /// The leftmost blank leaf, after doubling the tree if there is none (RFC 9420 §7.7).
-    mutating func makeRoomForLeaf() -> LeafIndex? {
+    mutating func makeRoomForLeaf() throws(MLSError) -> LeafIndex {
         let blank = stride(from: 0, to: nodes.count, by: 2).first { nodes[$0] == nil }
-        if let blank { return NodeIndex(blank).leaf }
-        let leaf = NodeIndex(nodes.count + 1).leaf
+        guard let leaf = NodeIndex(blank ?? nodes.count + 1).leaf else {
+            throw .invalid(.treeShape)
+        }
+        if blank != nil { return leaf }
         width = LeafCount(holding: width.rawValue * 2)
         nodes.append(contentsOf: repeatElement(nil, count: width.nodeCount - nodes.count))
         keyPrefixes.append(contentsOf: repeatElement(0, count: nodes.count - keyPrefixes.count))
@@ -157,7 +159,7 @@ struct RatchetTree: Sendable {
 
     /// Applies an Add (RFC 9420 §12.1.1).
     mutating func add(_ leafNode: LeafNode) throws(MLSError) -> LeafIndex {
-        guard let leaf = makeRoomForLeaf() else { throw .invalid(.treeShape) }
+        let leaf = try makeRoomForLeaf()
         set(leaf.node, to: .leaf(leafNode))
         for index in width.directPath(of: leaf.node) {
             guard case .parent(var parent) = nodes[index.rawValue] else { continue }
@@ -197,8 +199,24 @@ struct RatchetTree: Sendable {
 
     /// Whether one of these encryption keys is in the tree.
     func contains(anyOf keys: [[UInt8]]) -> Bool {
+        contains(anyOf: keys, at: stride(from: 0, to: nodes.count, by: 1))
+    }
+
+    /// Whether a parent has one of these encryption keys.
+    func hasParent(withKeyAmong keys: [[UInt8]]) -> Bool {
+        contains(anyOf: keys, at: stride(from: 1, to: nodes.count, by: 2))
+    }
+
+    private func contains(anyOf keys: [[UInt8]], at indices: StrideTo<Int>) -> Bool {
+        guard keys.count <= 32 else {
+            let wanted = Set(keys.map(EncryptionKey.init))
+            return indices.contains { index in
+                nodes[index].map { wanted.contains(EncryptionKey(octets: $0.encryptionKey)) }
+                    ?? false
+            }
+        }
         let wanted = keys.map { Self.prefix(of: $0) }
-        for index in keyPrefixes.indices where wanted.contains(keyPrefixes[index]) {
+        for index in indices where wanted.contains(keyPrefixes[index]) {
             if let node = nodes[index], keys.contains(node.encryptionKey) { return true }
         }
         return false

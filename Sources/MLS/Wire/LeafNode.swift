@@ -46,15 +46,7 @@ public struct Capabilities: Hashable, Sendable {
         self.credentials = credentials
     }
 
-    func supports(_ type: ExtensionType) -> Bool { type.isDefault || extensions.contains(type) }
-
     func supports(_ type: ProposalType) -> Bool { type.isDefault || proposals.contains(type) }
-
-    func supports(_ required: RequiredCapabilities) -> Bool {
-        required.extensions.allSatisfy { supports($0) }
-            && required.proposals.allSatisfy { supports($0) }
-            && required.credentials.allSatisfy { credentials.contains($0) }
-    }
 }
 
 extension Capabilities: TLSCodable {

@@ -19,9 +19,10 @@ private func send(_ content: MessageContent, as sender: Sender) throws {
 
 /// A commit that covers proposals of others; without a path, unless one is wanted.
 private func commit(
-    withPath: Bool = true, _ entries: (inout Forgery) throws -> [ProposalOrRef]
+    withPath: Bool = true, proposals: [ProposalType] = [.selfRemove],
+    _ entries: (inout Forgery) throws -> [ProposalOrRef]
 ) throws {
-    var forgery = try Forgery()
+    var forgery = try Forgery(proposals: proposals)
     let list = try entries(&forgery)
     try forgery.deliver(
         forgery.commit(covering: list, path: withPath ? forgery.path(.init()) : nil))
@@ -33,11 +34,15 @@ private func tie(_ usage: ResumptionUsage) -> PreSharedKeyID {
         nonce: [UInt8](repeating: 1, count: 32))
 }
 
-private func reInit(version: UInt16 = 1) -> Proposal {
+private let twice = [
+    Extension(type: .applicationID, data: []), Extension(type: .applicationID, data: [1]),
+]
+
+private func reInit(version: UInt16 = 1, extensions: [Extension] = []) -> Proposal {
     .reInit(
         ReInit(
             groupID: [1], version: ProtocolVersion(rawValue: version),
-            cipherSuite: .x25519AES128, extensions: []))
+            cipherSuite: .x25519AES128, extensions: extensions))
 }
 
 extension Clause {
@@ -72,6 +77,9 @@ extension Clause {
                 forgery.frame(
                     .proposal(.application(.custom(type: type, data: []))),
                     sender: .external(index: 0), key: forgery.server))
+        },
+        Clause(.externalInitInside, "an external sender proposes no ExternalInit") {
+            try send(.proposal(.externalInit(kemOutput: [])), as: .external(index: 0))
         },
         Clause(.senderMaySend, "a SelfRemove is sent by itself, never in a commit") {
             try commit { _ in [.proposal(.selfRemove)] }
@@ -173,20 +181,11 @@ extension Clause {
         },
         Clause(.duplicateExtension, "a proposed list of extensions has none twice") {
             try propose(
-                .groupContextExtensions([
-                    Extension(type: .applicationID, data: []),
-                    Extension(type: .applicationID, data: [1]),
-                ]))
+                .groupContextExtensions(twice))
         },
         Clause(.duplicateExtension, "a committed list of extensions has none twice") {
             try commit { _ in
-                [
-                    .proposal(
-                        .groupContextExtensions([
-                            Extension(type: .applicationID, data: []),
-                            Extension(type: .applicationID, data: [1]),
-                        ]))
-                ]
+                [.proposal(.groupContextExtensions(twice))]
             }
         },
         Clause(.externalSender, "a committed list of external senders can be read") {
@@ -257,11 +256,58 @@ extension Clause {
                 ]
             }
         },
-        Clause(.oneChangePerLeaf, "no SelfRemove is covered twice") {
+        Clause(.oneChangePerLeaf, "no two SelfRemoves of one leaf are covered") {
             try commit { forgery in
-                let entry = try forgery.tell(.selfRemove, from: second)
+                [
+                    try forgery.tell(.selfRemove, from: second),
+                    try forgery.tell(.selfRemove, from: second, authenticatedData: [1]),
+                ]
+            }
+        },
+        Clause(.duplicateReference, "no proposal of the application is covered twice") {
+            let type = ProposalType(rawValue: 0xF0C2)
+            try commit(proposals: [type]) { forgery in
+                forgery.groups[1].policy.applicationProposals[type] = ApplicationProposalRules()
+                let entry = try forgery.tell(
+                    .application(.custom(type: type, data: [])), from: second)
                 return [entry, entry]
             }
+        },
+        Clause(.refusedByPolicy, "a proposal is no longer than allowed") {
+            let forgery = try Forgery()
+            try propose(
+                .preSharedKey(
+                    PreSharedKeyID(
+                        source: .external(
+                            id: [UInt8](
+                                repeating: 0, count: forgery.policy.maximumProposalByteCount)),
+                        nonce: [UInt8](repeating: 1, count: 32))))
+        },
+        Clause(.duplicateExtension, "a proposed ReInit has no extension twice") {
+            try propose(reInit(extensions: twice))
+        },
+        Clause(.duplicateExtension, "a committed ReInit has no extension twice") {
+            try commit(withPath: false) { _ in [.proposal(reInit(extensions: twice))] }
+        },
+        Clause(.uniqueParentKey, "nobody is added with the key of a parent") {
+            var forgery = try Forgery()
+            var edits = Forgery.KeyPackageEdits()
+            edits.encryptionKey = forgery.tree.parents.last?.node.encryptionKey
+            var content = CommitContent()
+            content.adds = [try forgery.keyPackage(edits)]
+            do {
+                _ = try forgery.groups[0].commit(
+                    content, signingKey: forgery.clients[0].signingKey, validator: Anyone(),
+                    at: Fixture.now)
+            } catch MLSError.unsuitable(.add(0), let reason) {
+                throw reason
+            }
+        },
+        Clause(.uniqueParentKey, "no new member has the key of a parent") {
+            let forgery = try Forgery()
+            var edits = Forgery.KeyPackageEdits()
+            edits.encryptionKey = forgery.tree.parents.last?.node.encryptionKey
+            try forgery.deliver(forgery.commit([.add(forgery.keyPackage(edits))]))
         },
         Clause(.misuse(.alreadyLeaving), "a member sends one SelfRemove in an epoch") {
             let clients = [try Client("a"), try Client("b")]

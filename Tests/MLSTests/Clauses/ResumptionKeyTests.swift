@@ -59,6 +59,27 @@ import Testing
         #expect(scene.groups[0].pendingProposals.isEmpty)
     }
 
+    @Test func `that not all would have is left out if somebody proposes it`() throws {
+        var scene = try Scene()
+        _ = try scene.commit()
+        func propose(epoch: UInt64) throws {
+            let proposal = try scene.groups[1].propose(
+                .preSharedKey(scene.source(epoch: epoch)),
+                signingKey: scene.clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+            _ = try scene.groups[0].process(proposal.bytes, validator: Anyone(), at: Fixture.now)
+        }
+        // Who joined in this epoch has no older one.
+        try propose(epoch: 1)
+        #expect(try scene.commit().leftOut.map(\.reason) == [.missingPreSharedKey])
+        // Who joins by the commit has none.
+        try propose(epoch: 3)
+        var content = CommitContent()
+        content.adds = [try scene.clients[2].bundle(scene.groups[0].suite).keyPackage]
+        let commit = try scene.commit(content)
+        #expect(commit.added.count == 1)
+        #expect(commit.leftOut.map(\.reason) == [.missingPreSharedKey])
+    }
+
     @Test func `of another group is for those who have it`() throws {
         var scene = try Scene()
         let other = try Fixture.group(of: Array(scene.clients[..<2]))

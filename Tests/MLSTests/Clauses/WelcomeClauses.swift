@@ -118,6 +118,13 @@ extension Clause {
         Clause(.pathKeys, "a Welcome's path secret gives the keys of the tree") {
             try join { $0.pathSecret = PathSecret(.random(count: 32)) }
         },
+        Clause(.pathSecret, "a Welcome's path secret is not one of the joiner's own path") {
+            try join { forgery in
+                forgery.signer = LeafIndex(rawValue: 1)
+                forgery.signingKey = forgery.victimKey
+                forgery.pathSecret = PathSecret(.random(count: 32))
+            }
+        },
         Clause(.credentialRefused, "the application accepts every member found on joining") {
             try join(validator: Picky { $0.credential == .basic(identity: [1]) }) { _ in }
         },

@@ -8,9 +8,12 @@ struct WelcomeForgery {
     let algorithms = CipherAlgorithms.x25519ChaCha20SHA256
     let attackerKey: SigningKey
     let victim: KeyPackageBundle
+    let victimKey: SigningKey
     /// The attacker's leaf, then the victim's.
     var tree: RatchetTree
     var signer = LeafIndex(rawValue: 0)
+    /// What the GroupInfo is signed with.
+    var signingKey: SigningKey
     var context: (inout GroupContext) -> Void = { _ in }
     var infoExtensions: ([Extension]) -> [Extension] = { $0 }
     var confirmationTag: ([UInt8]) -> [UInt8] = { $0 }
@@ -22,10 +25,12 @@ struct WelcomeForgery {
 
     init(victim: LeafConfiguration? = nil, attacker: LeafConfiguration? = nil) throws {
         attackerKey = try SigningKey()
+        victimKey = try SigningKey()
+        signingKey = attackerKey
         self.victim = try KeyPackageBundle(
             suite: .x25519ChaCha20,
             leaf: victim ?? LeafConfiguration(credential: .basic(identity: [2])),
-            signingKey: SigningKey(), lifetime: Fixture.lifetime)
+            signingKey: victimKey, lifetime: Fixture.lifetime)
         tree = RatchetTree(
             try Self.leaf(attacker, signingKey: attackerKey), algorithms: algorithms)
         _ = try tree.add(self.victim.keyPackage.leafNode)
@@ -69,7 +74,7 @@ struct WelcomeForgery {
                 confirmationTag: confirmationTag(tag), signer: signer, signature: signature)
         }
         let signature = try algorithms.sign(
-            groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: attackerKey)
+            groupInfo([]).toBeSigned, label: "GroupInfoTBS", with: signingKey)
         let groupSecrets = GroupSecrets(
             joinerSecret: joiner, pathSecret: pathSecret, preSharedKeys: preSharedKeys)
         return try joined.welcome(
@@ -83,9 +88,11 @@ struct WelcomeForgery {
         return keys
     }
 
-    func join(validator: some CredentialValidator = Anyone()) throws -> Group {
+    func join(
+        _ message: [UInt8]? = nil, validator: some CredentialValidator = Anyone()
+    ) throws -> Group {
         try Group.join(
-            welcome: message(), bundle: victim, preSharedKeys: keys, existing: [],
+            welcome: message ?? self.message(), bundle: victim, preSharedKeys: keys, existing: [],
             validator: validator,
             at: Fixture.now)
     }
