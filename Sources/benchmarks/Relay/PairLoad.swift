@@ -51,7 +51,7 @@ struct PairLoad {
         return Array(results.dropFirst())
     }
 
-    private func run(window: Int, seconds: Double) async throws -> Result {
+    func run(window: Int, seconds: Double) async throws -> Result {
         let sync = try Floors.fdatasyncMilliseconds(in: relay.folder)
         let before = await received()
         let processor = try relay.processorSeconds()

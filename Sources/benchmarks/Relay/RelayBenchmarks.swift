@@ -9,7 +9,7 @@ import WebSockets
 /// may accept a message when its recipient has acknowledged it. The goals of M are for both.
 struct RelayBenchmarks {
     private let runs: Int
-    private var echo = 0.0
+    private var echoes: [Double] = []
     private var syncs: [Double] = []
     private var rows: [(inserted: Double, deleted: Double)] = []
 
@@ -32,7 +32,6 @@ struct RelayBenchmarks {
     private mutating func runAll(_ workloads: String) async throws {
         // Before the first relay is started, which inherits it.
         try RelayProcess.allowDescriptors(12_000)
-        echo = try await Floors.echoMilliseconds()
         var table = GoalTable(
             """
             Relay: 1 KiB messages on loopback without TLS, median of \(runs) runs; recipients \
@@ -58,14 +57,16 @@ struct RelayBenchmarks {
     private mutating func pairs(
         _ mode: Mode, on relay: RelayProcess, _ table: inout GoalTable
     ) async throws {
-        let single = try await measure(1, window: 1, on: relay)
-        let sync = median(single.map(\.sync))
+        let single = try await single(on: relay)
+        let (sync, echo) = (median(single.map(\.sync)), median(single.map(\.echo)))
+        echoes.append(echo)
         table.line(
             "M, 1 pair × 1, \(mode.name): accepted after, p50",
-            Figure(value: median(single.map(\.median)), unit: "ms"),
+            Figure(value: median(single.map(\.accepted)), unit: "ms"),
             .atMost(mode.isStored ? 1.5 * (sync + echo) : 2.5 * echo), ("0.06", "0.03", "0.33"),
             why: mode.isStored
-                ? String(format: "1.5 × (fdatasync %.3f + echo %.3f)", sync, echo) : "2.5 × echo")
+                ? String(format: "1.5 × (fdatasync %.3f + echo %.3f)", sync, echo)
+                : String(format: "2.5 × echo %.3f", echo))
 
         let many = try await measure(50, window: 16, on: relay)
         table.line(
@@ -102,6 +103,23 @@ struct RelayBenchmarks {
     ) async throws -> [PairLoad.Result] {
         let load = try await PairLoad(pairs: pairs, on: relay)
         let results = try await load.measure(runs: runs, window: window, seconds: 2)
+        await load.close()
+        syncs += results.map(\.sync)
+        return results
+    }
+
+    /// A machine that is hardly used answers quickly or late by moods that last some seconds: so many
+    /// short runs, each with floors of its own just before.
+    private mutating func single(
+        on relay: RelayProcess
+    ) async throws -> [(accepted: Double, sync: Double, echo: Double)] {
+        let load = try await PairLoad(pairs: 1, on: relay)
+        var results: [(accepted: Double, sync: Double, echo: Double)] = []
+        for run in 0...5 * runs {
+            let echo = try await Floors.echoMilliseconds(count: 1_000)
+            let result = try await load.run(window: 1, seconds: 0.4)
+            if run > 0 { results.append((result.median, result.sync, echo)) }
+        }
         await load.close()
         syncs += results.map(\.sync)
         return results
@@ -164,7 +182,10 @@ struct RelayBenchmarks {
             report.line(
                 "append of 1 KiB with fdatasync", Figure(value: median(syncs) * 1000, unit: "µs"))
         }
-        report.line("bare WebSocket echo of 1 KiB", Figure(value: echo * 1000, unit: "µs"))
+        if !echoes.isEmpty {
+            report.line(
+                "bare WebSocket echo of 1 KiB", Figure(value: median(echoes) * 1000, unit: "µs"))
+        }
         guard !rows.isEmpty else { return }
         report.line(
             "SQLite rows of 1 KiB inserted, 256 a transaction",
