@@ -40,7 +40,7 @@ public struct DataFolder: Sendable {
     }
 
     /// The system's words for an error, by default of the call just made.
-    private static func reason(_ number: Int32 = errno) -> String {
+    static func reason(_ number: Int32 = errno) -> String {
         unsafe strerror(number).map { unsafe String(cString: $0).lowercased() } ?? "error \(number)"
     }
 
@@ -266,6 +266,22 @@ public struct DataFolder: Sendable {
         let attributes = try? FileManager.default.attributesOfItem(atPath: self.path)
         let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
         fchown(file, owner, group)
+    }
+
+    /// Whether a path leads into the folder, whatever it is called there.
+    func holds(_ path: String) -> Bool {
+        func node(_ path: String) -> [UInt64]? {
+            var state = stat()
+            return unsafe stat(path, &state) == 0
+                ? [UInt64(state.st_dev), UInt64(state.st_ino)] : nil
+        }
+        guard let own = node(self.path) else { return false }
+        var parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        while let this = node(parent), this != own {
+            parent += "/.."
+            if node(parent) == this { return false }
+        }
+        return node(parent) == own
     }
 
     /// Octets of the database and its log.

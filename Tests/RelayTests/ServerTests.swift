@@ -303,10 +303,10 @@ struct ServerTests {
         let other = try Served()
         let occupant = try other.start()
         for _ in 1...3 {
-            #expect(throws: RelayError.listen("metrics: inUse")) {
+            #expect(throws: RelayError.listen("metrics: another program listens there")) {
                 try served.start { $0.metricsAddress = occupant.boundAddress }
             }
-            #expect(throws: RelayError.listen("inUse")) {
+            #expect(throws: RelayError.listen("another program listens there")) {
                 try served.start { $0.port = occupant.boundAddress.port }
             }
         }

@@ -31,14 +31,12 @@ public struct BackupFile: Sendable {
         from database: String, keys: DataFolder.Keys, hour: UInt64, to path: String,
         replaces: Bool
     ) throws(RelayError) -> BackupFile {
-        guard unsafe replaces || access(path, F_OK) != 0 else {
-            throw .backupFile("there is a file of that name")
-        }
+        try checkName(path, replaces: replaces)
         let temporary = path + ".new"
         OwnFile.erase(temporary)
         let file = unsafe Glibc.open(
             temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw .backupFile("it can't be made there") }
+        guard file >= 0 else { throw .backupFile("it can't be made: \(DataFolder.reason())") }
         defer { close(file) }
         do {
             try compact(RelayDatabase.open(database), into: temporary)
@@ -62,6 +60,16 @@ public struct BackupFile: Sendable {
             if let error = error as? RelayError { throw error }
             throw StoreError(error) == .full
                 ? .backupFile("there is no room for it") : .backup(words(error))
+        }
+    }
+
+    /// Only another file gives way, and only if it is to: no device, no folder.
+    static func checkName(_ path: String, replaces: Bool) throws(RelayError) {
+        var state = stat()
+        guard unsafe lstat(path, &state) == 0 else { return }
+        guard replaces else { throw .backupFile("there is a file of that name") }
+        guard state.st_mode & S_IFMT == S_IFREG else {
+            throw .backupFile("what has that name is no file")
         }
     }
 

@@ -14,9 +14,10 @@ public enum RelayBackup {
         folder path: String, to target: String, replaces: Bool = false
     ) throws(RelayError) -> BackupFile {
         let folder = try DataFolder(existing: path)
-        guard unsafe replaces || access(target, F_OK) != 0 else {
-            throw .backupFile("there is a file of that name")
+        guard !folder.holds(target) else {
+            throw .backupFile("it can't be made in the data folder")
         }
+        try BackupFile.checkName(target, replaces: replaces)
         guard let keys = folder.intactKeys() else { throw .damagedKeys }
         let isOnline = folder.holder != nil
         try checkRoom(in: folder, for: target, isOnline: isOnline)

@@ -165,7 +165,8 @@ extension StoreError {
         case SQLITE_FULL: self = .full
         // The log's index couldn't grow.
         case SQLITE_IOERR where code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue: self = .full
-        case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt("SQLite says \(code)")
+        case SQLITE_CORRUPT: self = .corrupt("SQLite finds it damaged")
+        case SQLITE_NOTADB: self = .corrupt("SQLite finds no database in it")
         default: self = .failed("SQLite says \(code)")
         }
     }

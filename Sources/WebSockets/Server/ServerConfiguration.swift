@@ -83,7 +83,7 @@ extension WebSocketServer {
 }
 
 /// Why a server does not listen, or a certificate is not taken.
-public enum ListenError: Error, Equatable {
+public enum ListenError: Error, Equatable, CustomStringConvertible {
     /// No numeric address, or none of this machine. Fault: caller.
     case address(String)
     /// Another socket has the port. Fault: caller.
@@ -98,4 +98,16 @@ public enum ListenError: Error, Equatable {
     case library(String)
     /// The loop has been shut down. Fault: caller.
     case stopped
+
+    /// In words for whoever runs the server.
+    public var description: String {
+        switch self {
+        case .address(let address): "\(address) is no address of this machine"
+        case .inUse: "another program listens there"
+        case .notPermitted: "the port wants privileges"
+        case .certificate(let words), .library(let words): words
+        case .system(let code): "system error \(code)"
+        case .stopped: "the loop has ended"
+        }
+    }
 }
