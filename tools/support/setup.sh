@@ -5,6 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 say() { printf '%s\n' "$*" >&2; }
 stop() { say "$(basename "$0"): $*"; exit 1; }
+# usage WORDS: for whoever asked for something else; as in sysexits.h
+usage() { say "usage: tools/$*"; exit 64; }
 
 packages=(
     libsodium-dev libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libssl-dev
