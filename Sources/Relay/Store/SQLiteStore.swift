@@ -1,24 +1,25 @@
 import Cryptography
-import Foundation
 import GRDB
 import RelayCore
 import RelayProtocol
 
 /// The relay's memory in one SQLite database. Everything happens on the thread that has the
 /// database, between `begin` and `commit`.
+///
+/// Here are transactions, settings, names and sealing; what is kept is in the extensions.
 final class SQLiteStore: RelayStore {
     let database: Database
-    private let mailboxes: SlotTable
+    let mailboxes: SlotTable
     let groups: SlotTable
     let blobs: BlobTable
+    let sql: Statements
     private let nameHash: ShortHash
     private let receiptKey: SecretBytes
-    private let sql: Statements
     private let beginning: SQLStatement
     private let committing: SQLStatement
     private let rollingBack: SQLStatement
     /// `nil`: SQLite syncs every commit.
-    private var logSync: LogSync?
+    var logSync: LogSync?
     /// How often this store has synced a batch; for tests.
     var syncCount: Int { logSync?.count ?? 0 }
     /// Seconds that syncing the last batch took; `nil` if it needed none.
@@ -28,11 +29,11 @@ final class SQLiteStore: RelayStore {
     /// Whether something may be in the log.
     private(set) var hasLog = true
     /// What this batch did that the trail has to tell.
-    private(set) var effects = TrailEffects()
+    var effects = TrailEffects()
     /// Above every message that ever was; for telling which day a message came on.
-    private(set) var nextMessageNumber: UInt64 = 1
+    var nextMessageNumber: UInt64 = 1
     /// What waits, where this store is the one that writes. Counted once, kept in step afterwards.
-    private(set) var waiting = WaitingMessages()
+    var waiting = WaitingMessages()
     private var waitingBefore = WaitingMessages()
 
     /// Takes up a database whose schema is there.
@@ -137,359 +138,13 @@ final class SQLiteStore: RelayStore {
         try sql.writeSetting.run([name, value])
     }
 
-    private func hash(_ id: MailboxID) -> UInt64 { nameHash.hash(id.bytes) }
-    private func hash(_ id: GroupID) -> UInt64 { nameHash.hash(id.bytes) }
+    // MARK: Names
+
+    func hash(_ id: MailboxID) -> UInt64 { nameHash.hash(id.bytes) }
+    func hash(_ id: GroupID) -> UInt64 { nameHash.hash(id.bytes) }
     func hash(_ id: BlobID) -> UInt64 { nameHash.hash(id.bytes) }
 
-    // MARK: Mailboxes
-
-    var mailboxCount: Int { mailboxes.count }
-
-    func mailbox(_ id: MailboxID) throws(StoreError) -> (MailboxNumber, MailboxRecord)? {
-        guard let slot = try mailboxes.slot(named: hash(id)) else { return nil }
-        let number = MailboxNumber(rawValue: slot)
-        guard let record = try mailbox(number), record.id == id else { return nil }
-        return (number, record)
-    }
-
-    func mailbox(_ number: MailboxNumber) throws(StoreError) -> MailboxRecord? {
-        guard let content = try mailboxes.content(of: number.rawValue) else { return nil }
-        return try MailboxSlot.decode(content)
-    }
-
-    func addMailbox(_ record: MailboxRecord) throws(StoreError) -> MailboxNumber {
-        switch record.kind {
-        case .home: effects.homes += 1
-        case .consultation: effects.mailboxes += 1
-        }
-        return MailboxNumber(
-            rawValue: try mailboxes.add(MailboxSlot.encode(record), named: hash(record.id)))
-    }
-
-    func updateMailbox(_ number: MailboxNumber, _ record: MailboxRecord) throws(StoreError) {
-        try mailboxes.update(number.rawValue, MailboxSlot.encode(record))
-    }
-
-    func eraseMailbox(_ number: MailboxNumber, _ id: MailboxID) throws(StoreError) {
-        effects.note(.mailboxErased(hash: try receiptHash(id)))
-        try mailboxes.erase(number.rawValue, named: hash(id))
-        try sql.removeAnswers.run([number.rawValue, Int64.max])
-        try sql.clearShelf.run([number.rawValue])
-        try blobs.drop(ofMailbox: number.rawValue)
-    }
-
-    /// The places of at most `limit` mailboxes after `number`, and where to go on.
-    func mailboxes(
-        after number: MailboxNumber?, limit: Int
-    ) throws(StoreError) -> (found: [(MailboxNumber, MailboxRecord)], next: MailboxNumber?) {
-        var found: [(MailboxNumber, MailboxRecord)] = []
-        var seen = 0
-        var last: Int64 = 0
-        try mailboxes.scan(after: number?.rawValue ?? 0, limit: limit) {
-            slot, content throws(StoreError) in
-            seen += 1
-            last = slot
-            if let record = try MailboxSlot.decode(content) {
-                found.append((MailboxNumber(rawValue: slot), record))
-            }
-        }
-        return (found, seen < limit ? nil : MailboxNumber(rawValue: last))
-    }
-
-    // MARK: Answers
-
-    func answer(_ mailbox: MailboxNumber, _ request: RequestID) throws(StoreError) -> [UInt8]? {
-        let stored = try sql.readAnswer.first([
-            mailbox.rawValue, Int64(bitPattern: request.rawValue),
-        ]) { $0.octets(0) }
-        return try stored.map { content throws(StoreError) in
-            try open(content, mailboxes.key(of: mailbox.rawValue), request.rawValue)
-        }
-    }
-
-    func addAnswer(
-        _ mailbox: MailboxNumber, _ request: RequestID, _ content: [UInt8]
-    ) throws(StoreError) {
-        let sealed = try seal(content, mailboxes.key(of: mailbox.rawValue), request.rawValue)
-        try sql.addAnswer.run([
-            mailbox.rawValue, Int64(bitPattern: request.rawValue), sealed,
-        ])
-    }
-
-    func removeAnswers(
-        _ mailbox: MailboxNumber, through request: RequestID
-    ) throws(StoreError) {
-        try sql.removeAnswers.run([mailbox.rawValue, Int64(clamping: request.rawValue)])
-    }
-
-    // MARK: Shelves
-
-    func shelfCount(_ mailbox: MailboxNumber) throws(StoreError) -> Int {
-        Int(try sql.countShelf.first([mailbox.rawValue]) { $0.integer(0) } ?? 0)
-    }
-
-    func addToShelf(
-        _ mailbox: MailboxNumber, _ package: [UInt8], isLastResort: Bool
-    ) throws(StoreError) {
-        if isLastResort {
-            if try shelved(mailbox, isLastResort: true) != nil {
-                effects.note(.lastResortReplaced(mailbox: try receiptHash(mailbox)))
-            }
-            try sql.clearLastResort.run([mailbox.rawValue])
-        }
-        let sealed = try seal(package, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
-        try sql.addToShelf.run([mailbox.rawValue, isLastResort ? 1 : 0, sealed])
-    }
-
-    func takeFromShelf(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
-        guard let (number, sealed) = try shelved(mailbox, isLastResort: false) else { return nil }
-        try sql.removeFromShelf.run([number])
-        let package = try open(sealed, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
-        effects.note(.packageTaken(hash: TrailEffect.hash(ofPackage: package)))
-        return package
-    }
-
-    func lastResort(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8]? {
-        guard let (_, sealed) = try shelved(mailbox, isLastResort: true) else { return nil }
-        return try open(sealed, mailboxes.key(of: mailbox.rawValue), Self.shelfContext)
-    }
-
-    func clearShelf(_ mailbox: MailboxNumber) throws(StoreError) {
-        // What wasn't there can't come back with a backup.
-        let hasLastResort = try shelved(mailbox, isLastResort: true) != nil
-        let packageCount = try shelfCount(mailbox)
-        guard hasLastResort || packageCount > 0 else { return }
-        effects.note(.shelfCleared(mailbox: try receiptHash(mailbox)))
-        try sql.clearShelf.run([mailbox.rawValue])
-    }
-
-    /// Every package on a shelf.
-    func packages(
-        of mailbox: MailboxNumber
-    ) throws(StoreError) -> [(number: Int64, isLastResort: Bool, content: [UInt8])] {
-        var rows: [(Int64, Bool, [UInt8])] = []
-        let statement = try SQLStatement(
-            database, "SELECT number, last_resort, content FROM shelf WHERE slot = ?")
-        try statement.each([mailbox.rawValue]) { row in
-            rows.append((row.integer(0), row.integer(1) != 0, row.octets(2)))
-            return true
-        }
-        let key = try mailboxes.key(of: mailbox.rawValue)
-        var packages: [(number: Int64, isLastResort: Bool, content: [UInt8])] = []
-        for (number, isLastResort, sealed) in rows {
-            packages.append((number, isLastResort, try open(sealed, key, Self.shelfContext)))
-        }
-        return packages
-    }
-
-    private func shelved(
-        _ mailbox: MailboxNumber, isLastResort: Bool
-    ) throws(StoreError) -> (Int64, [UInt8])? {
-        try sql.readShelf.first([mailbox.rawValue, isLastResort ? 1 : 0]) {
-            ($0.integer(0), $0.octets(1))
-        }
-    }
-
-    /// In place of a request's id, which is never 0.
-    private static let shelfContext: UInt64 = 0
-
-    // MARK: Tokens and tickets
-
-    func spend(_ hash: [UInt8], until day: Day) throws(StoreError) -> Bool {
-        guard try sql.readSpent.first([hash], { _ in true }) == nil else { return false }
-        try sql.addSpent.run([hash, Int64(day.rawValue)])
-        effects.note(.spent(hash: hash, until: day))
-        return true
-    }
-
-    // MARK: Groups
-
-    var groupCount: Int { groups.count }
-
-    func group(_ id: GroupID) throws(StoreError) -> (GroupNumber, GroupRecord)? {
-        guard let slot = try groups.slot(named: hash(id)) else { return nil }
-        let number = GroupNumber(rawValue: slot)
-        guard let record = try group(number), record.id == id else { return nil }
-        return (number, record)
-    }
-
-    func group(_ number: GroupNumber) throws(StoreError) -> GroupRecord? {
-        guard let content = try groups.content(of: number.rawValue) else { return nil }
-        return try GroupSlot.decode(content)
-    }
-
-    func addGroup(_ record: GroupRecord) throws(StoreError) -> GroupNumber {
-        GroupNumber(rawValue: try groups.add(GroupSlot.encode(record), named: hash(record.id)))
-    }
-
-    func updateGroup(_ number: GroupNumber, _ record: GroupRecord) throws(StoreError) {
-        if record.isClosed, let former = try group(number) {
-            for effect in try TrailEffect.ofUpdating(former, to: record, in: self) {
-                effects.note(effect)
-            }
-        }
-        try groups.update(number.rawValue, GroupSlot.encode(record))
-    }
-
-    func eraseGroup(_ number: GroupNumber, _ id: GroupID) throws(StoreError) -> Int {
-        let erased =
-            try sql.countMessages.first([number.rawValue]) { WaitingMessages($0) }
-            ?? WaitingMessages()
-        try groups.erase(number.rawValue, named: hash(id))
-        try sql.removeMessages.run([number.rawValue])
-        try blobs.drop(ofGroup: number.rawValue)
-        waiting.remove(erased)
-        return erased.count
-    }
-
-    func groups(
-        after number: GroupNumber?, limit: Int
-    ) throws(StoreError) -> (found: [(GroupNumber, GroupRecord)], next: GroupNumber?) {
-        var found: [(GroupNumber, GroupRecord)] = []
-        var seen = 0
-        var last: Int64 = 0
-        try groups.scan(after: number?.rawValue ?? 0, limit: limit) {
-            slot, content throws(StoreError) in
-            seen += 1
-            last = slot
-            if let record = try GroupSlot.decode(content) {
-                found.append((GroupNumber(rawValue: slot), record))
-            }
-        }
-        return (found, seen < limit ? nil : GroupNumber(rawValue: last))
-    }
-
-    // MARK: Messages
-
-    func reserveMessageNumbers(_ count: UInt64) throws(StoreError) -> MessageNumber {
-        let next = try setting(Setting.nextMessage).map(UInt64.init(bigEndianOctets:)) ?? 1
-        try set(Setting.nextMessage, to: (next &+ count).bigEndianOctets)
-        return MessageNumber(rawValue: next)
-    }
-
-    func addMessage(_ message: StoredMessage, in group: GroupNumber) throws(StoreError) {
-        nextMessageNumber = max(nextMessageNumber, message.number.rawValue &+ 1)
-        let sealed = try seal(
-            message.content, groups.key(of: group.rawValue), message.number.rawValue)
-        try sql.addMessage.run(
-            [
-                Int64(bitPattern: message.number.rawValue), group.rawValue,
-                Int64(bitPattern: message.waiting), Int64(message.kind.rawValue),
-                message.content.count,
-            ], lending: sealed)
-        waiting.count += 1
-        waiting.byteCount += message.content.count
-    }
-
-    func messages(
-        in group: GroupNumber, waitingFor member: MemberSet, after number: MessageNumber,
-        limit: Int, byteCount: Int
-    ) throws(StoreError) -> (found: [StoredMessage], isComplete: Bool) {
-        let key = try groups.key(of: group.rawValue)
-        var found: [StoredMessage] = []
-        var octets = 0
-        var isComplete = true
-        try sql.readMessages.each([
-            group.rawValue, Int64(bitPattern: number.rawValue), Int64(bitPattern: member),
-        ]) { row throws(StoreError) in
-            guard found.count < limit, octets < byteCount else {
-                isComplete = false
-                return false
-            }
-            let number = UInt64(bitPattern: row.integer(0))
-            let content = try open(row.octets(3), key, number)
-            octets += content.count
-            found.append(
-                StoredMessage(
-                    number: MessageNumber(rawValue: number),
-                    kind: DeliveryKind(rawValue: UInt8(clamping: row.integer(2))),
-                    waiting: UInt64(bitPattern: row.integer(1)), content: content))
-            return true
-        }
-        return (found, isComplete)
-    }
-
-    func message(
-        _ number: MessageNumber
-    ) throws(StoreError) -> (GroupNumber, MemberSet, byteCount: Int)? {
-        try sql.readMessage.first([Int64(bitPattern: number.rawValue)]) { row in
-            (
-                GroupNumber(rawValue: row.integer(0)), UInt64(bitPattern: row.integer(1)),
-                byteCount: Int(row.integer(2))
-            )
-        }
-    }
-
-    func acknowledge(
-        _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
-    ) throws(StoreError) {
-        let number = Int64(bitPattern: number.rawValue)
-        logSync?.beginDeferrable()
-        defer { logSync?.endDeferrable() }
-        let removed: Int
-        if !isLast {
-            try sql.clearMessage.run([Int64(bitPattern: ~member), number])
-            removed = try sql.removeServedMessage.runCounting([number])
-        } else {
-            removed = try sql.removeMessage.runCounting([number])
-        }
-        waiting.remove(WaitingMessages(count: removed, byteCount: removed * byteCount))
-    }
-
-    func clearWaiting(_ members: MemberSet, in group: GroupNumber) throws(StoreError) {
-        try sql.clearMessages.run([Int64(bitPattern: ~members), group.rawValue])
-        try sql.removeServedMessages.each([group.rawValue]) { row in
-            waiting.remove(WaitingMessages(count: 1, byteCount: Int(row.integer(0))))
-            return true
-        }
-    }
-
-    /// The lowest number of a message that waits.
-    func oldestMessage() throws(StoreError) -> UInt64? {
-        do {
-            return try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
-                .map { UInt64(bitPattern: $0) }
-        } catch {
-            throw StoreError(error)
-        }
-    }
-
-    func backlog(
-        in group: GroupNumber, of member: MemberSet
-    ) throws(StoreError) -> (count: Int, byteCount: Int) {
-        try sql.countBacklog.first([group.rawValue, Int64(bitPattern: member)]) {
-            (count: Int($0.integer(0)), byteCount: Int($0.integer(1)))
-        } ?? (0, 0)
-    }
-
-    // MARK: Receipts
-
-    func addReceipt(
-        _ content: [UInt8], for mailbox: MailboxID, until day: Day
-    ) throws(StoreError) -> UInt64 {
-        let hash = try receiptHash(mailbox)
-        effects.note(.receipt(mailbox: hash, content: content, until: day))
-        try sql.addReceipt.run([hash, Int64(day.rawValue), content])
-        return UInt64(bitPattern: database.lastInsertedRowID)
-    }
-
-    func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt] {
-        var receipts: [StoredReceipt] = []
-        try sql.readReceipts.each([try receiptHash(mailbox)]) { row in
-            receipts.append(
-                StoredReceipt(number: UInt64(bitPattern: row.integer(0)), content: row.octets(1)))
-            return true
-        }
-        return receipts
-    }
-
-    func removeReceipt(_ number: UInt64, of mailbox: MailboxID) throws(StoreError) {
-        try sql.removeReceipt.run([
-            Int64(bitPattern: number), try receiptHash(mailbox),
-        ])
-    }
-
-    private func receiptHash(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8] {
+    func receiptHash(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8] {
         guard let record = try self.mailbox(mailbox) else {
             throw .corrupt("a shelf without a mailbox")
         }
@@ -554,31 +209,5 @@ final class SQLiteStore: RelayStore {
         } catch {
             throw .corrupt("something stored was changed")
         }
-    }
-}
-
-/// Messages that wait for somebody.
-public struct WaitingMessages: Equatable, Sendable {
-    /// How many.
-    public internal(set) var count = 0
-    /// Their octets.
-    public internal(set) var byteCount = 0
-
-    /// None.
-    public init() {}
-
-    init(count: Int, byteCount: Int) {
-        self.count = count
-        self.byteCount = byteCount
-    }
-
-    /// From a row of both.
-    init(_ row: SQLRow) {
-        self.init(count: Int(row.integer(0)), byteCount: Int(row.integer(1)))
-    }
-
-    mutating func remove(_ other: WaitingMessages) {
-        count -= other.count
-        byteCount -= other.byteCount
     }
 }

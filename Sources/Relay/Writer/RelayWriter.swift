@@ -6,48 +6,6 @@ import Logging
 import RelayCore
 import RelayProtocol
 
-/// What the loop tells the writer.
-enum RelayEvent: Sendable {
-    case opened(RelayCore.ConnectionID)
-    case frame(RelayCore.ConnectionID, ClientFrame, byteCount: Int)
-    case garbage(RelayCore.ConnectionID, byteCount: Int)
-    case closed(RelayCore.ConnectionID)
-    case limits(RelayLimits)
-    case task(WriterTask)
-    /// A held message's time is up.
-    case due
-    case stop
-
-    /// Whether nothing of it is left to be done once its batch is durable: no answer, no end.
-    var isDoneOnceDurable: Bool {
-        switch self {
-        case .limits, .task: true
-        case .opened, .frame, .garbage, .closed, .due, .stop: false
-        }
-    }
-
-    /// Whether it concerns no connection, so that it outlives an engine whose batch failed.
-    var outlivesEngine: Bool {
-        if case .stop = self { return true }
-        return isDoneOnceDurable
-    }
-}
-
-/// What the writer tells the loop, after the batch is durable.
-struct RelayRelease: Sendable {
-    /// Encoded frames, and whether the connection ends.
-    var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
-    /// Which of them have a mailbox open, and which have none.
-    var opened: [RelayCore.ConnectionID] = []
-    var unopened: [RelayCore.ConnectionID] = []
-    /// What of each connection's frames has been dealt with.
-    var handled: [RelayCore.ConnectionID: (frames: Int, byteCount: Int)] = [:]
-    /// Every connection is to be closed: what they have open is no longer known.
-    var closesAll = false
-    /// Nothing comes any more.
-    var isLast = false
-}
-
 /// The one thread that writes. It takes all that waits as one batch, commits it with one sync, and
 /// only then lets answers and deliveries go.
 final class RelayWriter: Sendable {
@@ -136,7 +94,7 @@ final class RelayWriter: Sendable {
         lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
-        var schedule = Schedule(from: start)
+        var schedule = WriterSchedule(from: start)
         var survey = try desk.survey(at: start)
         report(desk, lasting.figures, survey, start)
         hasBegun.signal()
@@ -229,7 +187,7 @@ final class RelayWriter: Sendable {
 
     /// Milliseconds to wait for something to do.
     private static func patience(
-        _ engine: RelayEngine, _ schedule: Schedule, at now: RelayTime
+        _ engine: RelayEngine, _ schedule: WriterSchedule, at now: RelayTime
     ) -> Int {
         guard !schedule.isCatchingUp else { return 0 }
         guard let deadline = engine.nextDeadline else { return tickMilliseconds }
@@ -271,7 +229,7 @@ final class RelayWriter: Sendable {
 
     /// Writes one batch; what it lets go is in `batch` once this returns, with how many deliveries.
     private func write(
-        _ events: inout [RelayEvent], _ desk: WriterDesk, _ schedule: inout Schedule,
+        _ events: inout [RelayEvent], _ desk: WriterDesk, _ schedule: inout WriterSchedule,
         _ batch: inout RelayRelease, _ figures: inout BatchFigures, at now: RelayTime
     ) throws(StoreError) -> Int {
         let (store, engine) = (desk.store, desk.engine)
@@ -398,61 +356,6 @@ final class RelayWriter: Sendable {
 
         mutating func noteFull(at now: RelayTime) {
             fullUntil = now.monotonicMilliseconds + 5_000
-        }
-    }
-
-    /// When what is due.
-    private struct Schedule {
-        private var nextConnections: UInt64
-        private var nextDisk: UInt64
-        private var nextGroups: UInt64
-        private var nextLog: UInt64
-        private var groupCursor: GroupNumber?
-        private var isSweepingGroups = false
-        private var isClearingBlobs = false
-        private var day: Day?
-
-        init(from start: RelayTime) {
-            nextConnections = start.monotonicMilliseconds
-            nextDisk = start.monotonicMilliseconds
-            nextGroups = start.monotonicMilliseconds
-            nextLog = start.monotonicMilliseconds + 60_000
-        }
-
-        /// Whether there is more to do at once.
-        var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
-
-        mutating func isTimeForDisk(at now: RelayTime) -> Bool {
-            guard now.monotonicMilliseconds >= nextDisk else { return false }
-            nextDisk = now.monotonicMilliseconds + 1_000
-            return true
-        }
-
-        /// The log holds pages in the order in which they were written, which could tell which
-        /// requests came together; so it is emptied when nothing is to be done, and every minute.
-        mutating func isTimeForLog(at now: RelayTime, hadWork: Bool) -> Bool {
-            guard !hadWork || now.monotonicMilliseconds >= nextLog else { return false }
-            nextLog = now.monotonicMilliseconds + 60_000
-            return true
-        }
-
-        mutating func sweep(_ engine: RelayEngine, at now: RelayTime) throws(StoreError) {
-            if now.monotonicMilliseconds >= nextConnections {
-                nextConnections = now.monotonicMilliseconds + 5_000
-                engine.sweepConnections()
-            }
-            if now.monotonicMilliseconds >= nextGroups || (day != nil && day != now.day) {
-                nextGroups = now.monotonicMilliseconds + 3_600_000
-                day = now.day
-                isSweepingGroups = true
-                groupCursor = nil
-                try engine.sweepRecords()
-            }
-            if isSweepingGroups {
-                groupCursor = try engine.sweepGroups(from: groupCursor)
-                isSweepingGroups = groupCursor != nil
-            }
-            isClearingBlobs = try engine.sweepBlobs()
         }
     }
 }

@@ -1,0 +1,56 @@
+import RelayCore
+
+/// When the writer does what nobody asks for.
+struct WriterSchedule {
+    private var nextConnections: UInt64
+    private var nextDisk: UInt64
+    private var nextGroups: UInt64
+    private var nextLog: UInt64
+    private var groupCursor: GroupNumber?
+    private var isSweepingGroups = false
+    private var isClearingBlobs = false
+    private var day: Day?
+
+    init(from start: RelayTime) {
+        nextConnections = start.monotonicMilliseconds
+        nextDisk = start.monotonicMilliseconds
+        nextGroups = start.monotonicMilliseconds
+        nextLog = start.monotonicMilliseconds + 60_000
+    }
+
+    /// Whether there is more to do at once.
+    var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
+
+    mutating func isTimeForDisk(at now: RelayTime) -> Bool {
+        guard now.monotonicMilliseconds >= nextDisk else { return false }
+        nextDisk = now.monotonicMilliseconds + 1_000
+        return true
+    }
+
+    /// The log holds pages in the order in which they were written, which could tell which
+    /// requests came together; so it is emptied when nothing is to be done, and every minute.
+    mutating func isTimeForLog(at now: RelayTime, hadWork: Bool) -> Bool {
+        guard !hadWork || now.monotonicMilliseconds >= nextLog else { return false }
+        nextLog = now.monotonicMilliseconds + 60_000
+        return true
+    }
+
+    mutating func sweep(_ engine: RelayEngine, at now: RelayTime) throws(StoreError) {
+        if now.monotonicMilliseconds >= nextConnections {
+            nextConnections = now.monotonicMilliseconds + 5_000
+            engine.sweepConnections()
+        }
+        if now.monotonicMilliseconds >= nextGroups || (day != nil && day != now.day) {
+            nextGroups = now.monotonicMilliseconds + 3_600_000
+            day = now.day
+            isSweepingGroups = true
+            groupCursor = nil
+            try engine.sweepRecords()
+        }
+        if isSweepingGroups {
+            groupCursor = try engine.sweepGroups(from: groupCursor)
+            isSweepingGroups = groupCursor != nil
+        }
+        isClearingBlobs = try engine.sweepBlobs()
+    }
+}
