@@ -143,7 +143,7 @@ let package = Package(
             name: "RelayTests",
             dependencies: [
                 "Relay", "RelayCore", "RelayProtocol", "WebSockets", "Cryptography", "TestSupport",
-                "RelayTestSupport", grdb, logging,
+                "RelayTestSupport", grdb, sqlite, logging,
             ], exclude: ["Fixtures"]),
         .testTarget(
             name: "VaultTests", dependencies: ["Vault", "Cryptography", "TestSupport", grdb]),

@@ -93,7 +93,7 @@ public struct BlobRecord: Equatable, Sendable {
 }
 
 /// What blobs take.
-public struct BlobUsage: Equatable, Sendable {
+public struct BlobUsage: Codable, Equatable, Sendable {
     /// How many there are, whole or not.
     public var count: Int
     /// The octets that they have when they are whole.
@@ -246,8 +246,11 @@ public protocol RelayStore: AnyObject {
     func addReceipt(
         _ content: [UInt8], for mailbox: MailboxID, until day: Day
     ) throws(StoreError) -> UInt64
-    /// The receipts kept for a mailbox, oldest first.
+    /// The newest receipts kept for a mailbox, `ProtocolConstants.receiptsTold` at most, oldest
+    /// first.
     func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt]
+    /// How many receipts are kept for a mailbox.
+    func receiptCount(for mailbox: MailboxID) throws(StoreError) -> Int
     /// Forgets a receipt, if it is this mailbox's.
     func removeReceipt(_ number: UInt64, of mailbox: MailboxID) throws(StoreError)
 

@@ -16,6 +16,8 @@ public enum ProtocolConstants {
     public static let frameFields = 16_384
     /// Days for which a receipt is kept after an erasure.
     public static let receiptDays: UInt32 = 400
+    /// Receipts of one mailbox that are told at once, the newest ones.
+    public static let receiptsTold = 256
     /// Days between closing and erasure when not all owners confirm.
     public static let closingDays: UInt32 = 30
     /// Members of a group at one time, whatever the operator's limits say.

@@ -32,13 +32,13 @@ struct StatusCommand: ParsableCommand {
             [
                 ("running", running),
                 ("connections", live.map { "\($0.connections)" } ?? "none"),
-                ("mailboxes", "\(status.mailboxes)"),
-                ("groups", "\(status.groups)"),
-                ("stored messages", "\(status.messages)"),
-                ("stored octets", "\(status.messageByteCount)"),
-                ("blobs", "\(status.blobs.count)"),
-                ("blobs' octets", "\(status.blobs.byteCount)"),
-                ("oldest message", status.oldestMessageDay.map { DayText.text($0) } ?? "none"),
+                ("mailboxes", "\(status.store.mailboxes)"),
+                ("groups", "\(status.store.groups)"),
+                ("stored messages", "\(status.store.messages)"),
+                ("stored octets", "\(status.store.messageByteCount)"),
+                ("blobs", "\(status.store.blobs.count)"),
+                ("blobs' octets", "\(status.store.blobs.byteCount)"),
+                ("oldest message", status.store.oldestMessageDay.map { DayText.text($0) } ?? "none"),
                 ("disk free", status.freeByteCount.map { "\($0 >> 20) MiB" } ?? "unknown"),
             ] + (live?.troubles ?? []).map { ("look at", $0) })
     }
@@ -65,13 +65,13 @@ struct StatusCommand: ParsableCommand {
             version = status.live?.version
             address = status.live?.address
             connections = status.live?.connections
-            mailboxes = status.mailboxes
-            groups = status.groups
-            storedMessages = status.messages
-            storedBytes = status.messageByteCount
-            blobs = status.blobs.count
-            blobBytes = status.blobs.byteCount
-            oldestMessage = status.oldestMessageDay.map { DayText.text($0) }
+            mailboxes = status.store.mailboxes
+            groups = status.store.groups
+            storedMessages = status.store.messages
+            storedBytes = status.store.messageByteCount
+            blobs = status.store.blobs.count
+            blobBytes = status.store.blobs.byteCount
+            oldestMessage = status.store.oldestMessageDay.map { DayText.text($0) }
             freeBytes = status.freeByteCount
             troubles = status.live?.troubles ?? []
         }

@@ -151,7 +151,7 @@ struct DeliveryTests {
         var expected: [[UInt8]] = []
         var groups: [(TestMailbox, GroupID)] = []
         for _ in 0..<3 {
-            let mailbox = try sender.makeFresh(from: home)
+            let mailbox = try sender.makeFresh(from: home, permitUses: 0)
             let group = try #require(GroupID(Random.bytes(32)))
             let outcome = try mailbox.ask(
                 .createGroup(

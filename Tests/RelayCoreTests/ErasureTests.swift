@@ -82,6 +82,31 @@ struct ErasureTests {
         #expect(try tooLate.open(talk.doctor) == notAllowed)
     }
 
+    @Test func `of very many receipts the newest are told`() throws {
+        let mailbox = talk.doctor.id
+        memory.begin()
+        var contents: [[UInt8]] = []
+        for number in 0..<300 {
+            contents.append([UInt8(number / 256), UInt8(number % 256)])
+            _ = try memory.addReceipt(
+                contents[number], for: mailbox, until: world.now.day.adding(days: 9))
+        }
+        memory.commit()
+        guard case .opened(let opened) = try world.connect().open(talk.doctor) else {
+            Issue.record("not opened")
+            return
+        }
+        let line = try #require(talk.doctor.line)
+        #expect(opened.waiting == 1 + 256)
+        let first = line.deliveries.filter { $0.kind == .receipt }.map(\.content)
+        #expect(first == Array(contents.suffix(256)))
+        // The others come when these are acknowledged.
+        _ = try line.drain()
+        let again = try world.connect()
+        try again.open(talk.doctor)
+        #expect(again.deliveries.map(\.content) == Array(contents.prefix(44)))
+    }
+
     @Test func `an owner that confirmed gets nothing more but the receipt`() throws {
         try talk.doctor.ask(talk.closing())
         let line = try #require(talk.patient.line)

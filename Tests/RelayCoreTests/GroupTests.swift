@@ -204,7 +204,7 @@ struct GroupTests {
     }
 
     @Test func `a group id is taken once, with members and deadline in bounds`() throws {
-        let mailbox = try line(talk.patient).makeFresh(from: talk.patientHome)
+        let mailbox = try line(talk.patient).makeFresh(from: talk.patientHome, permitUses: 0)
         let home = talk.patientHome
         func create(
             _ id: GroupID, by creator: TestMailbox, members: [Member] = [], days: UInt32 = 10
@@ -224,6 +224,77 @@ struct GroupTests {
         #expect(
             try create(id, by: mailbox, members: many) == .refused(.limit, retryAfterSeconds: 0))
         #expect(try create(id, by: mailbox) == .done)
+    }
+
+    @Test func `a mailbox makes one group and goes with it, so each group costs a ticket`() throws {
+        func create(by creator: TestMailbox) throws -> Outcome {
+            try creator.ask(
+                .createGroup(
+                    GroupCreation(
+                        groupID: #require(GroupID(Random.bytes(32))), epoch: 1,
+                        commitHash: Random.bytes(32), members: [], welcomes: [],
+                        deadline: world.now.day.adding(days: 10))))
+        }
+        // Neither beside another group, nor with a permit that keeps the mailbox when it ends.
+        #expect(try create(by: talk.patient) == notAllowed)
+        let line = try line(talk.patient)
+        #expect(try create(by: line.makeFresh(from: talk.patientHome, permitUses: 1)) == notAllowed)
+        #expect(try talk.patient.ask(talk.closing()) == .done)
+        #expect(try talk.patient.ask(.confirm(talk.group)) == .done)
+        guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
+            Issue.record("not erased")
+            return
+        }
+        #expect(try create(by: talk.patient) == notAllowed)
+    }
+
+    @Test func `what waits is counted once, whatever is asked of it`() throws {
+        let memory = MemoryStore()
+        let world = try RelayWorld(memory: memory)
+        let line = try world.connect()
+        let shared = try line.makeFresh(from: line.makeHome(), permitUses: 3)
+        let sender = try world.connect()
+        let home = try sender.makeHome()
+        var talks: [(maker: TestMailbox, group: GroupID)] = []
+        for count in 1...3 {
+            let maker = try sender.makeFresh(from: home, permitUses: 0)
+            let group = try #require(GroupID(Random.bytes(32)))
+            try maker.ask(
+                .createGroup(
+                    GroupCreation(
+                        groupID: group, epoch: 1, commitHash: Random.bytes(32),
+                        members: [shared.member(.guest)], welcomes: [],
+                        deadline: world.now.day.adding(days: 9))))
+            talks.append((maker, group))
+            for number in 0..<UInt8(count) {
+                let content = privateMessage(group, epoch: 1, body: [number])
+                try maker.ask(.send(MessageRequest(groupID: group, epoch: 1, content: content)))
+            }
+        }
+        let before = memory.backlogCount
+        for (index, talk) in talks.enumerated() {
+            for _ in 0..<20 {
+                guard case .groupState(let state) = try shared.ask(.inspectGroup(talk.group)) else {
+                    Issue.record("not a member")
+                    return
+                }
+                #expect(state.waiting == index + 1)
+            }
+        }
+        // Whoever was removed acknowledges what came before, and is let go after the last of it.
+        let (maker, group) = talks[2]
+        let content = privateMessage(group, epoch: 1, contentType: 3, body: [1])
+        #expect(
+            try maker.ask(
+                .commit(
+                    CommitRequest(
+                        groupID: group, epoch: 1, content: content, adds: [],
+                        removes: [shared.id], welcomes: []))
+            ).isCommitted(epoch: 2))
+        #expect(try memory.mailbox(shared.id)?.1.memberships.count == 3)
+        #expect(try line.drain().count == 1 + 2 + 3 + 1)
+        #expect(try memory.mailbox(shared.id)?.1.memberships.count == 2)
+        #expect(memory.backlogCount <= before + 3)
     }
 
     @Test func `a full mailbox refuses messages and takes commits and closings`() throws {

@@ -15,6 +15,8 @@ public final class MemoryStore: RelayStore {
     public var writesBeforeFailure = 0
     /// How many writes there were.
     public private(set) var writeCount = 0
+    /// How often what waits was counted.
+    public private(set) var backlogCount = 0
     /// Whether something happens that ought to; `nil`: everything does.
     package var filter: ((MemoryChange) -> Bool)?
 
@@ -271,6 +273,7 @@ public final class MemoryStore: RelayStore {
     public func backlog(
         in group: GroupNumber, of member: MemberSet
     ) throws(StoreError) -> (count: Int, byteCount: Int) {
+        backlogCount += 1
         var sum = (count: 0, byteCount: 0)
         for message in state.messages[group.rawValue] ?? []
         where message.waiting & member != 0 {
@@ -363,9 +366,15 @@ public final class MemoryStore: RelayStore {
 
     /// As `RelayStore` says.
     public func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt] {
-        (state.receiptsOf[mailbox] ?? []).compactMap { number in
+        (state.receiptsOf[mailbox] ?? []).suffix(ProtocolConstants.receiptsTold).compactMap {
+            number in
             state.receipts[number].map { StoredReceipt(number: number, content: $0.content) }
         }
+    }
+
+    /// As `RelayStore` says.
+    public func receiptCount(for mailbox: MailboxID) throws(StoreError) -> Int {
+        state.receiptsOf[mailbox]?.count ?? 0
     }
 
     /// As `RelayStore` says.

@@ -95,7 +95,7 @@ private final class LoneWriter: Sendable {
                 .garbage(ConnectionID(rawValue: 7), byteCount: 500),
                 .task { desk in
                     desk.trail.note(TrailEvent(.command, [("name", "second")]))
-                    desk.afterCommit {
+                    desk.afterCommit { _ in
                         doneCount.withLock { $0 += 1 }
                         isDone.signal()
                     }
@@ -110,6 +110,82 @@ private final class LoneWriter: Sendable {
         let names = entries.compactMap { TrailEvent($0)?["name"] }
         #expect(names == ["first", "second"])
         #expect(entries.contains { $0.kind == .stopped })
+    }
+
+    /// Copies of the database in the folder.
+    private static func copies(_ lone: LoneWriter) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: lone.path)
+            .filter { $0.hasPrefix("relay.sqlite.copy") }
+    }
+
+    private static func handler(_ lone: LoneWriter) throws -> ControlHandler {
+        ControlHandler(
+            writer: lone.writer,
+            configuration: RelayConfiguration(
+                dataFolder: lone.path, clinicRoot: try SigningKey().publicKey), address: "",
+            copyPath: try DataFolder(existing: lone.path).copyPath,
+            inForce: Lock(InForce(RelaySettings())))
+    }
+
+    @Test func `makes no second copy for a backup that was asked for once`() throws {
+        let lone = try LoneWriter()
+        let handler = try Self.handler(lone)
+        let reply = Lock<ControlReply?>(nil)
+        let isThere = DispatchSemaphore(value: 0)
+        let isHeld = DispatchSemaphore(value: 0)
+        let mayGoOn = DispatchSemaphore(value: 0)
+        lone.writer.events.add(
+            .task { _ in
+                isHeld.signal()
+                mayGoOn.wait()
+            })
+        isHeld.wait()
+        Thread.detachNewThread {
+            let answer = handler.answer(.backup, from: Peer(user: getuid()))
+            reply.withLock { $0 = answer }
+            isThere.signal()
+        }
+        usleep(200_000)  // Until it has asked.
+        let hasFailed = Lock(false)
+        lone.writer.events.add(
+            .task { _ throws(StoreError) in
+                let isFirst = hasFailed.withLock { hasFailed in
+                    defer { hasFailed = true }
+                    return !hasFailed
+                }
+                if isFirst { throw .full }
+            })
+        mayGoOn.signal()
+        #expect(isThere.wait(timeout: .now() + 20) == .success)
+        let copy = try #require(reply.withLock { $0 }?.copy)
+        #expect(reply.withLock { $0 }?.problem == nil)
+        #expect(try Self.copies(lone).map { lone.path + "/" + $0 } == [copy])
+        lone.writer.events.add(.stop)
+        #expect(lone.hasEnded())
+        let names = try TrailAudit(folder: lone.path, last: 100).entries
+            .compactMap { TrailEvent($0)?["name"] }
+        #expect(names == ["backup"])
+    }
+
+    @Test func `leaves no copy that nobody waits for`() throws {
+        let lone = try LoneWriter()
+        var handler = try Self.handler(lone)
+        handler.copyPatience = 0.05
+        let mayGoOn = DispatchSemaphore(value: 0)
+        lone.writer.events.add(.task { _ in mayGoOn.wait() })
+        #expect(handler.answer(.backup, from: Peer(user: getuid())).problem != nil)
+        let isBegun = DispatchSemaphore(value: 0)
+        lone.writer.events.add(
+            .task { desk in desk.afterCommit { _ in isBegun.signal() } })
+        mayGoOn.signal()
+        isBegun.wait()
+        for _ in 0..<200 {
+            if try Self.copies(lone).isEmpty { break }
+            usleep(50_000)
+        }
+        #expect(try Self.copies(lone) == [])
+        lone.writer.events.add(.stop)
+        #expect(lone.hasEnded())
     }
 
     @Test func `doesn't keep the relay from stopping, even if nothing can be written`() throws {
@@ -129,7 +205,7 @@ private final class LoneWriter: Sendable {
         let hasFailed = Lock(false)
         let look: WriterTask = { desk in
             seen.withLock { $0.append((desk.engine.clockDoubt, desk.engine.refusesGrowth)) }
-            desk.afterCommit { isDone.signal() }
+            desk.afterCommit { _ in isDone.signal() }
         }
         lone.writer.events.add(
             .task { desk in

@@ -620,9 +620,46 @@ private struct FolderWorld {
             let waiting = try store.setting(TrailKeeper.Setting.pending) ?? []
             #expect((8_192...16_384).contains(waiting.count))
         }
-        try manager.removeItem(atPath: filler)
+        // Once there is room it goes on by itself, also when nothing more may wait.
+        try place.run(unwrittenLimit: 1) { world, store, keeper in
+            #expect(throws: StoreError.full) { _ = try TestConsultation(world) }
+            try manager.removeItem(atPath: filler)
+            world.advance(seconds: 5)
+            try store.begin()
+            try keeper.prepare(
+                store, counters: RelayCounters(), isClockDoubted: false, at: world.now)
+            try store.commit()
+            try keeper.publish()
+            #expect(keeper.troubles.isEmpty)
+        }
         try place.run { _, _, keeper in #expect(keeper.troubles.isEmpty) }
         #expect(try place.faults() == [])
+    }
+
+    @Test func `a summary of a batch that failed is told by the next one`() throws {
+        let place = try FolderWorld()
+        try place.run { world, store, keeper in
+            var counters = RelayCounters()
+            (counters.accepted, counters.refusals) = (3, [5: 7])
+            for fails in [true, false] {
+                try store.begin()
+                try keeper.prepare(
+                    store, counters: counters, refusedConnections: ["slow": 2],
+                    isClockDoubted: false, at: world.now)
+                if fails {
+                    store.rollback()
+                } else {
+                    try store.commit()
+                    try keeper.publish()
+                }
+            }
+        }
+        let entries = try TrailAudit(folder: place.path, last: 100).entries
+        let summary = try #require(
+            entries.first { $0.kind == .summary }.flatMap { TrailEvent($0) })
+        #expect(summary["accepted"] == "3")
+        #expect(summary["refused.5"] == "7")
+        #expect(summary["connections.slow"] == "2")
     }
 
     @Test func `the trail alone names no mailbox, no group and no package`() throws {

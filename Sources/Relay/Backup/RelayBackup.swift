@@ -126,7 +126,7 @@ final class OfflineRelay {
                 try store.commit()
                 try trail.publish()
             }
-            try database.queue.close()
+            try database.close()
         } catch let error as RelayError {
             throw error
         } catch {

@@ -253,7 +253,7 @@ public struct Restoration: Sendable {
                 return report
             }
             try BackupFile.inspect(database.queue)
-            try database.queue.close()
+            try database.close()
             guard fsync(file) == 0 else { throw RelayError.backup("the disk can't be synced") }
             return report
         } catch {

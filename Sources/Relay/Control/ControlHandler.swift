@@ -31,17 +31,20 @@ struct ControlHandler: Sendable {
 
     /// How long the writer may take; a copy of a large database takes long.
     private static let patience: Double = 20
-    private static let copyPatience: Double = 4 * 3_600
+    var copyPatience: Double = 4 * 3_600
 
     func answer(_ request: ControlRequest, from peer: Peer) -> ControlReply {
         switch request {
         case .status: return status()
         case .backup:
-            return ask(for: Self.copyPatience) { desk, reply throws(StoreError) in
+            return ask(for: copyPatience) { desk, reply throws(StoreError) in
                 desk.trail.note(Self.command("backup", by: peer))
-                // A name of its own: the one before may just be being removed.
-                desk.startBackup(
-                    to: "\(copyPath).\(UInt32.random(in: 0 ... .max))", completion: reply)
+                // A batch that fails is done once more, and would begin another copy.
+                desk.afterCommit { desk in
+                    // A name of its own: the one before may just be being removed.
+                    desk.startBackup(
+                        to: "\(copyPath).\(UInt32.random(in: 0 ... .max))", completion: reply)
+                }
             }
         case .backedUp:
             return note(
@@ -66,18 +69,17 @@ struct ControlHandler: Sendable {
             if let setting {
                 try desk.store.set(setting, to: desk.engine.time.hour.bigEndianOctets)
             }
-            desk.afterCommit { reply(.done) }
+            desk.afterCommit { _ in reply(.done) }
         }
     }
 
     private func status() -> ControlReply {
         let (configuration, address, inForce) = (configuration, address, inForce.withLock { $0 })
         return ask { desk, reply throws(StoreError) in
-            let oldest = try desk.store.oldestMessage()
             let live = LiveStatus(
                 version: RelayVersion.current, address: address,
                 connections: desk.engine.connectionCount,
-                oldestMessageDay: oldest.flatMap { desk.trail.day(ofMessage: $0)?.rawValue },
+                store: try desk.store.figures(desk.store.waiting),
                 isClockDoubted: desk.engine.clockDoubt != nil,
                 isFull: desk.engine.refusesGrowth, troubles: desk.trail.troubles,
                 certificatePath: inForce.certificatePath,
@@ -85,8 +87,16 @@ struct ControlHandler: Sendable {
                 certificateHash: inForce.certificate?.hash,
                 trailMirror: configuration.trailMirror,
                 limits: inForce.limits)
-            desk.afterCommit { reply(ControlReply(live: live)) }
+            desk.afterCommit { _ in reply(ControlReply(live: live)) }
         }
+    }
+
+    /// What has become of a question.
+    private enum Answer {
+        case awaited
+        case given(ControlReply)
+        /// Nobody waits any more.
+        case late
     }
 
     /// Has `body` run on the writer's thread, and waits until it has answered.
@@ -97,18 +107,28 @@ struct ControlHandler: Sendable {
                 WriterDesk, @escaping @Sendable (ControlReply) -> Void
             ) throws(StoreError) -> Void
     ) -> ControlReply {
-        let answer = Lock<ControlReply?>(nil)
+        let answer = Lock(Answer.awaited)
         let isThere = DispatchSemaphore(value: 0)
         writer.events.add(
             .task { desk throws(StoreError) in
                 try body(desk) { reply in
-                    answer.withLock { $0 = reply }
+                    let isLate = answer.withLock { answer in
+                        if case .late = answer { return true }
+                        answer = .given(reply)
+                        return false
+                    }
                     isThere.signal()
+                    // Overwriting it takes time, which the writer doesn't have.
+                    if isLate, let copy = reply.copy {
+                        Thread.detachNewThread { DataFolder.removeDatabase(copy) }
+                    }
                 }
             })
-        guard isThere.wait(timeout: .now() + seconds) == .success else {
+        _ = isThere.wait(timeout: .now() + seconds)
+        return answer.withLock { answer in
+            if case .given(let reply) = answer { return reply }
+            answer = .late
             return .refused("the relay is busy; try again")
         }
-        return answer.withLock { $0 } ?? .refused("the relay is busy; try again")
     }
 }

@@ -83,8 +83,8 @@ public struct LiveStatus: Codable, Equatable, Sendable {
     public var address: String
     /// Connections open now.
     public var connections: Int
-    /// Days since 1970-01-01 UTC of the oldest message that waits.
-    public var oldestMessageDay: UInt32?
+    /// What is kept.
+    public var store: StoreFigures
     /// Whether erasure by deadline is paused because the clock isn't trusted.
     public var isClockDoubted: Bool
     /// Whether the disk is nearly full, and what would grow refused.

@@ -10,7 +10,7 @@ final class WriterDesk {
     let engine: RelayEngine
     /// A backup on its way, a piece of which is copied after every batch.
     private(set) var backup: BackupRun?
-    private var completions: [@Sendable () -> Void] = []
+    private var completions: [(WriterDesk) -> Void] = []
 
     init(store: SQLiteStore, trail: TrailKeeper, engine: RelayEngine) {
         self.store = store
@@ -19,7 +19,7 @@ final class WriterDesk {
     }
 
     /// Calls `body` once the batch and its entries in the trail are durable.
-    func afterCommit(_ body: @escaping @Sendable () -> Void) { completions.append(body) }
+    func afterCommit(_ body: @escaping (WriterDesk) -> Void) { completions.append(body) }
 
     /// Begins to copy the database; `completion` hears how it ended.
     func startBackup(
@@ -37,7 +37,7 @@ final class WriterDesk {
 
     /// The batch is durable.
     func batchIsDurable() {
-        for completion in completions { completion() }
+        for completion in completions { completion(self) }
         completions = []
     }
 

@@ -44,15 +44,8 @@ struct LogSync {
     /// A batch has been committed: returns once what must last is on the disk.
     mutating func finish() throws(StoreError) {
         guard changes &- changesBefore != deferrableChanges else { return }
-        var log: UnsafeMutablePointer<sqlite3_file>?
-        let found = unsafe sqlite3_file_control(
-            database.sqliteConnection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log)
-        guard found == SQLITE_OK, let log = unsafe log,
-            let sync = unsafe log.pointee.pMethods?.pointee.xSync
-        else { throw .failed("SQLite gives no write-ahead log") }
         let start = SystemClock.nanoseconds
-        let code = unsafe sync(log, SQLITE_SYNC_NORMAL)
-        guard code == SQLITE_OK else { throw StoreError(code: code) }
+        try WriteAheadLog(database).sync()
         seconds = SystemClock.seconds(since: start)
         count += 1
     }

@@ -13,7 +13,7 @@ struct RelayDatabase: Sendable {
         // Write-ahead log and index get the permissions of the file itself.
         let file = OwnFile.open(path, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the database can't be made") }
-        close(file)
+        Glibc.close(file)
         do {
             queue = try Self.open(path) { database in
                 // Not by GRDB's own setting, which turns the sync of each commit off.
@@ -41,6 +41,13 @@ struct RelayDatabase: Sendable {
         } catch {
             throw .store(StoreError(error))
         }
+    }
+
+    /// Closes it, and overwrites the log if there is room, for SQLite only removes it. Otherwise the
+    /// next start takes it up.
+    func close() throws {
+        queue.writeWithoutTransaction { _ = try? WriteAheadLog($0).forget() }
+        try queue.close()
     }
 
     /// Opens a database by its own name: SQLite follows no link from its log and journal, but would
@@ -71,53 +78,11 @@ struct RelayDatabase: Sendable {
         return try DatabaseQueue(path: path, configuration: configuration)
     }
 
-    /// What an operator may know of what the database holds.
-    struct Figures: Equatable, Sendable {
-        var mailboxes = 0
-        var groups = 0
-        var messages = 0
-        var messageByteCount = 0
-        var blobs = BlobUsage()
-        /// The day on which the oldest message came.
-        var oldestDay: UInt32?
-    }
-
-    /// Counts, messages in small pieces: the log can't be emptied while somebody reads, and
-    /// erasures wait for that.
-    ///
-    /// - Parameter between: called between two pieces.
-    static func figures(
-        path: String, pieceCount: Int = 1_000, between: () -> Void = { usleep(1_000) }
-    ) throws(RelayError) -> Figures {
+    /// Counts what the database holds.
+    static func figures(path: String) throws(RelayError) -> StoreFigures {
         try look(path) { database in
-            func number(_ sql: String) throws -> Int {
-                try Int.fetchOne(database, sql: sql) ?? 0
-            }
-            var figures = Figures()
-            figures.mailboxes = try number("SELECT count(*) FROM mailbox_name")
-            figures.groups = try number("SELECT count(*) FROM group_name")
-            figures.blobs = BlobUsage(
-                count: try number("SELECT count(*) FROM blob WHERE slot != 0"),
-                byteCount: try number("SELECT coalesce(sum(size), 0) FROM blob WHERE slot != 0"))
-            let oldest = try Int64.fetchOne(database, sql: "SELECT min(number) FROM message")
-            let days = MessageDays(try setting(TrailKeeper.Setting.days, database) ?? [])
-            figures.oldestDay = oldest.flatMap { days.day(of: UInt64(bitPattern: $0))?.rawValue }
-            var last: Int64? = .min
-            while let from = last {
-                let row = try Row.fetchOne(
-                    database,
-                    sql: """
-                        SELECT count(*), coalesce(sum(size), 0), max(number) FROM (
-                            SELECT number, size FROM message WHERE number > ?
-                            ORDER BY number LIMIT ?)
-                        """, arguments: [from, pieceCount])
-                guard let row else { break }
-                figures.messages += row[0]
-                figures.messageByteCount += row[1]
-                last = row[2]
-                between()
-            }
-            return figures
+            let store = try SQLiteStore(database)
+            return try store.figures(store.countWaiting())
         }
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import GRDB
 import GRDBSQLite
 import RelayCore
@@ -159,10 +160,13 @@ extension StoreError {
         }
     }
 
-    /// Whose fault a code of SQLite is.
+    /// Whose fault a code of SQLite is; to be asked as soon as it came.
     init(code: Int32) {
         switch code & 0xff {
         case SQLITE_FULL: self = .full
+        // A quota that is used up, for SQLite a broken disk.
+        case SQLITE_IOERR
+        where code == ResultCode.SQLITE_IOERR_WRITE.rawValue && errno == EDQUOT: self = .full
         // The log's index couldn't grow.
         case SQLITE_IOERR where code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue: self = .full
         case SQLITE_CORRUPT: self = .corrupt("SQLite finds it damaged")

@@ -15,12 +15,17 @@ extension SQLiteStore {
 
     func receipts(for mailbox: MailboxID) throws(StoreError) -> [StoredReceipt] {
         var receipts: [StoredReceipt] = []
-        try sql.readReceipts.each([try receiptHash(mailbox)]) { row in
+        try sql.readReceipts.each([try receiptHash(mailbox), ProtocolConstants.receiptsTold]) {
+            row in
             receipts.append(
                 StoredReceipt(number: UInt64(bitPattern: row.integer(0)), content: row.octets(1)))
             return true
         }
         return receipts
+    }
+
+    func receiptCount(for mailbox: MailboxID) throws(StoreError) -> Int {
+        try Int(sql.countReceipts.first([receiptHash(mailbox)]) { $0.integer(0) } ?? 0)
     }
 
     func removeReceipt(_ number: UInt64, of mailbox: MailboxID) throws(StoreError) {

@@ -65,16 +65,16 @@ final class SQLiteStore: RelayStore {
             }
         }
         logSync = syncsItself ? try LogSync(database) : nil
-        if let known {
-            waiting = known
-        } else if syncsItself {
-            waiting = try statements.countAll.first { WaitingMessages($0) } ?? waiting
-        }
         guard key.count == 48 else { throw StoreError.corrupt("the key of names is damaged") }
         nameHash = try ShortHash(key: key.slice(0..<16))
         receiptKey = key.slice(16..<48)
         let highest = try Int64.fetchOne(database, sql: "SELECT max(number) FROM message")
         nextMessageNumber = UInt64(bitPattern: highest ?? 0) &+ 1
+        if let known {
+            waiting = known
+        } else if syncsItself {
+            waiting = try countWaiting()
+        }
     }
 
     /// Names of rows in `setting`.
@@ -113,21 +113,12 @@ final class SQLiteStore: RelayStore {
         try? rollingBack.run()
     }
 
-    /// Writes the log back and empties it, so that nothing overwritten is left in it. False if a
-    /// reader was in the way.
+    /// Writes the log back, overwrites and empties it, so that nothing that was overwritten is left
+    /// in it. False if a reader was in the way.
     func forgetLog() throws(StoreError) -> Bool {
-        do {
-            let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
-            let isEmpty = row.map { $0[0] == 0 } ?? false
-            if isEmpty { hasLog = false }
-            return isEmpty
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-            return false
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_LOCKED {
-            return false
-        } catch {
-            throw StoreError(error)
-        }
+        guard try WriteAheadLog(database).forget() else { return false }
+        hasLog = false
+        return true
     }
 
     func setting(_ name: String) throws(StoreError) -> [UInt8]? {

@@ -10,6 +10,9 @@ enum Schema {
         migrator.registerMigration("2 blobs") { database in
             try database.execute(sql: second)
         }
+        migrator.registerMigration("3 messages are counted in their index") { database in
+            try database.execute(sql: third)
+        }
         return migrator
     }
 
@@ -91,5 +94,11 @@ enum Schema {
             number INTEGER NOT NULL PRIMARY KEY,
             content BLOB NOT NULL
         );
+        """
+
+    /// What is counted, at the start over all groups, needs no look at the messages themselves.
+    private static let third = """
+        DROP INDEX message_by_group;
+        CREATE INDEX message_by_group ON message (slot, number, waiting, size);
         """
 }

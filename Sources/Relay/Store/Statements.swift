@@ -11,7 +11,7 @@ struct Statements {
         countBacklog: SQLStatement
     let removeMessage, clearMessage, removeServedMessage: SQLStatement
     let removeMessages, clearMessages, removeServedMessages: SQLStatement
-    let addReceipt, readReceipts, removeReceipt, pruneReceipts: SQLStatement
+    let addReceipt, readReceipts, countReceipts, removeReceipt, pruneReceipts: SQLStatement
 
     init(_ database: Database) throws {
         func prepare(_ text: String) throws -> SQLStatement { try SQLStatement(database, text) }
@@ -70,7 +70,13 @@ struct Statements {
         addReceipt = try prepare(
             "INSERT INTO receipt (mailbox, until, content) VALUES (?, ?, ?)")
         readReceipts = try prepare(
-            "SELECT number, content FROM receipt WHERE mailbox = ? ORDER BY number")
+            """
+            SELECT number, content FROM (
+                SELECT number, content FROM receipt WHERE mailbox = ?
+                ORDER BY number DESC LIMIT ?)
+            ORDER BY number
+            """)
+        countReceipts = try prepare("SELECT count(*) FROM receipt WHERE mailbox = ?")
         removeReceipt = try prepare("DELETE FROM receipt WHERE number = ? AND mailbox = ?")
         pruneReceipts = try prepare("DELETE FROM receipt WHERE until < ?")
     }

@@ -22,12 +22,15 @@ final class TrailKeeper: @unchecked Sendable {
     private var staged: [TrailEntry] = []
     /// Committed entries that had no room in the files.
     private var unwritten: [TrailEntry] = []
+    /// When they are tried again, by the monotonic clock.
+    private var nextTry: UInt64 = 0
     /// The chain's end as committed.
     private(set) var end: TrailEnd
     private var signedHour: UInt32?
     private var unsignedCount = 0
-    private var reported = RelayCounters()
-    private var reportedConnections: [String: UInt64] = [:]
+    private var reported = Reported()
+    /// What the batch at hand reports.
+    private var stagedReport: Reported?
     private var days = MessageDays()
     private var areDaysChanged = false
 
@@ -107,11 +110,11 @@ final class TrailKeeper: @unchecked Sendable {
         if end.next - next > UInt64(missing.count) {
             warnings.append("entries of the trail are missing; audit --verify names them")
         }
+        unwritten = missing
         do throws(StoreError) {
-            try log.append(missing)
+            try appendUnwritten()
         } catch {
-            guard error == .full else { throw .store(error) }
-            unwritten = missing
+            throw .store(error)
         }
     }
 
@@ -139,6 +142,11 @@ final class TrailKeeper: @unchecked Sendable {
         isClockDoubted: Bool, at now: RelayTime
     ) throws(StoreError) {
         staged = []
+        stagedReport = nil
+        if !unwritten.isEmpty, now.monotonicMilliseconds >= nextTry {
+            nextTry = now.monotonicMilliseconds + 1_000
+            try appendUnwritten()
+        }
         if days.note(day: now.day, nextMessage: store.nextMessageNumber) { areDaysChanged = true }
         if areDaysChanged { try store.set(Setting.days, to: days.encoded) }
         let hour = UInt32(clamping: now.hour)
@@ -150,13 +158,13 @@ final class TrailKeeper: @unchecked Sendable {
             try add(store.effects, to: &draft)
             for event in events { draft.add(event.kind, event.content) }
             if isTime {
-                let fields =
-                    Self.summary(counters, since: reported)
-                    + Self.summary(refusedConnections, since: reportedConnections)
+                let report = Reported(counters: counters, refusedConnections: refusedConnections)
+                let fields = report.fields(since: reported)
                 if !fields.isEmpty {
                     let summary = TrailEvent(.summary, fields)
                     draft.add(summary.kind, summary.content)
                 }
+                stagedReport = report
             }
             if isTime || !events.isEmpty {
                 draft.append(
@@ -174,14 +182,13 @@ final class TrailKeeper: @unchecked Sendable {
         guard unwritten.isEmpty || pending.count <= unwrittenLimit else { throw .full }
         try store.set(Setting.pending, to: pending)
         try store.set(Setting.end, to: draft.end.encoded)
-        if isTime { (reported, reportedConnections) = (counters, refusedConnections) }
     }
 
     /// Appends what the committed batch did, before anybody is told of it.
     func publish() throws(StoreError) {
         areDaysChanged = false
         guard let last = staged.last else { return }
-        let all = unwritten + staged
+        if let stagedReport { reported = stagedReport }
         events = []
         end = last.end
         for entry in staged {
@@ -192,14 +199,20 @@ final class TrailKeeper: @unchecked Sendable {
                 unsignedCount += 1
             }
         }
+        let isNext = unwritten.isEmpty
+        unwritten += staged
         staged = []
+        if isNext { try appendUnwritten() }
+    }
+
+    /// Appends what is committed. If there is no room, the store has it durably, and it is tried
+    /// again once a second.
+    private func appendUnwritten() throws(StoreError) {
         do {
-            try log.append(all)
+            try log.append(unwritten)
             unwritten = []
         } catch {
-            // The store has them durably; they are appended once there is room.
             guard error == .full else { throw error }
-            unwritten = all
         }
     }
 
@@ -238,32 +251,30 @@ final class TrailKeeper: @unchecked Sendable {
                 hour: draft.hour / 24 * 24)
         }
     }
+}
 
-    private static func summary(
-        _ counters: RelayCounters, since last: RelayCounters
-    ) -> [(String, String)] {
-        // A new engine counts from nothing.
-        let last = counters.accepted < last.accepted ? RelayCounters() : last
+/// What summaries have told so far.
+private struct Reported {
+    var counters = RelayCounters()
+    var refusedConnections: [String: UInt64] = [:]
+
+    /// What has come since.
+    func fields(since last: Reported) -> [(String, String)] {
         var fields: [(String, String)] = []
-        func add(_ name: String, _ now: UInt64, _ before: UInt64) {
+        func add(_ name: String, _ now: UInt64, _ before: UInt64?) {
+            let before = before ?? 0
             if now > before { fields.append((name, "\(now - before)")) }
         }
-        add("accepted", counters.accepted, last.accepted)
-        add("delivered", counters.delivered, last.delivered)
-        add("erased", counters.erased, last.erased)
+        add("accepted", counters.accepted, last.counters.accepted)
+        add("delivered", counters.delivered, last.counters.delivered)
+        add("erased", counters.erased, last.counters.erased)
         for (code, count) in counters.refusals.sorted(by: { $0.key < $1.key }) {
-            add("refused.\(code)", count, last.refusals[code] ?? 0)
+            add("refused.\(code)", count, last.counters.refusals[code])
+        }
+        for (reason, count) in refusedConnections.sorted(by: { $0.key < $1.key }) {
+            add("connections.\(reason)", count, last.refusedConnections[reason])
         }
         return fields
-    }
-
-    private static func summary(
-        _ refused: [String: UInt64], since last: [String: UInt64]
-    ) -> [(String, String)] {
-        refused.sorted { $0.key < $1.key }.compactMap { reason, count in
-            let before = last[reason] ?? 0
-            return count > before ? ("connections.\(reason)", "\(count - before)") : nil
-        }
     }
 }
 

@@ -70,7 +70,7 @@ final class RelayWriter: Sendable {
                 }
             }
             // The last connection to close writes the log back and removes it.
-            try database.queue.close()
+            try database.close()
         } catch {
             throw StoreError(error)
         }
@@ -89,7 +89,7 @@ final class RelayWriter: Sendable {
             lasting.clock = guarding
         }
         try forget(store)
-        let engine = try makeEngine(store, guarding)
+        let engine = try makeEngine(store, guarding, lasting.counters)
         defer { lasting.clock = engine.clock }
         lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
@@ -115,6 +115,8 @@ final class RelayWriter: Sendable {
             var batch = RelayRelease()
             let deliveryCount: Int
             let eventCount = trail.eventCount
+            // What a batch counts that fails is counted again.
+            lasting.counters = engine.counters
             do {
                 deliveryCount = try write(
                     &lasting.undone, desk, &schedule, &batch, &lasting.figures, at: now)
@@ -211,11 +213,12 @@ final class RelayWriter: Sendable {
     }
 
     private func makeEngine(
-        _ store: SQLiteStore, _ guarding: ClockGuard
+        _ store: SQLiteStore, _ guarding: ClockGuard, _ counters: RelayCounters
     ) throws(StoreError) -> RelayEngine {
         do {
             return try RelayEngine(
-                store: store, identity: identity, limits: limits.withLock { $0 }, clock: guarding)
+                store: store, identity: identity, limits: limits.withLock { $0 }, clock: guarding,
+                counters: counters)
         } catch {
             throw .corrupt("the key of deliveries is damaged")
         }
@@ -351,6 +354,8 @@ final class RelayWriter: Sendable {
         private(set) var fullUntil: UInt64 = 0
         /// No engine could start.
         var isWaiting = false
+        /// As of the last batch.
+        var counters = RelayCounters()
         /// From the relay's start on; the operator accepts the clock of that moment only.
         var clock: ClockGuard?
 

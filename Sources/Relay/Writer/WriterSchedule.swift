@@ -1,4 +1,5 @@
 import RelayCore
+import RelayProtocol
 
 /// When the writer does what nobody asks for.
 struct WriterSchedule {

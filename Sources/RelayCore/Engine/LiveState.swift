@@ -108,8 +108,8 @@ final class LiveMailbox {
     var clearingBucket: TokenBucket
     var pieceBucket: TokenBucket
 
-    /// What waits, acknowledged by nobody; `nil` until it was asked for.
-    var backlog: (count: Int, byteCount: Int)?
+    /// What is stored for it; `nil` until it was asked for.
+    var backlog: Backlog?
 
     init(number: MailboxNumber, record: MailboxRecord, limits: RelayLimits) {
         self.number = number
@@ -135,6 +135,30 @@ final class LiveMailbox {
         blocked = nil
         acknowledgedAfter = 0
         holdsFrom = 0
+    }
+}
+
+/// What is stored for a mailbox and not acknowledged, counted once and kept in step afterwards.
+struct Backlog {
+    private(set) var count = 0
+    private(set) var byteCount = 0
+    private var countByGroup: [GroupNumber: Int] = [:]
+
+    /// How much of it is a group's.
+    func count(in group: GroupNumber) -> Int { countByGroup[group] ?? 0 }
+
+    mutating func add(_ byteCount: Int, count: Int = 1, in group: GroupNumber) {
+        self.count += count
+        self.byteCount += byteCount
+        countByGroup[group, default: 0] += count
+    }
+
+    /// One message is acknowledged.
+    mutating func remove(_ byteCount: Int, in group: GroupNumber) {
+        count = max(0, count - 1)
+        self.byteCount = max(0, self.byteCount - byteCount)
+        let left = count(in: group) - 1
+        countByGroup[group] = left > 0 ? left : nil
     }
 }
 

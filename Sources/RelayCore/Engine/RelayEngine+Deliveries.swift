@@ -16,9 +16,7 @@ extension RelayEngine {
         for case let (index, mailbox?) in group.mailboxes.enumerated() {
             let member = MemberSet(member: index)
             guard members & member != 0 else { continue }
-            if let backlog = mailbox.backlog {
-                mailbox.backlog = (backlog.count + 1, backlog.byteCount + content.count)
-            }
+            mailbox.backlog?.add(content.count, in: group.number)
             guard let connection = mailbox.connection else { continue }
             guard !mailbox.isBehind else { continue }
             guard hasRoom(mailbox, connection, content.count) else {
@@ -93,7 +91,8 @@ extension RelayEngine {
         var candidates: [(StoredMessage, LiveGroup, MemberSet)] = []
         /// Above this number some group may have more than was read.
         var horizon = UInt64.max
-        for number in mailbox.record.memberships {
+        let backlog = try backlog(of: mailbox)
+        for number in mailbox.record.memberships where backlog.count(in: number) > 0 {
             guard let group = try group(number), let position = group.position(of: mailbox),
                 group.record.members[position]?.isServed(on: now.day) == true
             else { continue }
@@ -223,10 +222,9 @@ extension RelayEngine {
             byteCount = size
         }
         counters.acknowledged += 1
-        if let backlog = mailbox.backlog {
-            mailbox.backlog = (max(0, backlog.count - 1), max(0, backlog.byteCount - byteCount))
-        }
-        if let group, let position = group.position(of: mailbox),
+        guard let group else { return }
+        mailbox.backlog?.remove(byteCount, in: group.number)
+        if let position = group.position(of: mailbox),
             group.record.members[position]?.state == .removed
         {
             try dropIfServed(position, of: group)
@@ -235,12 +233,11 @@ extension RelayEngine {
 
     /// Ends the membership of a removed member that has everything it was to get.
     private func dropIfServed(_ position: Int, of group: LiveGroup) throws(StoreError) {
-        let member = MemberSet(member: position)
-        guard try store.backlog(in: group.number, of: member).count == 0 else { return }
-        if let mailbox = group.mailboxes[position] {
-            mailbox.record.memberships.removeAll { $0 == group.number }
-            markDirty(mailbox)
-        }
+        guard let mailbox = group.mailboxes[position],
+            try backlog(of: mailbox).count(in: group.number) == 0
+        else { return }
+        mailbox.record.memberships.removeAll { $0 == group.number }
+        markDirty(mailbox)
         group.record.members[position] = nil
         group.mailboxes[position] = nil
         markDirty(group)
@@ -248,21 +245,22 @@ extension RelayEngine {
 
     // MARK: Backlog
 
-    func backlog(of mailbox: LiveMailbox) throws(StoreError) -> (count: Int, byteCount: Int) {
+    func backlog(of mailbox: LiveMailbox) throws(StoreError) -> Backlog {
         if let backlog = mailbox.backlog { return backlog }
-        var sum = (count: 0, byteCount: 0)
+        var sum = Backlog()
         for number in mailbox.record.memberships {
             guard let group = try group(number), let position = group.position(of: mailbox) else {
                 continue
             }
             let part = try store.backlog(in: number, of: MemberSet(member: position))
-            sum = (sum.count + part.count, sum.byteCount + part.byteCount)
+            sum.add(part.byteCount, count: part.count, in: number)
         }
         mailbox.backlog = sum
         return sum
     }
 
     func waitingCount(of mailbox: LiveMailbox) throws(StoreError) -> Int {
-        try backlog(of: mailbox).count + store.receipts(for: mailbox.record.id).count
+        let receiptCount = try store.receiptCount(for: mailbox.record.id)
+        return try backlog(of: mailbox).count + min(receiptCount, ProtocolConstants.receiptsTold)
     }
 }

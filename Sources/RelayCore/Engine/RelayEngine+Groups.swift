@@ -7,8 +7,10 @@ extension RelayEngine {
     func createGroup(
         _ creation: GroupCreation, by mailbox: LiveMailbox
     ) throws(StoreError) -> Outcome {
-        guard mailbox.record.kind == .consultation,
-            mailbox.record.memberships.count < MailboxRecord.membershipLimit
+        // Its mailbox goes with the group: so each group costs a ticket, and leaves what it leaves
+        // behind, receipts and entries in the trail, as often as tickets are drawn.
+        guard mailbox.record.kind == .consultation, mailbox.record.memberships.isEmpty,
+            mailbox.record.permitUses == 0
         else { return .refused(.notAllowed, retryAfterSeconds: 0) }
         guard creation.members.count < memberLimit, store.groupCount < limits.groups else {
             return .refused(.limit, retryAfterSeconds: 0)
@@ -202,10 +204,10 @@ extension RelayEngine {
     }
 
     func inspect(_ id: GroupID, by mailbox: LiveMailbox) throws(StoreError) -> Outcome {
-        guard let (group, position) = try activeMember(of: id, mailbox) else {
+        guard let (group, _) = try activeMember(of: id, mailbox) else {
             return .refused(.notAllowed, retryAfterSeconds: 0)
         }
-        let waiting = try store.backlog(in: group.number, of: MemberSet(member: position)).count
+        let waiting = try backlog(of: mailbox).count(in: group.number)
         var members: [Member] = []
         for case let (member?, live?) in zip(group.record.members, group.mailboxes)
         where member.state != .removed {

@@ -137,11 +137,7 @@ extension RelayEngine {
             guard waiting & member != 0 else { continue }
             mailbox.inFlight[message.number]?.held = nil
             mailbox.inFlight[message.number]?.isLast = waiting == member
-            if let backlog = mailbox.backlog {
-                mailbox.backlog = (
-                    backlog.count + 1, backlog.byteCount + message.content.count
-                )
-            }
+            mailbox.backlog?.add(message.content.count, in: group.number)
         }
         counters.acceptedStored += 1
         settle(message, .done)

@@ -72,8 +72,8 @@ public final class RelayEngine {
     var talking: [Connection] = []
     var hasErased = false
     var deliveryCount = 0
-    /// Since this engine was made.
-    public internal(set) var counters = RelayCounters()
+    /// What happened so far.
+    public internal(set) var counters: RelayCounters
 
     private var nextMessage: UInt64 = 0
     private var messageLimit: UInt64 = 0
@@ -86,9 +86,11 @@ public final class RelayEngine {
 
     /// Takes up a store.
     ///
+    /// - Parameter counters: of the engine before this one.
     /// - Throws: `.wrongLength` if a key of `identity` has the wrong size.
     public init(
         store: any RelayStore, identity: RelayIdentity, limits: RelayLimits, clock: ClockGuard,
+        counters: RelayCounters = RelayCounters(),
         random: @escaping (Int) -> [UInt8] = Random.bytes
     ) throws(CryptographyError) {
         self.store = store
@@ -96,6 +98,7 @@ public final class RelayEngine {
         names = try DeliveryNames(key: identity.deliveryKey)
         self.limits = limits
         self.clock = clock
+        self.counters = counters
         self.random = random
     }
 

@@ -219,10 +219,15 @@ final class Attacker: Client {
         world.monitor.know(own.id, of: number, isHostile: true)
         let ticket = tickets.removeFirst()
         usedTickets.append(ticket)
+        // The others can try to make groups.
+        let canBeAdded = others.count.isMultiple(of: 2)
         open(
             &own,
-            creation: .fresh(ticket: ticket, permitHash: own.permit.hash, permitUses: 1))
+            creation: .fresh(
+                ticket: ticket, permitHash: canBeAdded ? own.permit.hash : nil,
+                permitUses: canBeAdded ? 1 : 0))
         others.append(own)
+        guard canBeAdded else { return }
         world.invitations.append(
             GuestInvitation(mailbox: own.id, permit: own.permit, client: number))
     }
