@@ -38,7 +38,10 @@ struct StatusCommand: ParsableCommand {
                 ("stored octets", "\(status.store.messageByteCount)"),
                 ("blobs", "\(status.store.blobs.count)"),
                 ("blobs' octets", "\(status.store.blobs.byteCount)"),
-                ("oldest message", status.store.oldestMessageDay.map { DayText.text($0) } ?? "none"),
+                (
+                    "oldest message",
+                    status.store.oldestMessageDay.map { DayText.text($0) } ?? "none"
+                ),
                 ("disk free", status.freeByteCount.map { "\($0 >> 20) MiB" } ?? "unknown"),
             ] + (live?.troubles ?? []).map { ("look at", $0) })
     }
