@@ -402,6 +402,24 @@ private let suites = CipherSuite.supported
     }
 }
 
+@Suite struct `A public proposal` {
+    @Test func `that says the same as one before is the same`() throws {
+        var policy = GroupPolicy.standard
+        policy.handshakeFormat = .publicMessage
+        let clients = try (0..<3).map { try Client("client \($0)") }
+        var group = try Fixture.group(of: clients, policy: policy)[0]
+        for _ in 0..<2 {
+            _ = try group.propose(
+                .remove(LeafIndex(rawValue: 1)), signingKey: clients[0].signingKey,
+                validator: Anyone(), at: Fixture.now)
+        }
+        #expect(group.pendingProposals.count == 1)
+        let commit = try group.commit(
+            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        #expect(commit.removed.count == 1)
+    }
+}
+
 @Suite struct `A stored group` {
     @Test(arguments: suites)
     func `goes on as if nothing had happened`(suite: CipherSuite) throws {

@@ -159,8 +159,10 @@ extension Group {
         return pending
     }
 
-    /// Keeps a proposal for the epoch's commit.
+    /// Keeps a proposal for the epoch's commit. One that is known already has the same reference: a
+    /// public message with the same content is the same message.
     mutating func keep(_ pending: PendingProposal) {
+        guard proposals[pending.reference] == nil else { return }
         changedKeys.insert(.proposal(UInt32(truncatingIfNeeded: proposals.all.count)))
         proposals.append(pending)
     }
