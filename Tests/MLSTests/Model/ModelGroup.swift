@@ -6,13 +6,15 @@ import Testing
 
 /// A group as a perfect observer sees it: who is in, what was sent, and what each has taken in.
 ///
-/// The delivery service orders handshakes, and lets one commit per epoch win. Application messages are
-/// lost, repeated and shuffled. All choices come from one seed.
+/// The delivery service lets one commit per epoch win. Messages of all kinds are lost, repeated and
+/// shuffled. All choices come from one seed.
 struct ModelGroup {
-    /// What travels to everyone in order.
-    enum Handshake {
-        case proposal([UInt8])
-        case commit([UInt8])
+    /// A proposal or commit on its way.
+    struct Handshake {
+        let bytes: [UInt8]
+        let isCommit: Bool
+        /// The epoch it belongs to.
+        let epoch: UInt64
     }
 
     /// Application data on its way.
@@ -23,43 +25,47 @@ struct ModelGroup {
         let epoch: UInt64
     }
 
-    /// A client that is or was a member.
-    struct Participant {
+    /// A client that waits for a Welcome.
+    struct Joiner {
         let client: Client
-        var group: Group
-        /// The first epoch of the state it has now.
-        var since: UInt64
-        var handshakes: [Handshake] = []
-        var unread: [Int] = []
-        var read = Set<Int>()
-        /// A commit never reached it.
-        var isStranded = false
-        /// Its stored entries, kept up to date by changes alone.
-        var stored: [[UInt8]: SecretBytes] = [:]
-
-        var isMember: Bool { group.isActive }
+        let bundle: KeyPackageBundle
     }
 
     let seed: UInt64
-    let suite: CipherSuite
     let policy: GroupPolicy
     let largest: Int
+    var suite: CipherSuite
     var random: SeededGenerator
     var participants: [Participant] = []
     var sent: [Sent] = []
     /// The authenticator of each epoch, as the commit's maker said.
     var authenticators: [UInt64: [UInt8]] = [:]
-    /// SelfRemoves of this epoch that an outsider could take along.
-    var selfRemoves: [[UInt8]] = []
     var epoch: UInt64 = 0
-    var counter = 0
-    var commits = 0
+    /// What happened, in its order.
+    var history: [Operation] = []
+    var largestSeen = 1
+
+    // What counts until the epoch's end.
+
+    /// SelfRemoves that an outsider could take along.
+    var selfRemoves: [[UInt8]] = []
+    /// Clients whose Add was proposed, by their signature keys.
+    var candidates: [[UInt8]: Joiner] = [:]
+    /// Who has proposed extensions; the server is -1.
+    var extensionsProposed: Set<Int> = []
+
+    /// The commits of an epoch that another one's maker lost against.
+    var losers: [UInt64: [[UInt8]]] = [:]
+    private var clientCount = 0
     let server: SigningKey
     let preSharedKeys: PreSharedKeys
 
     static let extensionType = ExtensionType(rawValue: 0xF0D7)
     static let proposalType = ProposalType(rawValue: 0xF0D8)
     static let component = ComponentID(rawValue: 0x8001)
+    /// Another group's resumption secret, which everyone has.
+    static let otherGroup = PreSharedKeySource.resumption(
+        usage: .application, groupID: [1, 2, 3], epoch: 7)
 
     init(seed: UInt64, suite: CipherSuite, largest: Int) throws {
         var random = SeededGenerator(seed: seed)
@@ -81,6 +87,7 @@ struct ModelGroup {
             keys.provide(
                 SecretBytes([UInt8](repeating: UInt8(id), count: 32)), externalID: [UInt8(id)])
         }
+        keys.provide(SecretBytes([9, 9]), groupID: [1, 2, 3], epoch: 7)
         preSharedKeys = keys
         let client = try newClient()
         let group = try Group.create(
@@ -97,11 +104,21 @@ struct ModelGroup {
         ])
     }
 
+    /// Extensions that the group could have.
+    mutating func newExtensions() -> [Extension] {
+        [senders, Extension(type: Self.extensionType, data: random.bytes(5))]
+    }
+
     mutating func newClient() throws -> Client {
-        counter += 1
+        clientCount += 1
         return try Client(
-            "client \(counter)", supports: [Self.extensionType, .externalSenders],
+            "client \(clientCount)", supports: [Self.extensionType, .externalSenders],
             proposals: [.selfRemove, .appEphemeral, Self.proposalType])
+    }
+
+    mutating func newJoiner() throws -> Joiner {
+        let client = try newClient()
+        return Joiner(client: client, bundle: try client.bundle(suite))
     }
 
     mutating func enter(_ participant: Participant) {
@@ -109,6 +126,17 @@ struct ModelGroup {
         participant.keepChanges()
         participants.append(participant)
     }
+
+    /// Opens the next epoch, on which the delivery service decided.
+    mutating func advance(_ authenticator: [UInt8]) {
+        epoch += 1
+        authenticators[epoch] = authenticator
+        selfRemoves = []
+        candidates = [:]
+        extensionsProposed = []
+    }
+
+    mutating func count(_ operation: Operation) { history.append(operation) }
 
     /// Whether something with this chance happens now.
     mutating func happens(oneIn count: Int) -> Bool {
@@ -129,30 +157,84 @@ struct ModelGroup {
     }
 
     /// Some place where the model and a group differ.
-    func fail(_ what: String) -> ModelFailure { ModelFailure(seed: seed, what: what) }
+    func fail(_ what: String) -> ModelFailure { ModelFailure(what: what) }
 }
 
-/// What went wrong, with the seed to see it again.
+/// What went wrong.
 struct ModelFailure: Error {
-    let seed: UInt64
     let what: String
 }
 
-extension ModelGroup.Participant {
-    /// Follows what changed, as a caller's database would.
-    mutating func keepChanges() {
-        for change in group.takeChanges() { stored[change.key] = change.value }
-    }
+extension ModelGroup {
+    /// A client that is or was a member.
+    struct Participant {
+        let client: Client
+        var group: Group
+        /// The first epoch of the state it has now.
+        var since: UInt64
+        /// All signing keys that it has had, by their public keys.
+        var signingKeys: [[UInt8]: SigningKey]
+        var handshakes: [Handshake] = []
+        var unread: [Int] = []
+        var read = Set<Int>()
+        /// A commit never reached it, or can't be followed.
+        var isStranded = false
+        /// Epochs of which a proposal never reached it.
+        var lostProposals: Set<UInt64> = []
+        /// Its stored entries, kept up to date by changes alone.
+        private var stored: [[UInt8]: SecretBytes] = [:]
 
-    /// Forgets everything and reads it back.
-    mutating func restart() throws {
-        let policy = group.policy
-        _ = try? group.exportOnce(for: ModelGroup.component)
-        keepChanges()
-        let restored = try Group(entries: stored, policy: policy)
-        guard restored.serialized() == group.serialized() else {
-            throw ModelFailure(seed: 0, what: "changes do not add up to the whole state")
+        init(client: Client, group: Group, since: UInt64) {
+            self.client = client
+            self.group = group
+            self.since = since
+            signingKeys = [client.signingKey.publicKey.bytes: client.signingKey]
         }
-        group = try Group(serialized: group.serialized(), policy: policy)
+
+        var isMember: Bool { group.isActive }
+
+        /// The key in its leaf.
+        var signingKey: SigningKey {
+            group.member(at: group.ownLeafIndex).flatMap { signingKeys[$0.signatureKey] }
+                ?? client.signingKey
+        }
+
+        mutating func newSigningKey() throws -> SigningKey {
+            let key = try SigningKey()
+            signingKeys[key.publicKey.bytes] = key
+            return key
+        }
+
+        /// Follows what changed, as a caller's database would.
+        mutating func keepChanges() {
+            for change in group.takeChanges() { stored[change.key] = change.value }
+        }
+
+        /// Forgets everything and reads it back.
+        mutating func restart() throws {
+            let policy = group.policy
+            _ = try? group.exportOnce(for: ModelGroup.component)
+            keepChanges()
+            let restored = try Group(entries: stored, policy: policy)
+            guard restored.serialized() == group.serialized() else {
+                throw ModelFailure(what: "changes do not add up to the whole state")
+            }
+            group = try Group(serialized: group.serialized(), policy: policy)
+        }
+
+        /// Whether it is in the same epoch with the same proposals. Looking at a commit may derive keys
+        /// of its sender.
+        func isInSameState(as before: Group) -> Bool {
+            group.epochAuthenticator == before.epochAuthenticator
+                && group.isActive == before.isActive
+                && group.pendingProposals.map(\.reference)
+                    == before.pendingProposals.map(\.reference)
+        }
+
+        /// Whether the group is what was stored last; `thorough` compares all of it with `before`.
+        mutating func isUnchanged(since before: Group, thorough: Bool) -> Bool {
+            group.takeChanges().isEmpty
+                && (!thorough || group.serialized() == before.serialized())
+        }
     }
 }

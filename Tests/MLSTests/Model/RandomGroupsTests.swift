@@ -5,81 +5,89 @@ import Testing
 
 @testable import MLS
 
-extension ModelGroup {
-    /// Lets everything arrive, and checks that those who should agree do, and nobody else.
-    mutating func finish() throws {
-        for index in participants.indices {
-            while !participants[index].handshakes.isEmpty { try deliverHandshake(to: index) }
-        }
-        let members = upToDate
-        guard let first = members.first else { throw fail("nobody is left") }
-        let reference = participants[first].group
-        guard
-            Set(members.map { participants[$0].client.signingKey.publicKey.bytes }).isSubset(
-                of: reference.members.map(\.signatureKey))
-        else { throw fail("someone is in who is not in the tree") }
-        let exported = try reference.export(label: "model", context: [1], count: 32)
-        for index in members {
-            let group = participants[index].group
-            guard group.members == reference.members, group.extensions == reference.extensions,
-                group.epochAuthenticator == reference.epochAuthenticator,
-                try group.export(label: "model", context: [1], count: 32) == exported
-            else { throw fail("members disagree") }
-        }
-        let message = try participants[first].group.encrypt(
-            [1, 2, 3], signingKey: participants[first].client.signingKey)
-        sent.append(
-            Sent(bytes: message.bytes, plaintext: [1, 2, 3], sender: first, epoch: epoch))
-        for index in participants.indices {
-            var unread = participants[index].unread + [sent.count - 1]
-            participants[index].unread = []
-            unread.shuffle(using: &random)
-            for number in unread { try read(number, by: index) }
-            let hasRead = participants[index].read.contains(sent.count - 1)
-            guard hasRead == (members.contains(index) && index != first) else {
-                throw fail("the last message: member \(members.contains(index)), read \(hasRead)")
-            }
-        }
-    }
-}
-
-private struct Totals {
-    var groups = 0
-    var commits = 0
-    var messages = 0
-    var largest = 0
-}
-
 private func setting(_ name: String) -> Int? {
     ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
 }
 
-/// Random groups against a model. `MLS_MODEL_GROUPS` and `MLS_MODEL_SEED` ask for more, or others.
+/// Random groups against a model. `MLS_MODEL_GROUPS` asks for more, and `MLS_MODEL_SEED` for others: a
+/// seed is one history, whatever else runs.
 @Suite struct `Random groups` {
-    @Test(arguments: CipherSuite.supported)
-    func `agree where they should and nowhere else`(suite: CipherSuite) throws {
-        // The hybrid suite is slow where BoringSSL is built without optimisation.
-        let share = suite == .xwingAES256 ? 8 : 1
-        let count = max(1, (setting("MLS_MODEL_GROUPS") ?? 90) / 3 / share)
-        let start = UInt64(setting("MLS_MODEL_SEED") ?? 1)
-        var totals = Totals()
-        for seed in start..<start + UInt64(count) {
-            // Every tenth group may grow to 50 members.
-            let largest = seed % 10 == 0 ? 50 : 6
-            var model = try ModelGroup(seed: seed, suite: suite, largest: largest)
-            do {
-                for _ in 0..<(largest == 50 ? 90 : 60) { try model.step() }
-                try model.finish()
-            } catch {
-                Issue.record("seed \(seed), suite \(suite.rawValue): \(error)")
-                return
-            }
-            totals.groups += 1
-            totals.commits += model.commits
-            totals.messages += model.sent.count
-            totals.largest = max(totals.largest, model.memberCount)
+    private struct Totals {
+        var groups = 0
+        var messages = 0
+        var largest = 0
+        var operations: [Operation: Int] = [:]
+        var failures: [String] = []
+
+        mutating func take(_ other: Totals) {
+            groups += other.groups
+            messages += other.messages
+            largest = max(largest, other.largest)
+            operations.merge(other.operations, uniquingKeysWith: +)
+            failures += other.failures
         }
-        #expect(totals.commits > totals.groups)
-        if setting("MLS_MODEL_GROUPS") != nil { print(suite.rawValue, totals) }
+    }
+
+    /// The history that belongs to a seed, in groups of up to 6 or, rarely, 50.
+    private static func run(_ seed: UInt64) throws -> ModelGroup {
+        let isLarge = seed % 200 == 0
+        let suite: CipherSuite =
+            seed % 50 == 25 ? .xwingAES256 : seed % 2 == 0 ? .x25519ChaCha20 : .x25519AES128
+        var model = try ModelGroup(
+            seed: seed, suite: suite, largest: isLarge ? 50 : 3 + Int(seed % 4))
+        for _ in 0..<(isLarge ? 90 : 30) { try model.step() }
+        try model.finish()
+        return model
+    }
+
+    @Test func `agree where they should and nowhere else, whatever happens`() async throws {
+        let count = setting("MLS_MODEL_GROUPS") ?? 2_000
+        let start = UInt64(setting("MLS_MODEL_SEED") ?? 1)
+        let lanes = ProcessInfo.processInfo.activeProcessorCount
+        let totals = await withTaskGroup(of: Totals.self) { tasks in
+            for lane in 0..<lanes {
+                tasks.addTask {
+                    var totals = Totals()
+                    for offset in stride(from: lane, to: count, by: lanes) {
+                        let seed = start + UInt64(offset)
+                        do {
+                            let model = try Self.run(seed)
+                            totals.groups += 1
+                            totals.messages += model.sent.count
+                            totals.largest = max(totals.largest, model.largestSeen)
+                            for operation in model.history {
+                                totals.operations[operation, default: 0] += 1
+                            }
+                        } catch {
+                            totals.failures.append("seed \(seed): \(error)")
+                        }
+                        await Task.yield()
+                    }
+                    return totals
+                }
+            }
+            var all = Totals()
+            for await totals in tasks { all.take(totals) }
+            return all
+        }
+        #expect(totals.failures == [])
+        #expect(totals.groups == count)
+        if setting("MLS_MODEL_GROUPS") != nil {
+            print(totals.groups, "groups, largest", totals.largest)
+            for operation in Operation.allCases {
+                print(operation.rawValue, totals.operations[operation] ?? 0)
+            }
+        }
+        guard count >= 2_000 else { return }
+        #expect(totals.largest > 40)
+        for operation in Operation.allCases {
+            #expect(totals.operations[operation] ?? 0 > 0, "never happened: \(operation)")
+        }
+    }
+
+    @Test func `do the same when their seed comes again`() throws {
+        for seed: UInt64 in 1...4 {
+            #expect(try Self.run(seed).history == Self.run(seed).history)
+        }
     }
 }
