@@ -1,4 +1,3 @@
-import FuzzTargets
 import TestSupport
 import Testing
 
@@ -23,6 +22,27 @@ import Testing
                 bytes = random.bytes(Int.random(in: 0..<300, using: &random))
             }
             target.run(bytes)
+        }
+    }
+
+    /// The doors that sign and seal what they change: the inputs must come past the cryptography.
+    @Test func `reach what is behind signatures and seals`() {
+        let fixture = ForgeryFixture.shared
+        for door in [fixture.joinForged, fixture.commitForged] {
+            #expect(door([]) == nil, "what is right is refused")
+            var random = SeededGenerator(seed: 5)
+            var verdicts: [String: Int] = [:]
+            for _ in 0..<400 {
+                let script = random.bytes(Int.random(in: 8..<120, using: &random))
+                verdicts[door(script).map { "\($0)" } ?? "taken", default: 0] += 1
+            }
+            #expect(verdicts["taken"] ?? 0 > 5)
+            #expect(verdicts.count > 12, "\(verdicts)")
+            for outermost in [
+                "groupInfoSignature", "membershipTag", "contentSignature", "undecryptable",
+            ] {
+                #expect(verdicts["invalid(MLS.ValidationRule.\(outermost))"] ?? 0 < 40)
+            }
         }
     }
 

@@ -23,6 +23,11 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case tree
     /// A GroupInfo for joining from outside.
     case groupInfo
+    /// A script that changes a tree; what fits it is made, signed, and sealed in a Welcome or shown to a
+    /// client that joins from outside.
+    case forgedWelcome
+    /// A script that makes a commit; it is hashed, tagged and signed with the sender's keys.
+    case forgedCommit
     /// Stored state.
     case state
     /// Frames of the relay's wire, both ways.
@@ -44,6 +49,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .welcome: GroupFixture.shared.join(welcome: bytes)
         case .tree: GroupFixture.shared.join(tree: bytes)
         case .groupInfo: GroupFixture.shared.join(groupInfo: bytes)
+        case .forgedWelcome: ForgeryFixture.shared.joinForged(bytes)
+        case .forgedCommit: ForgeryFixture.shared.commitForged(bytes)
         case .state: Self.runState(bytes)
         case .relayFrame: Self.runRelayFrame(bytes)
         case .relayStructure: Self.runRelayStructure(bytes)
@@ -62,6 +69,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .tree: [GroupFixture.shared.ratchetTree]
         case .groupInfo: [GroupFixture.shared.groupInfo]
         case .state: [GroupFixture.shared.state]
+        case .forgedWelcome, .forgedCommit: [[0], Array(1...64), Array((100...255).reversed())]
         case .syntax, .relayFrame, .relayStructure, .prescription, .credential: []
         }
     }
