@@ -48,6 +48,26 @@ import Testing
         for block in quoted { #expect(snippets.values.contains(block), "not compiled: \(block)") }
     }
 
+    /// What can be called on a group, a key package or a leaf, by the names in the sources.
+    @Test func `show every operation`() throws {
+        let pattern = /public (?:mutating |static )*func (\w+)\(/
+        var operations: Set<String> = []
+        for file in try lines(in: "Sources/MLS/Group", suffix: ".swift") {
+            for line in file {
+                if let match = line.firstMatch(of: pattern) { operations.insert(String(match.1)) }
+            }
+        }
+        // Asked by the library, or part of an encoding.
+        operations.subtract(["accepts", "isSameClient", "encode"])
+        operations.formUnion(["greased", "validate", "reference"])
+        #expect(operations.count > 20)
+        let examples = try lines(in: "Sources/MLS/MLS.docc", suffix: ".md").joined()
+            .joined(separator: "\n")
+        for operation in operations {
+            #expect(examples.contains(".\(operation)("), "no example: \(operation)")
+        }
+    }
+
     private func lines(in folder: String, suffix: String) throws -> [[String]] {
         let folder = Self.root.appendingPathComponent(folder)
         return try FileManager.default.contentsOfDirectory(atPath: folder.path)

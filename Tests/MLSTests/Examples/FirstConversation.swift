@@ -22,6 +22,17 @@ enum FirstConversation {
         let published: [UInt8] = bundle.keyPackage.message
         // end
 
+        // snippet: check-key-package
+        let found = try KeyPackage(message: published)
+        try found.validate(at: now)
+        try expect(try found.reference() == bundle.reference)
+        // end
+
+        // snippet: grease
+        let greased = bob.greased()
+        // end
+        try expect(greased.credential == bob.credential)
+
         // snippet: create
         var alicesGroup = try Group.create(
             groupID: Random.bytes(32), suite: .xwingAES256, leaf: alice, signingKey: aliceKey,

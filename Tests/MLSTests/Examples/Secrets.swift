@@ -25,6 +25,30 @@ enum Secrets {
         try expect(example.agree)
     }
 
+    static func resumptionKey() throws {
+        var example = try Example([Person("alice"), Person("bob")])
+        let other = try Example(example.people)
+        let aliceKey = example.people[0].key
+        let (addressBook, now) = (example.addressBook, Example.now)
+        let otherGroup = other.groups[0]
+
+        // snippet: resumption-key
+        var keys = PreSharedKeys()
+        keys.provide(
+            otherGroup.resumptionSecret, groupID: otherGroup.groupID, epoch: otherGroup.epoch)
+        var content = CommitContent()
+        content.preSharedKeys = [
+            .resumption(
+                usage: .application, groupID: otherGroup.groupID, epoch: otherGroup.epoch)
+        ]
+        let commit = try example.groups[0].commit(
+            content, signingKey: aliceKey, validator: addressBook, at: now, preSharedKeys: keys)
+        try example.groups[0].merge(commit, at: now)
+        try example.deliver(commit.message, from: 0, keys: keys)
+        // end
+        try expect(example.agree)
+    }
+
     static func exporter() throws {
         var example = try Example([Person("alice"), Person("bob")])
         var alicesGroup = example.groups[0]

@@ -53,4 +53,27 @@ enum Storing {
         try expect(restored.reference == bundle.reference)
         // end
     }
+
+    static func pastEpochs() throws {
+        var example = try Example([Person("alice"), Person("bob")])
+        let (aliceKey, addressBook, now) = (example.people[0].key, example.addressBook, Example.now)
+        let late = try example.groups[0].encrypt([1], signingKey: aliceKey)
+        let commit = try example.groups[0].commit(
+            signingKey: aliceKey, validator: addressBook, at: now)
+        try example.groups[0].merge(commit, at: now)
+        try example.deliver(commit.message, from: 0)
+        var bobsGroup = example.groups[1]
+
+        // snippet: past-epochs
+        guard let end = bobsGroup.pastEpochsEnd else { throw ExampleFailure(line: #line) }
+        // At rest until then:
+        bobsGroup.prunePastEpochs(at: end)
+        try expect(bobsGroup.pastEpochsEnd == nil)
+        // Store what `takeChanges()` gives: the keys are gone only when the disk has lost them too.
+        // end
+        do {
+            _ = try bobsGroup.process(late.bytes, validator: addressBook, at: now)
+            throw ExampleFailure(line: #line)
+        } catch MLSError.wrongEpoch {}
+    }
 }

@@ -31,12 +31,15 @@ struct Person {
     let key: SigningKey
     var leaf: LeafConfiguration
 
-    init(_ name: String, proposals: [ProposalType] = [.selfRemove]) throws {
+    init(
+        _ name: String, extensions: [ExtensionType] = [.externalSenders],
+        proposals: [ProposalType] = [.selfRemove]
+    ) throws {
         self.name = name
         key = try SigningKey()
         leaf = LeafConfiguration(
             credential: .basic(identity: Array(name.utf8)),
-            supportedExtensions: [.externalSenders], supportedProposals: proposals)
+            supportedExtensions: extensions, supportedProposals: proposals)
     }
 
     func keyPackage(_ suite: CipherSuite = .xwingAES256) throws -> KeyPackageBundle {
