@@ -1,5 +1,6 @@
 import Cryptography
 import Foundation
+import Testing
 
 /// The working group's published vectors, read where they lie: `MLS_VECTORS`, else `../shared/mls-vectors`.
 enum VectorFile {
@@ -28,7 +29,11 @@ enum VectorFile {
         ).sorted()
     }
 
-    /// All cases of a file, but those of suites that this library has not.
+    /// The suites of RFC 9420 §17.1 that this library has not.
+    private static let otherSuites: Set<UInt16> = [2, 4, 5, 6, 7]
+
+    /// All cases of a file, but those of suites that this library has not. A field that `Case` doesn't
+    /// read is an error, as is a file without cases.
     static func cases<Case: Decodable>(_ name: String, as type: Case.Type = Case.self) throws
         -> [Case]
     {
@@ -37,13 +42,26 @@ enum VectorFile {
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         let data = try Data(contentsOf: folder.appendingPathComponent(name + ".json"))
         let cases = try decoder.decode([Case].self, from: data)
+        let first = try #require(cases.first, "no case in \(name)")
+        if let object = try (JSONSerialization.jsonObject(with: data) as? [[String: Any]])?.first,
+            Mirror(reflecting: first).displayStyle == .struct
+        {
+            let known = Set(Mirror(reflecting: first).children.compactMap(\.label))
+            let unread = object.keys.filter {
+                !known.contains($0) && !known.contains(camelCase($0))
+            }
+            #expect(unread == [], "fields of \(name) that are not read")
+        }
         let others = Set(
             cases.compactMap { $0 as? any SuiteCase }.filter { $0.algorithms == nil }
                 .map(\.cipherSuite))
-        if !others.isEmpty {
-            print("\(name): skipped the cases of suites \(others.sorted()), which are not here")
-        }
+        #expect(others.isSubset(of: otherSuites), "suites of \(name) that are not read")
         return cases.filter { ($0 as? any SuiteCase).map { $0.algorithms != nil } ?? true }
+    }
+
+    private static func camelCase(_ name: String) -> String {
+        let words = name.split(separator: "_")
+        return words.prefix(1).joined() + words.dropFirst().map(\.capitalized).joined()
     }
 }
 
@@ -93,6 +111,22 @@ extension [UInt8] {
                 return nil
             }
             append(high << 4 | low)
+        }
+    }
+}
+
+@Suite(.enabled(if: VectorFile.isThere, "no vectors: set MLS_VECTORS")) struct `Vectors: the files`
+{
+    @Test func `are all read by one of the suites`() throws {
+        let read: Set = [
+            "crypto-basics", "deserialization", "key-schedule", "message-protection", "messages",
+            "psk_secret", "secret-tree", "transcript-hashes", "tree-math", "tree-operations",
+            "tree-validation", "treekem", "welcome",
+        ]
+        let folder = try #require(VectorFile.folder)
+        for file in try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        where file.hasSuffix(".json") && !file.hasPrefix("passive-client-") {
+            #expect(read.contains(String(file.dropLast(5))), "nobody reads \(file)")
         }
     }
 }
