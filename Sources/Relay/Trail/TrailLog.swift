@@ -1,3 +1,4 @@
+import CoreFoundation
 import Cryptography
 import Foundation
 import RelayCore
@@ -180,12 +181,22 @@ final class TrailLog {
 
     /// The common case: the mirror has exactly what the trail had before. False if it hasn't.
     private func follow(_ octets: [UInt8], at position: Int) -> Bool {
-        guard mirrorFile >= 0, mirrorByteCount == position, position > 0,
+        guard isMirrorInPlace, mirrorByteCount == position, position > 0,
             lseek(mirrorFile, 0, SEEK_END) == position,
             Self.write(octets, to: mirrorFile, at: position), fdatasync(mirrorFile) == 0
         else { return false }
         mirrorByteCount += octets.count
         return true
+    }
+
+    /// Whether the file that is open is the one that has the name: the mirror's disk may have been
+    /// taken away, or put back.
+    private var isMirrorInPlace: Bool {
+        guard mirrorFile >= 0, let mirror, let segment else { return false }
+        var (open, named) = (stat(), stat())
+        return unsafe fstat(mirrorFile, &open) == 0
+            && lstat(mirror.segment(first: segment.first).path, &named) == 0
+            && open.st_dev == named.st_dev && open.st_ino == named.st_ino
     }
 
     private func copy(
