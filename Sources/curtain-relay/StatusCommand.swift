@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Relay
+import RelayCore
 import Terminal
 
 struct StatusCommand: ParsableCommand {
