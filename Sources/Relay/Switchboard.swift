@@ -24,18 +24,12 @@ final class Switchboard: @unchecked Sendable {
         var waiting = 0
         var waitingByteCount = 0
         var isPaused = false
-        /// Octets that wait to be sent, when it was last looked at; 0 where they are few.
-        var unsentByteCount = 0
-        /// Since when they are many.
-        var isSlowSince: UInt64 = 0
         /// Without a mailbox it may be anybody's, and little is kept for it.
         var hasMailbox = false
 
-        /// Whether its socket isn't to be read for a while. For what waits of others it is paused
-        /// only while something of its own waits: the end of that wakes it again.
-        func needsPause(total: Int, limit: Int, pending: Int) -> Bool {
-            waiting >= pauseAt || waitingByteCount >= pauseAtByteCount
-                || (waiting > 0 && total >= limit) || pending >= pendingLimit
+        /// Whether its socket isn't to be read for a while.
+        func needsPause(pending: Int) -> Bool {
+            waiting >= pauseAt || waitingByteCount >= pauseAtByteCount || pending >= pendingLimit
         }
 
         /// Whether its socket can be read again.
@@ -46,8 +40,10 @@ final class Switchboard: @unchecked Sendable {
 
     /// Octets of all connections waiting for the writer.
     private(set) var totalByteCount = 0
-    /// Octets waiting to be sent, of the connections where they are many.
-    private(set) var unsentByteCount = 0
+    /// They are too many: whoever sends is paused.
+    private var isCrowded = false
+    /// Octets of all connections waiting to be sent.
+    var unsentByteCount: Int { server?.pendingByteCount ?? 0 }
     /// The limits in force.
     var limits: RelayLimits
     /// The writer has said goodbye; nothing is taken any more.
@@ -62,19 +58,18 @@ final class Switchboard: @unchecked Sendable {
     private static let pauseAtByteCount = 2 << 20
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
+    /// What a frame takes in memory besides its octets, roughly.
+    private static let frameOverhead = 256
 
     /// How long acknowledgements wait for a batch that is to be made anyway.
     private static let patience = Duration.milliseconds(2)
     private var willHurry = false
 
-    /// Octets waiting to be sent up to which nobody is a slow reader; at most what the sockets tell
-    /// of (`ConnectionLimits.lowWaterMark`).
-    private static let fewByteCount = ConnectionLimits().lowWaterMark
-    /// Connections to be looked at at the end of this turn.
-    private var suspects: [RelayCore.ConnectionID] = []
+    /// Whether slow readers are looked for at the end of this turn.
+    private var willLookForSlow = false
 
     /// Octets of a message before the first mailbox is open.
-    private static let openingByteCount = 64 << 10
+    static let openingByteCount = 64 << 10
 
     init(log: Logger, limits: RelayLimits) {
         self.log = log
@@ -110,10 +105,10 @@ final class Switchboard: @unchecked Sendable {
         switch event {
         case .opened:
             traffic[number] = Traffic(socket: id)
-            server?.limitMessages(of: id, toByteCount: Self.openingByteCount)
             writer?.events.add(.opened(number))
         case .message(let bytes):
             guard let state = traffic[number], !isStopping else { return }
+            let byteCount = bytes.count + Self.frameOverhead
             do {
                 var frame = try ClientFrame(decoding: bytes)
                 // Nobody waits for acknowledgements but of held messages.
@@ -128,20 +123,19 @@ final class Switchboard: @unchecked Sendable {
                     }
                 }
                 writer?.events.add(
-                    .frame(number, frame, byteCount: bytes.count), canWait: canWait)
+                    .frame(number, frame, byteCount: byteCount), canWait: canWait)
                 if canWait { hurryLater() }
             } catch {
-                writer?.events.add(.garbage(number, byteCount: bytes.count))
+                writer?.events.add(.garbage(number, byteCount: byteCount))
             }
             traffic[number]?.waiting += 1
-            traffic[number]?.waitingByteCount += bytes.count
-            totalByteCount += bytes.count
+            traffic[number]?.waitingByteCount += byteCount
+            totalByteCount += byteCount
             pauseIfNeeded(number)
+            judgeCrowd()
         case .drained:
-            noteUnsent(of: number)
             resumeIfPossible(number)
         case .closed:
-            setUnsent(of: number, 0)
             traffic[number] = nil
             writer?.events.add(.closed(number))
         }
@@ -162,14 +156,10 @@ final class Switchboard: @unchecked Sendable {
         defer { writer?.gate.released() }
         guard let server else { return }
         for number in release.opened where traffic[number]?.hasMailbox == false {
-            traffic[number]?.hasMailbox = true
-            if let id = traffic[number]?.socket { server.limitMessages(of: id, toByteCount: nil) }
+            setMailbox(true, of: number, server)
         }
         for number in release.unopened where traffic[number]?.hasMailbox == true {
-            traffic[number]?.hasMailbox = false
-            if let id = traffic[number]?.socket {
-                server.limitMessages(of: id, toByteCount: Self.openingByteCount)
-            }
+            setMailbox(false, of: number, server)
         }
         for (number, frames, closing) in release.outputs {
             send(frames, closing, to: number, server)
@@ -181,12 +171,20 @@ final class Switchboard: @unchecked Sendable {
             pauseIfNeeded(number)
             resumeIfPossible(number)
         }
+        judgeCrowd()
         if release.closesAll {
             for state in traffic.values {
                 server.close(state.socket, code: .goingAway, reason: "disk full")
             }
         }
         if release.isLast { end(server) }
+    }
+
+    private func setMailbox(
+        _ hasMailbox: Bool, of number: RelayCore.ConnectionID, _ server: WebSocketServer
+    ) {
+        traffic[number]?.hasMailbox = hasMailbox
+        if let id = traffic[number]?.socket { server.setProven(id, hasMailbox) }
     }
 
     private func send(
@@ -201,59 +199,38 @@ final class Switchboard: @unchecked Sendable {
             case .notOpen: return
             }
         }
-        if server.pendingByteCount(of: id) > Self.fewByteCount { lookAtUnsent(of: number) }
+        if server.pendingByteCount > limits.unsentByteCount { lookForSlow(server) }
         if let closing { close(id, closing) }
     }
 
     // MARK: Slow readers
 
-    /// Looks how much the system hasn't taken, once it was offered what this turn sends.
-    private func lookAtUnsent(of number: RelayCore.ConnectionID) {
-        suspects.append(number)
-        guard suspects.count == 1, let loop else { return }
+    /// Looks whether too much waits once the system was offered what this turn sends, and ends those
+    /// that take least of it. Whoever reads finds what it hasn't acknowledged on its next connection.
+    private func lookForSlow(_ server: WebSocketServer) {
+        guard !willLookForSlow, let loop else { return }
+        willLookForSlow = true
         loop.atEndOfTurn { [self] in
             // What was queued before this is written now, before the next round.
             loop.atEndOfTurn { [self] in
-                for number in suspects { noteUnsent(of: number) }
-                suspects = []
-                if unsentByteCount > limits.unsentByteCount { cutSlowest() }
+                willLookForSlow = false
+                guard server.pendingByteCount > limits.unsentByteCount else { return }
+                // More than one at once, so that they aren't looked through for each frame.
+                let count = server.cutSlowReaders(downTo: limits.unsentByteCount / 8 * 7)
+                noteSlow(count)
             }
         }
     }
 
-    /// Few octets leave again without being mentioned (`.drained`), and count as none.
-    private func noteUnsent(of number: RelayCore.ConnectionID) {
-        guard let server, let state = traffic[number] else { return }
-        let byteCount = server.pendingByteCount(of: state.socket)
-        setUnsent(of: number, byteCount > Self.fewByteCount ? byteCount : 0)
-    }
-
-    private func setUnsent(of number: RelayCore.ConnectionID, _ byteCount: Int) {
-        guard let before = traffic[number]?.unsentByteCount, before != byteCount else { return }
-        unsentByteCount += byteCount - before
-        if before == 0 { traffic[number]?.isSlowSince = SystemClock.nanoseconds }
-        traffic[number]?.unsentByteCount = byteCount
-    }
-
-    /// Ends those connections for which much has been waiting for longest, until the rest may stay.
-    /// Whoever reads finds what it hasn't acknowledged on its next connection.
-    private func cutSlowest() {
-        guard let server else { return }
-        let slow = traffic.filter { $0.value.unsentByteCount > 0 }.keys
-        // Some of it may have left since it was looked at.
-        for number in slow { noteUnsent(of: number) }
-        let order = slow.sorted {
-            (traffic[$0]?.isSlowSince ?? 0) < (traffic[$1]?.isSlowSince ?? 0)
-        }
-        for number in order where unsentByteCount > limits.unsentByteCount { cut(number, server) }
-    }
-
     private func cut(_ number: RelayCore.ConnectionID, _ server: WebSocketServer) {
         guard let id = traffic[number]?.socket else { return }
-        log.info("a device doesn't read; its connection is closed")
-        cuts.slowReader += 1
-        setUnsent(of: number, 0)
+        noteSlow(1)
         server.cut(id)
+    }
+
+    private func noteSlow(_ count: Int) {
+        log.info("\(count) devices don't read; their connections are closed")
+        cuts.slowReader += UInt64(count)
     }
 
     private func close(_ id: WebSockets.ConnectionID, _ closing: ConnectionOutput.Closing) {
@@ -278,11 +255,21 @@ final class Switchboard: @unchecked Sendable {
         }
     }
 
+    /// Whoever sends while too much waits has to wait too.
+    private func judgeCrowd() {
+        guard let server else { return }
+        if !isCrowded, totalByteCount >= limits.unreadByteCount {
+            isCrowded = true
+            server.pauseSenders()
+        } else if isCrowded, totalByteCount <= limits.unreadByteCount / 4 * 3 {
+            isCrowded = false
+            server.resumeSenders()
+        }
+    }
+
     private func pauseIfNeeded(_ number: RelayCore.ConnectionID) {
         guard let server, let state = traffic[number], !state.isPaused,
-            state.needsPause(
-                total: totalByteCount, limit: limits.unreadByteCount,
-                pending: server.pendingByteCount(of: state.socket))
+            state.needsPause(pending: server.pendingByteCount(of: state.socket))
         else { return }
         traffic[number]?.isPaused = true
         server.pauseReading(state.socket)

@@ -37,6 +37,7 @@ struct LimitOptions: ParsableArguments {
     @Option(help: .setting("limit-handshake-seconds")) var limitHandshakeSeconds: String?
     @Option(help: .setting("limit-opening-seconds")) var limitOpeningSeconds: String?
     @Option(help: .setting("limit-frame-bytes")) var limitFrameBytes: String?
+    @Option(help: .setting("limit-frame-seconds")) var limitFrameSeconds: String?
     @Option(help: .setting("limit-message-bytes")) var limitMessageBytes: String?
     @Option(help: .setting("limit-commit-bytes")) var limitCommitBytes: String?
     @Option(help: .setting("limit-hold-milliseconds")) var limitHoldMilliseconds: String?

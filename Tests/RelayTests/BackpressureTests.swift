@@ -1,17 +1,124 @@
+import Logging
+import RelayCore
+import RelayProtocol
+import TestSupport
 import Testing
 
 @testable import Relay
 @testable import WebSockets
 
-@Suite struct `What waits of a connection` {
-    @Test func `pauses it for the sake of others only while that can end`() {
-        var traffic = Switchboard.Traffic(socket: ConnectionID(rawValue: 1))
-        #expect(!traffic.needsPause(total: 1 << 30, limit: 1 << 30, pending: 0))
-        traffic.waiting = 1
-        #expect(traffic.needsPause(total: 1 << 30, limit: 1 << 30, pending: 0))
-        #expect(!traffic.needsPause(total: 1 << 29, limit: 1 << 30, pending: 0))
-        #expect(traffic.canResume(pending: 0))
-        #expect(traffic.needsPause(total: 0, limit: 1 << 30, pending: 4 << 20))
-        #expect(!traffic.canResume(pending: 4 << 20))
+/// A switchboard with its sockets, behind which nobody decides.
+private final class Board: @unchecked Sendable {
+    let loop: EventLoop
+    let switchboard: Switchboard
+    let server: WebSocketServer
+
+    init(_ limits: RelayLimits) throws {
+        var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
+        log.logLevel = .critical
+        let switchboard = Switchboard(log: log, limits: limits)
+        self.switchboard = switchboard
+        loop = try EventLoop(name: "board")
+        server = try WebSocketServer(
+            .init(subprotocol: ProtocolConstants.subprotocol), on: loop
+        ) { switchboard.handle($0, $1) }
+        let (server, loop) = (server, loop)
+        try loop.executeAndWait { switchboard.start(server, loop) }
     }
+
+    /// An open connection and its number.
+    func connect() throws -> (peer: RawPeer, number: RelayCore.ConnectionID) {
+        let before = Set(try numbers)
+        let peer = try RawPeer(port: server.boundAddress.port)
+        #expect(peer.upgrade(subprotocol: ProtocolConstants.subprotocol).contains(" 101 "))
+        let number = try #require(Set(try numbers).subtracting(before).first)
+        return (peer, RelayCore.ConnectionID(rawValue: number.rawValue))
+    }
+
+    private var numbers: [WebSockets.ConnectionID] {
+        get throws { try loop.executeAndWait { [loop] in loop.core.connections.map(\.id) } }
+    }
+
+    func release(_ release: RelayRelease) throws {
+        try loop.executeAndWait { [switchboard] in switchboard.release(release) }
+    }
+
+    var total: Int {
+        get throws { try loop.executeAndWait { [switchboard] in switchboard.totalByteCount } }
+    }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct `What waits of a connection` {
+    @Test func `pauses it, and lets it go on again`() {
+        var traffic = Switchboard.Traffic(socket: ConnectionID(rawValue: 1))
+        #expect(!traffic.needsPause(pending: 0))
+        #expect(traffic.needsPause(pending: 4 << 20))
+        #expect(!traffic.canResume(pending: 4 << 20))
+        traffic.waiting = 64
+        #expect(traffic.needsPause(pending: 0))
+        traffic.waiting = 16
+        #expect(traffic.canResume(pending: 0))
+    }
+
+    /// A frame of no octets counts 256: it takes memory none the less.
+    @Test func `makes others wait who send, and nobody for ever`() async throws {
+        var limits = RelayLimits()
+        limits.unreadByteCount = 1_000
+        let board = try Board(limits)
+        let (one, number) = try board.connect()
+        let (other, _) = try board.connect()
+        for _ in 0..<4 { one.frame(2, []) }
+        while try board.total < 1_024 { try await Task.sleep(for: .milliseconds(5)) }
+        for _ in 0..<3 {
+            one.frame(2, [])
+            other.frame(2, [])
+            try await Task.sleep(for: .milliseconds(30))
+        }
+        // Each that sends hands in what it sent at once, and no more.
+        #expect(try board.total <= 1_024 + 2 * 256)
+        var received: UInt64 = 0
+        while received < 10 {
+            var release = RelayRelease()
+            let total = try board.total
+            release.handled[number] = (total / 256, total)
+            try board.release(release)
+            try await Task.sleep(for: .milliseconds(5))
+            received = try board.loop.executeAndWait { board.server.counters.framesReceived }
+        }
+        await board.loop.shutdownAndWait()
+    }
+
+    @Test func `counts to what waits to be sent to all, however little it is`() async throws {
+        var limits = RelayLimits()
+        limits.unsentByteCount = 1 << 30
+        let board = try Board(limits)
+        let readers = try (0..<4).map { _ in try board.connect() }
+        let (last, lastNumber) = try board.connect()
+        // The system takes some megabytes for each that doesn't read.
+        for (_, number) in readers {
+            while try pending(board, number) == 0 {
+                try board.release(RelayRelease(outputs: [(number, [pattern(20_000)], nil)]))
+            }
+            #expect(try pending(board, number) < 64 << 10)
+        }
+        try board.loop.executeAndWait { board.switchboard.limits.unsentByteCount = 50_000 }
+        try board.release(RelayRelease(outputs: [(lastNumber, [[1]], nil)]))
+        while try board.loop.executeAndWait({ board.switchboard.cuts.slowReader }) == 0 {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(try board.loop.executeAndWait { board.switchboard.unsentByteCount } <= 50_000)
+        #expect(last.readExactly(3) == [0x82, 1, 1])
+        await board.loop.shutdownAndWait()
+    }
+
+    private func pending(
+        _ board: Board, _ number: RelayCore.ConnectionID
+    ) throws -> Int {
+        // Once the turn that wrote is over.
+        try board.loop.executeAndWait {
+            board.server.pendingByteCount(of: ConnectionID(rawValue: number.rawValue))
+        }
+    }
+
+    private func pattern(_ count: Int) -> [UInt8] { [UInt8](repeating: 7, count: count) }
 }

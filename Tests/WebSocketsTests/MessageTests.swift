@@ -47,19 +47,22 @@ import WebSockets
         await server.loop.shutdownAndWait()
     }
 
-    @Test func `of one connection can be limited further, and no more`() async throws {
-        let server = try TestServer { $0.limits.maxMessageByteCount = 1000 }
+    @Test func `are to be shorter while nobody vouches for their sender`() async throws {
+        let server = try TestServer {
+            $0.limits.maxMessageByteCount = 1000
+            $0.limits.maxUnprovenMessageByteCount = 100
+        }
         let made = server.server
-        for isLifted in [true, false] {
+        for isProven in [true, false] {
             let client = TestClient(try server.url, on: server.loop)
             try await client.opened()
             let id = try await server.opened()
             try server.loop.executeAndWait {
-                made.limitMessages(of: id, toByteCount: 100)
-                if isLifted { made.limitMessages(of: id, toByteCount: nil) }
+                made.setProven(id, true)
+                if !isProven { made.setProven(id, false) }
             }
             try client.send(pattern(101))
-            if isLifted {
+            if isProven {
                 #expect(try await server.message().count == 101)
             } else {
                 #expect(try await server.closed().cause == .messageTooBig)

@@ -69,6 +69,15 @@ final class TestServer: Sendable {
         return id
     }
 
+    /// A client that has connected, for whom somebody vouches.
+    func provenClient() async throws -> (client: TestClient, id: ConnectionID) {
+        let client = TestClient(try url, on: loop)
+        try await client.opened()
+        let (id, made) = (try await opened(), server)
+        try loop.executeAndWait { made.setProven(id, true) }
+        return (client, id)
+    }
+
     func message() async throws -> [UInt8] {
         let (_, event) = try await events.next()
         guard case .message(let message) = event else { throw Unexpected(event) }

@@ -82,6 +82,8 @@ public struct RelayConfiguration: Sendable {
     ) -> ConnectionLimits {
         var result = connection
         result.maxMessageByteCount = Int(limits.published.frameByteCount)
+        result.maxUnprovenMessageByteCount = Switchboard.openingByteCount
+        result.maxIncompleteByteCount = limits.unreadByteCount
         result.maxPendingByteCount = 2 * limits.connectionByteCount
         return result
     }

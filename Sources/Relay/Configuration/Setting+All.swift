@@ -51,7 +51,8 @@ extension Setting {
             "Whom the limits per address don't concern."),
         count(
             "limit-connections", \.admission.connections, 1...1_000_000,
-            "Connections in all. Over it: HTTP 503."),
+            "Connections in all; a quarter of them may be without an open mailbox. Over it: HTTP 503, or the oldest without a mailbox is cut."
+        ),
         count(
             "limit-connections-per-address", \.admission.connectionsPerAddress, 1...1_000_000,
             "Connections of one IPv4 address or one IPv6 network of 64 bits. Over it: HTTP 429."),
@@ -81,6 +82,9 @@ extension Setting {
         octets(
             "limit-frame-bytes", \.limits.published.frameByteCount, 128 << 10...16 << 20,
             "One frame from a device. Over it: closed with 1009."),
+        seconds(
+            "limit-frame-seconds", \.admission.messageTimeout, 1...3_600,
+            "Time for one frame, from its first octets to its last; then the connection is cut."),
         octets(
             "limit-message-bytes", \.limits.published.messageByteCount, 4 << 10...8 << 20,
             "One message's ciphertext. Over it: too large."),
@@ -135,11 +139,11 @@ extension Setting {
             "Octets on their way to one connection without acknowledgement."),
         octets(
             "limit-unread-bytes", \.limits.unreadByteCount, 1 << 20...1 << 40,
-            "Octets of all connections that were received and wait to be dealt with. Over it: whoever sends isn't read from."
+            "Octets of all connections that were received and wait to be dealt with, and again as many of frames that aren't whole. Over it: whoever sends isn't read from; the frames that began first are cut."
         ),
         octets(
             "limit-unsent-bytes", \.limits.unsentByteCount, 1 << 20...1 << 40,
-            "Octets of all connections that wait to be sent because devices read slowly. Over it: the slowest are cut."
+            "Octets of all connections that wait to be sent. Over it: those for which most has waited longest are cut."
         ),
     ]
 

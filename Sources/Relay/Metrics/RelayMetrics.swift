@@ -90,7 +90,7 @@ struct RelayMetrics {
             waitingByteCount)
         page.add(
             prefix + "unsent_bytes", .gauge,
-            "Octets that wait to be sent to devices that read slowly.", unsentByteCount)
+            "Octets that wait to be sent to devices.", unsentByteCount)
     }
 
     private func addMessages(_ page: inout MetricsPage) {

@@ -170,6 +170,8 @@ extension WebSocketClient: ConnectionOwner {
         handler(self, .message(message))
     }
 
+    func receivedPart(on connection: Connection) {}
+
     func drained(_ connection: Connection) {
         handler(self, .drained)
     }

@@ -4,6 +4,8 @@ internal import CWebSockets
 protocol ConnectionOwner: AnyObject {
     func opened(_ connection: Connection)
     func received(_ message: [UInt8], on connection: Connection)
+    /// A part of a message that isn't the last.
+    func receivedPart(on connection: Connection)
     func drained(_ connection: Connection)
     /// The last call. `close` is nil if the connection had never opened.
     func ended(_ connection: Connection, _ close: WebSocketClose?)
@@ -43,6 +45,8 @@ struct UpgradeRequest {
 
     unowned let core: LoopCore
     let limits: ConnectionLimits
+    private let messageTimeout: UInt64?
+    private let sums: ConnectionSums
     let peer: SocketAddress?
     /// Set by a server: why the connection will be refused once it has asked.
     var refusal: Gate.Refusal?
@@ -60,20 +64,33 @@ struct UpgradeRequest {
     private(set) var cause: WebSocketClose.Cause?
     private var closeFrame: (code: CloseCode, reason: String)?
 
-    /// A message of which the last part has not come.
+    /// A message of which the last part has not come, and since when.
     private var incoming: [UInt8] = []
-    /// Octets of a received message, if fewer than `limits` says.
-    var shorterMessageByteCount: Int?
+    private(set) var incompleteSince: UInt64?
+    /// Octets that `incoming` takes, as they are counted in `sums`.
+    private var incompleteByteCount = 0 {
+        didSet { sums.incompleteByteCount += incompleteByteCount - oldValue }
+    }
+    /// Its owner vouches for it (`WebSocketServer.setProven`).
+    var isProven = false
 
     private var queue: [[UInt8]] = []
     private var queueHead = 0
-    private var queuedByteCount = 0
+    private var queuedByteCount = 0 {
+        didSet { sums.pendingByteCount += queuedByteCount - oldValue }
+    }
     /// Octets of the last written message, while libwebsockets still holds a part of it.
-    private var heldByteCount = 0
+    private var heldByteCount = 0 {
+        didSet { sums.pendingByteCount += heldByteCount - oldValue }
+    }
+    /// When the system last took a whole message, or the first one that waits was queued.
+    private(set) var lastTaken: UInt64 = 0
     private var wasAboveLowWater = false
     var isWaitingToWrite = false
 
-    private var isPaused = false
+    private var pauses: Pauses = []
+    private var isPaused: Bool { !pauses.isEmpty }
+    private var pausedAt: UInt64 = 0
     private var lastHeard: UInt64
     private var pingedAt: UInt64?
     private var mustPing = false
@@ -82,17 +99,25 @@ struct UpgradeRequest {
     private(set) var deadline: UInt64?
     private var httpBody: [UInt8]?
 
+    /// - Parameters:
+    ///   - messageTimeout: for one received message, from its first part to its last.
+    ///   - sums: of the connections that are counted together.
     init(
         core: LoopCore, owner: any ConnectionOwner, limits: ConnectionLimits,
-        peer: SocketAddress?, openingTimeout: Duration
+        peer: SocketAddress?, openingTimeout: Duration, messageTimeout: Duration? = nil,
+        sums: ConnectionSums = ConnectionSums()
     ) {
         self.core = core
         self.owner = owner
         self.limits = limits
         self.peer = peer
+        self.messageTimeout = messageTimeout?.milliseconds
+        self.sums = sums
         lastHeard = core.now
         deadline = core.now + openingTimeout.milliseconds
-        sweepPeriod = min(limits.sweepPeriod, openingTimeout.milliseconds / 4)
+        sweepPeriod = min(
+            limits.sweepPeriod, openingTimeout.milliseconds / 4,
+            (messageTimeout?.milliseconds ?? .max) / 4)
     }
 
     static let closeTimeout: UInt64 = 5000
@@ -108,6 +133,7 @@ struct UpgradeRequest {
         guard isEmpty || pendingByteCount + message.count <= limits.maxPendingByteCount else {
             return .full
         }
+        if isEmpty { lastTaken = core.now }
         queue.append(message)
         queuedByteCount += message.count
         if pendingByteCount > limits.lowWaterMark { wasAboveLowWater = true }
@@ -122,7 +148,7 @@ struct UpgradeRequest {
         }
         // While it holds a part of a frame it asks for us when that has gone out.
         guard unsafe lws_partial_buffered(wsi) == 0 else { return }
-        heldByteCount = 0
+        noteTaken()
         if mustPing {
             mustPing = false
             let octets: [UInt8] = Array("curtain?".utf8)
@@ -140,7 +166,11 @@ struct UpgradeRequest {
                 unsafe shim_write_binary(wsi, $0, message.count)
             }
             guard written >= 0 else { return cut(.lost) }
-            if unsafe lws_partial_buffered(wsi) != 0 { heldByteCount = message.count }
+            if unsafe lws_partial_buffered(wsi) != 0 {
+                heldByteCount = message.count
+            } else {
+                lastTaken = core.now
+            }
         }
         if queueHead == queue.count {
             queue.removeAll(keepingCapacity: queue.count <= 16)
@@ -173,8 +203,20 @@ struct UpgradeRequest {
 
     /// libwebsockets can write again, and holds nothing.
     func writable() {
-        heldByteCount = 0
+        noteTaken()
         core.writeAtEndOfTurn(self)
+    }
+
+    private func noteTaken() {
+        guard heldByteCount > 0 else { return }
+        heldByteCount = 0
+        lastTaken = core.now
+    }
+
+    private func dropQueue() {
+        queue = []
+        queueHead = 0
+        queuedByteCount = 0
     }
 
     // MARK: - Closing
@@ -190,10 +232,8 @@ struct UpgradeRequest {
 
     /// Ends it with a Close frame, for something that the peer did.
     private func refuse(_ code: CloseCode, _ cause: WebSocketClose.Cause) {
-        queue = []
-        queueHead = 0
-        queuedByteCount = 0
-        incoming = []
+        dropQueue()
+        dropIncoming()
         drain(code, "", cause)
     }
 
@@ -208,6 +248,8 @@ struct UpgradeRequest {
     /// Ends it without a Close frame.
     func cut(_ cause: WebSocketClose.Cause) {
         if self.cause == nil { self.cause = cause }
+        dropQueue()
+        dropIncoming()
         guard let wsi = unsafe wsi else { return core.end(self) }
         deadline = nil
         // Its end is told when libwebsockets closes it; one that never opened is forgotten at once.
@@ -231,8 +273,9 @@ struct UpgradeRequest {
         let hadOpened = phase != .opening
         phase = .ended
         unsafe wsi = nil
-        queue = []
-        incoming = []
+        dropQueue()
+        heldByteCount = 0
+        dropIncoming()
         let owner = owner
         self.owner = nil
         guard hadOpened else { return owner?.ended(self, nil) ?? () }
@@ -241,7 +284,7 @@ struct UpgradeRequest {
         let code: CloseCode
         switch cause {
         case .peer, .local, .textFrame, .messageTooBig: code = frame.code
-        case .unresponsive, .lost, .shutdown: code = .abnormalClosure
+        case .unresponsive, .slowMessage, .lost, .shutdown: code = .abnormalClosure
         }
         owner?.ended(self, WebSocketClose(cause: cause, code: code, reason: frame.reason))
     }
@@ -265,23 +308,38 @@ struct UpgradeRequest {
         guard phase == .open else { return }
         heard()
         guard isBinary else { return refuse(.unsupportedData, .textFrame) }
-        let limit = min(
-            limits.maxMessageByteCount, shorterMessageByteCount ?? limits.maxMessageByteCount)
+        let limit =
+            isProven
+            ? limits.maxMessageByteCount
+            : min(limits.maxMessageByteCount, limits.maxUnprovenMessageByteCount)
         let (sofar, hasOverflowed) = incoming.count.addingReportingOverflow(octets.count)
         guard
             !hasOverflowed, missing >= 0, sofar <= limit, missing <= limit - sofar
         else { return refuse(.messageTooBig, .messageTooBig) }
         if isLast, incoming.isEmpty {
+            incompleteSince = nil
             unsafe owner?.received([UInt8](octets), on: self)
-            return
+        } else {
+            // Room in proportion to what has come, not to what was announced.
+            incoming.reserveCapacity(sofar + min(missing, 8 * octets.count))
+            unsafe incoming.append(contentsOf: octets)
+            if isLast {
+                let message = incoming
+                dropIncoming()
+                owner?.received(message, on: self)
+            } else {
+                if incompleteSince == nil { incompleteSince = core.now }
+                incompleteByteCount = incoming.capacity
+                owner?.receivedPart(on: self)
+            }
         }
-        // Room in proportion to what has come, not to what was announced.
-        incoming.reserveCapacity(sofar + min(missing, 8 * octets.count))
-        unsafe incoming.append(contentsOf: octets)
-        guard isLast else { return }
-        let message = incoming
+        if sums.pausesSenders { pauseWithOthers() }
+    }
+
+    private func dropIncoming() {
         incoming = []
-        owner?.received(message, on: self)
+        incompleteByteCount = 0
+        incompleteSince = nil
     }
 
     func peerCloses(code: CloseCode, reason: String) {
@@ -354,18 +412,39 @@ struct UpgradeRequest {
 
     // MARK: - Backpressure and clocks
 
-    func pauseReading() {
-        guard phase == .open, !isPaused, let wsi = unsafe wsi else { return }
-        isPaused = true
+    /// Why nothing is taken from the socket.
+    struct Pauses: OptionSet {
+        let rawValue: UInt8
+        /// The owner wants it.
+        static let owner = Pauses(rawValue: 1)
+        /// All connections of the server together have sent too much.
+        static let others = Pauses(rawValue: 2)
+    }
+
+    func pauseReading(_ reason: Pauses = .owner) {
+        guard phase == .open, let wsi = unsafe wsi else { return }
+        let wasPaused = isPaused
+        pauses.insert(reason)
+        guard !wasPaused else { return }
+        pausedAt = core.now
         unsafe lws_rx_flow_control(wsi, 0)
     }
 
-    func resumeReading() {
-        guard phase == .open, isPaused, let wsi = unsafe wsi, !core.isClosing else { return }
-        isPaused = false
+    func resumeReading(_ reason: Pauses = .owner) {
+        guard phase == .open, pauses.remove(reason) != nil, !isPaused, let wsi = unsafe wsi,
+            !core.isClosing
+        else { return }
+        // The message that was coming couldn't come meanwhile.
+        incompleteSince? += core.now - pausedAt
         heard()
         unsafe lws_rx_flow_control(wsi, 1)
         core.kick()
+    }
+
+    private func pauseWithOthers() {
+        guard !pauses.contains(.others) else { return }
+        pauseReading(.others)
+        sums.pausedSenders.append(id)
     }
 
     /// Looks whether something is overdue.
@@ -375,6 +454,11 @@ struct UpgradeRequest {
             return cut(.unresponsive)
         }
         guard phase == .open else { return }
+        if let incompleteSince, let messageTimeout, !isPaused,
+            now >= incompleteSince + messageTimeout
+        {
+            return cut(.slowMessage)
+        }
         // A paused connection cannot be heard; one that takes what we send lives.
         if isPaused, heldByteCount == 0 { return heard() }
         if heldByteCount > 0, let wsi = unsafe wsi {

@@ -107,6 +107,8 @@ public struct WebSocketClose: Sendable, Equatable {
         case messageTooBig = "message_too_big"
         /// Nothing was heard for the ping interval and the pong timeout: the connection was half-open.
         case unresponsive
+        /// The last part of a message didn't come in time, or there was no room to wait for it.
+        case slowMessage = "slow_message"
         /// TCP or TLS ended without a Close frame, or the peer broke the protocol.
         case lost
         /// The loop ended.
@@ -125,6 +127,11 @@ public struct WebSocketClose: Sendable, Equatable {
 public struct ConnectionLimits: Equatable, Sendable {
     /// Octets of a received message; over it the connection is closed with 1009.
     public var maxMessageByteCount = 1 << 20
+    /// The same while nobody has vouched for the connection (`WebSocketServer.setProven`).
+    public var maxUnprovenMessageByteCount = Int.max
+    /// Octets of messages whose last part hasn't come, of all connections of a server; over it those
+    /// that began first are cut.
+    public var maxIncompleteByteCount = 128 << 20
     /// Octets waiting to be sent; over it a message is refused with `.full`.
     public var maxPendingByteCount = 8 << 20
     /// Octets waiting: falling to it, after having been above, is reported as `.drained`.

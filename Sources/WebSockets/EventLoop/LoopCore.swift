@@ -17,6 +17,7 @@ internal import CWebSockets
     private var sweepTimer: EventLoopTimer?
     private var sweepPeriod = LoopCore.longestSweepPeriod
     private var lastSweep: UInt64 = 0
+    private var hasSkippedSweep = false
 
     var timers: [ObjectIdentifier: EventLoopTimer] = [:]
     private var turnEndings: [() -> Void] = []
@@ -322,8 +323,10 @@ internal import CWebSockets
         sweepTimer = schedule(after: period_, every: period_) { [unowned self] in
             let now = now
             defer { lastSweep = now }
-            // After a stall of our own, answers may wait unread in the sockets: judge next time.
-            guard now - lastSweep <= 3 * sweepPeriod else { return }
+            // After a stall of our own, answers may wait unread in the sockets: judge next time,
+            // even if that is late as well.
+            hasSkippedSweep = !hasSkippedSweep && now - lastSweep > 3 * sweepPeriod
+            guard !hasSkippedSweep else { return }
             for slot in slots { slot.connection?.checkClock(now) }
         }
     }

@@ -10,6 +10,8 @@ public struct AdmissionLimits: Equatable, Sendable {
     public var handshakesPerSecondPerAddress = 50.0
     /// Time for TLS, request and upgrade together, however slowly they trickle in.
     public var handshakeTimeout: Duration = .seconds(10)
+    /// Time for one message, from its first part to its last.
+    public var messageTimeout: Duration = .seconds(120)
     /// Whom the limits per address don't concern.
     public var exemptAddresses = AddressBlock.loopback
     /// Proxies whose `X-Forwarded-For` names the client that the limits per address concern.
@@ -17,12 +19,18 @@ public struct AdmissionLimits: Equatable, Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// Connections, open or not yet, for which nobody vouches (`WebSocketServer.setProven`): a
+    /// quarter of all.
+    public var unprovenConnections: Int { max(1, connections / 4) }
 }
 
 /// Why a connection was not taken.
 public enum ConnectionRefusal: String, CaseIterable, Sendable {
     /// There are enough.
     case connections = "connections"
+    /// Nobody vouched for it, and it gave way to a new one.
+    case crowdedOut = "crowded_out"
     /// The address has enough.
     case connectionsPerAddress = "connections_per_address"
     /// Too many new ones in too short a time.

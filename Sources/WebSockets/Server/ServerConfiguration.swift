@@ -16,6 +16,8 @@ extension WebSocketServer {
         public var limits = ConnectionLimits()
         /// Which connections are taken: over its limits an upgrade is refused with 429 or 503.
         public var admission = AdmissionLimits()
+        /// What a connection has at least to be vouched for before it gives way to others.
+        var unprovenPatience: Duration = .seconds(2)
         /// A listening TCP socket that somebody else has bound, the service manager for instance; the
         /// server closes it. Then `address` and `port` mean nothing.
         public var listeningSocket: Int32?

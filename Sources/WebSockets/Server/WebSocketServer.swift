@@ -36,6 +36,8 @@ public final class WebSocketServer: @unchecked Sendable {
     /// Connections that have not finished TLS, HTTP upgrade or closing. Loop only.
     public var handshakeCount: Int { socketCount - connectionCount }
     private var socketCount = 0
+    private var unproven = UnprovenQueue()
+    private let sums = ConnectionSums()
     private var whenEmpty: [@Sendable () -> Void] = []
 
     /// Binds, and begins to accept. Blocks for milliseconds. Any thread.
@@ -96,21 +98,20 @@ public final class WebSocketServer: @unchecked Sendable {
     // MARK: - Accepting
 
     private func accept(_ descriptor: Int32, from peer: SocketAddress) {
-        // A few over the limit are let in to be told so by HTTP, and to reach /healthz.
-        guard let context, socketCount < configuration.admission.connections + 64 else {
-            counters.refused[.connections] += 1
-            return closeSocket(descriptor)
-        }
+        guard let context else { return closeSocket(descriptor) }
         let connection = Connection(
             core: loop.core, owner: self, limits: configuration.limits, peer: peer,
-            openingTimeout: configuration.admission.handshakeTimeout)
+            openingTimeout: configuration.admission.handshakeTimeout,
+            messageTimeout: configuration.admission.messageTimeout, sums: sums)
         let now = loop.core.now
         let refusal =
             admitDirectly(connection, peer, at: now)
-            ?? (connection.proxy == nil ? gate.admitAny(at: now) : nil)
+            ?? (connection.proxy == nil ? gate.admitAny(at: now) : nil) ?? makeRoom(at: now)
         if let refusal {
             counters.refused[refusal.reason] += 1
-            guard gate.mayExplain(at: now) else {
+            guard socketCount < configuration.admission.connections + Self.spareCount,
+                gate.mayExplain(at: now)
+            else {
                 if let key = connection.addressKey { gate.leave(key) }
                 return closeSocket(descriptor)
             }
@@ -118,11 +119,40 @@ public final class WebSocketServer: @unchecked Sendable {
         }
         loop.core.add(connection)
         socketCount += 1
+        if refusal == nil { unproven.add(connection.id, at: now) }
         if let wsi = unsafe context.adopt(descriptor, as: connection.id) {
             unsafe connection.wsi = wsi
         } else {
             loop.core.end(connection)
         }
+    }
+
+    /// So many over the limit are let in to be told so by HTTP, and to reach /healthz.
+    private static let spareCount = 64
+
+    /// Sees to it that those for whom nobody vouches take their part of the room and no more: then
+    /// the oldest of them gives way to the new one.
+    private func makeRoom(at now: UInt64) -> Gate.Refusal? {
+        let admission = configuration.admission
+        let others = socketCount - unproven.count
+        let limit = min(
+            admission.unprovenConnections, admission.connections + Self.spareCount - others)
+        guard unproven.count >= limit else { return nil }
+        return givesWay(at: now) { _ in true } ? nil : Gate.full
+    }
+
+    /// Ends the oldest of those for whom nobody vouches, if it has had some time to change that.
+    private func givesWay(at now: UInt64, where isMeant: (Connection) -> Bool) -> Bool {
+        let core = loop.core
+        let patience = configuration.unprovenPatience.milliseconds
+        guard
+            let oldest = unproven.oldest(where: { core.connection($0).map(isMeant) ?? false }),
+            now >= oldest.since + patience, let connection = core.connection(oldest.id)
+        else { return false }
+        unproven.remove(oldest.id)
+        counters.refused[.crowdedOut] += 1
+        connection.cut(.local)
+        return true
     }
 
     /// Whether the limits per address let it in; a trusted proxy says later for whom it comes.
@@ -199,16 +229,69 @@ public final class WebSocketServer: @unchecked Sendable {
         connection(id)?.pauseReading()
     }
 
-    /// Takes shorter messages from one connection than from the others, or the same again. Loop only.
-    ///
-    /// - Parameter byteCount: `nil` for the limit that it had when it came.
-    public func limitMessages(of id: ConnectionID, toByteCount byteCount: Int?) {
-        connection(id)?.shorterMessageByteCount = byteCount
-    }
-
     /// Reads on. Loop only.
     public func resumeReading(_ id: ConnectionID) {
         connection(id)?.resumeReading()
+    }
+
+    /// Vouches for a connection, or does so no longer. Loop only.
+    ///
+    /// While nobody does, it takes only shorter messages (`ConnectionLimits`), and of such there are
+    /// few (`AdmissionLimits.unprovenConnections`).
+    public func setProven(_ id: ConnectionID, _ isProven: Bool) {
+        guard let connection = connection(id), connection.isProven != isProven else { return }
+        connection.isProven = isProven
+        if isProven {
+            unproven.remove(id)
+        } else {
+            unproven.add(id, at: loop.core.now)
+        }
+    }
+
+    // MARK: - All connections together
+
+    /// Octets of messages that the system has not taken yet, of all connections. Loop only.
+    public var pendingByteCount: Int { sums.pendingByteCount }
+
+    /// Cuts those that take least of what is sent to them, until no more than so many octets wait.
+    /// Loop only.
+    ///
+    /// What each costs is how much waits for it, for as long as it has taken nothing whole.
+    ///
+    /// - Returns: how many.
+    public func cutSlowReaders(downTo byteCount: Int) -> Int {
+        let now = loop.core.now
+        func cost(_ connection: Connection) -> Double {
+            Double(connection.pendingByteCount) * Double(now - connection.lastTaken + 1)
+        }
+        let slow = connections { $0.pendingByteCount > 0 }.map { (cost: cost($0), connection: $0) }
+        var count = 0
+        for (_, connection) in slow.sorted(by: { $0.cost > $1.cost })
+        where sums.pendingByteCount > byteCount {
+            connection.cut(.local)
+            count += 1
+        }
+        return count
+    }
+
+    /// From now on whoever sends is paused after that, until `resumeSenders`. Loop only.
+    public func pauseSenders() {
+        loop.requireCurrent()
+        sums.pausesSenders = true
+    }
+
+    /// Reads on from all who were paused by `pauseSenders`, but for those whom `pauseReading` keeps
+    /// so. Loop only.
+    public func resumeSenders() {
+        loop.requireCurrent()
+        sums.pausesSenders = false
+        let paused = sums.pausedSenders
+        sums.pausedSenders = []
+        for id in paused { connection(id)?.resumeReading(.others) }
+    }
+
+    private func connections(where isMeant: (Connection) -> Bool) -> [Connection] {
+        loop.core.connections.filter { $0.isOwned(by: self) && isMeant($0) }
     }
 
     // MARK: - The end
@@ -229,14 +312,10 @@ public final class WebSocketServer: @unchecked Sendable {
         stopListening()
         guard socketCount > 0 else { return then() }
         whenEmpty.append(then)
-        for connection in loop.core.connections where connection.isOwned(by: self) {
-            connection.close(code, "")
-        }
+        for connection in connections(where: { _ in true }) { connection.close(code, "") }
         loop.schedule(after: grace) { [weak self] in
             guard let self else { return }
-            for connection in loop.core.connections where connection.isOwned(by: self) {
-                connection.cut(.local)
-            }
+            for connection in connections(where: { _ in true }) { connection.cut(.local) }
         }
     }
 
@@ -271,12 +350,25 @@ extension WebSocketServer: ConnectionOwner {
         handler(connection.id, .message(message))
     }
 
+    func receivedPart(on connection: Connection) {
+        let limit = configuration.limits.maxIncompleteByteCount
+        guard sums.incompleteByteCount > limit else { return }
+        // More than one at once, so that they aren't looked through for each part that comes.
+        let incomplete = connections { $0.incompleteSince != nil }.sorted {
+            ($0.incompleteSince ?? 0) < ($1.incompleteSince ?? 0)
+        }
+        for connection in incomplete where sums.incompleteByteCount > limit / 8 * 7 {
+            connection.cut(.slowMessage)
+        }
+    }
+
     func drained(_ connection: Connection) {
         handler(connection.id, .drained)
     }
 
     func ended(_ connection: Connection, _ close: WebSocketClose?) {
         socketCount -= 1
+        unproven.remove(connection.id)
         if let key = connection.addressKey { gate.leave(key) }
         if close == nil, connection.cause == .unresponsive { counters.refused[.slow] += 1 }
         if let close {
@@ -296,7 +388,9 @@ extension WebSocketServer: ConnectionOwner {
         if let refusal = connection.refusal { return answer(refusal) }
         guard configuration.takesUpgrades else { return answer(badRequest: "GET only") }
         let refusal =
-            if connectionCount >= configuration.admission.connections {
+            if connectionCount >= configuration.admission.connections,
+                !givesWay(at: loop.core.now, where: { $0.phase == .open })
+            {
                 Gate.full as Gate.Refusal?
             } else if let proxy = connection.proxy {
                 admit(connection, comingThrough: proxy, request.forwardedFor)
@@ -331,7 +425,7 @@ extension WebSocketServer: ConnectionOwner {
         let seconds = refusal.retryAfterSeconds
         switch refusal.reason {
         case .badRequest, .slow: return answer(badRequest: "X-Forwarded-For can't be read")
-        case .connections, .handshakes:
+        case .connections, .crowdedOut, .handshakes:
             return HTTPResponse(
                 status: 503, body: Array("busy; try again in \(seconds) s\n".utf8),
                 retryAfterSeconds: seconds)

@@ -74,6 +74,31 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(3)))
+    func `lets devices in while strangers hold as many connections as they get`() async throws {
+        let rounds = try await Siege.lay(
+            "crowd of strangers",
+            options: [
+                "--limit-connections", "400", "--limit-opening-seconds", "600",
+                "--limit-handshakes-per-second", "100000",
+            ], growth: 48
+        ) { relay, _ in
+            try await onThread {
+                var strangers: [Attacker] = []
+                for step in 0..<80 {
+                    for _ in 0..<(step == 0 ? 500 : 3) {
+                        if let one = try Attacker.upgraded(to: relay, greets: true) {
+                            strangers.append(one)
+                        }
+                    }
+                    usleep(100_000)
+                }
+            }
+        }
+        // Until the strangers leave, after eight seconds and more, nobody else makes room.
+        #expect(try #require(rounds.max()) < .seconds(6))
+    }
+
+    @Test(.timeLimit(.minutes(3)))
     func `cuts off who guesses mailboxes`() async throws {
         try await Siege.lay("flood of openings", growth: 48) { relay, _ in
             let ended = try await onThread {

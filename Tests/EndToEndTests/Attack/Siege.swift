@@ -35,10 +35,11 @@ struct Siege {
     /// - Parameters:
     ///   - options: what the relay is started with.
     ///   - growth: MiB that it may take more than before, at any time.
-    static func lay(
+    /// - Returns: how long each round of the bystanders took meanwhile.
+    @discardableResult static func lay(
         _ name: String, options: [String] = [], growth: Int,
         _ attack: @escaping @Sendable (RelayAlone, EventLoop) async throws -> Void
-    ) async throws {
+    ) async throws -> [Duration] {
         let siege = try await Siege(options)
         let reader = Task { try await siege.pair.read() }
         defer { reader.cancel() }
@@ -59,6 +60,7 @@ struct Siege {
             )
         }
         await siege.loop.shutdownAndWait()
+        return attacked
     }
 
     /// Everything is as it was before, and the relay ends as it should.
