@@ -329,6 +329,34 @@ struct HeldTests {
         #expect(memory.messageContents.isEmpty)
     }
 
+    @Test func `a message that waits in memory is a request of its connection like others`() throws
+    {
+        var limits = RelayLimits()
+        limits.holdMilliseconds = 15
+        limits.connectionRequestsPerSecond = 1
+        limits.connectionRequestBurst = 20
+        let world = try RelayWorld(limits: limits)
+        let talk = try TestConsultation(world)
+        _ = try #require(talk.doctor.line).drain()
+        let patient = try #require(talk.patient.line)
+        world.takesShortWay = true
+        patient.replies = []
+        for number in 0..<40 as Range<UInt8> {
+            let content = privateMessage(talk.group, epoch: 1, body: [number])
+            try patient.send(
+                ClientFrame(requests: [
+                    talk.patient.request(
+                        .send(MessageRequest(groupID: talk.group, epoch: 1, content: content)))
+                ]))
+            _ = try #require(talk.doctor.line).drain()
+        }
+        let outcomes = patient.replies.map(\.outcome)
+        #expect(outcomes.count == 40)
+        #expect(outcomes.count { $0 == .done } <= 20)
+        #expect(outcomes.allSatisfy { $0 == .done || $0 == .refused(.rate, retryAfterSeconds: 1) })
+        #expect(world.engine.counters.acceptedDelivered > 5)
+    }
+
     @Test func `waiting messages never take more memory than allowed`() throws {
         var limits = RelayLimits()
         limits.holdMilliseconds = 15

@@ -175,6 +175,9 @@ extension RelayEngine {
         else { return false }
         let recipients = activeMembers(of: group) & ~MemberSet(member: position)
         guard canHold(request.content, in: group, for: recipients),
+            connection.requestBucket.take(
+                perSecond: limits.connectionRequestsPerSecond,
+                burst: limits.connectionRequestBurst, at: now.monotonicMilliseconds) == nil,
             mailbox.requestBucket.take(
                 perSecond: limits.requestsPerSecond, burst: limits.requestBurst,
                 at: now.monotonicMilliseconds) == nil
