@@ -118,6 +118,27 @@ private func threadTime() -> Double {
         #expect(threadTime() - start < 10)
     }
 
+    /// To look for each one's place from the left, and to copy the lists of unmerged leaves each time,
+    /// would be a thousand million steps.
+    @Test func `or commit takes bounded time if it adds thousands`() throws {
+        let leaf = try WelcomeForgery.leaf()
+        var tree = RatchetTree(leaf, algorithms: .x25519ChaCha20SHA256)
+        let count = 1 << 15
+        var last: LeafIndex?
+        for _ in 1..<count { last = try tree.add(leaf, after: last) }
+        let root = tree.width.root
+        for index in 1..<count { tree.remove(LeafIndex(rawValue: UInt32(index))) }
+        tree.set(root, to: .parent(ParentNode(encryptionKey: [1], parentHash: [])))
+        let start = threadTime()
+        last = nil
+        for _ in 1..<count { last = try tree.add(leaf, after: last) }
+        #expect(threadTime() - start < 10)
+        #expect(tree.leaves.count == count)
+        #expect(
+            tree.parent(at: root)?.unmergedLeaves
+                == (1..<UInt32(count)).map { LeafIndex(rawValue: $0) })
+    }
+
     @Test func `is no reason to ask about outsiders unless a member signed it`() throws {
         struct MembersOnly: CredentialValidator {
             func accepts(_ subject: CredentialSubject) -> Bool { true }

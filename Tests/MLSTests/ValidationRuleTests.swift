@@ -276,85 +276,44 @@ import Testing
         _ = try groups[1].process(hostileCommit.bytes, validator: Anyone(), at: Fixture.now)
     }
 
-    /// A Welcome by a committer who knows no rules.
+    /// A Welcome by somebody who knows no rules.
     private func join(breaking rule: ValidationRule) throws {
-        let clients = [try Client("a"), try Client("b")]
-        let group = try Fixture.group(of: [clients[0]])[0]
-        let algorithms = group.algorithms
-        let bundle = try clients[1].bundle(group.suite)
-        var tree = group.current.tree
-        let leaf =
-            rule == .welcomeLeaf
-            ? try clients[1].bundle(group.suite).keyPackage.leafNode
-            : bundle.keyPackage.leafNode
-        _ = try tree.add(leaf)
-        if let root = try root(breaking: rule, in: tree) {
-            tree.set(tree.width.root, to: .parent(root))
+        var forgery = try WelcomeForgery()
+        let own = LeafIndex(rawValue: 0)
+        let ties = (0..<2).map { _ in
+            PreSharedKeyID(source: WelcomeForgery.tie, nonce: Random.bytes(32))
         }
-        var context = group.current.context
-        context.epoch = rule == .continuesGroup ? 2 : 1
-        context.treeHash = rule == .treeHash ? [1, 2] : tree.treeHash()
-        if rule == .welcomeSuite { context.cipherSuite = .x25519AES128 }
-        let joiner = JoinerSecret(.random(count: 32))
-        var ids: [PreSharedKeyID] = []
-        let tie = PreSharedKeyID(
-            source: .resumption(usage: .branch, groupID: group.groupID, epoch: group.epoch),
-            nonce: Random.bytes(32))
-        if rule == .continuesGroup { ids = [tie] }
-        if rule == .welcomePreSharedKeys {
-            ids = [
-                tie, PreSharedKeyID(source: tie.source, nonce: Random.bytes(32)),
-            ]
-        }
-        let joined = JoinedSecrets(
-            joinerSecret: joiner,
-            preSharedKeys: try group.withOwnResumptionSecrets(PreSharedKeys())
-                .combined(ids, algorithms: algorithms),
-            algorithms: algorithms)
-        let state = try EpochState(
-            context: context,
-            epochSecret: joined.epochSecret(context: context.encoded(), algorithms: algorithms),
-            tree: tree, privateKeys: group.current.privateKeys, ownLeaf: group.ownLeafIndex,
-            policy: group.policy, confirmationTag: nil)
-        let signer = rule == .groupInfoSignature ? clients[1] : clients[0]
-        let info = try state.groupInfo(
-            includesTree: rule != .treeShape, includesExternalKey: false, paddingBucket: 0,
-            signingKey: signer.signingKey)
-        let (key, nonce) = joined.welcomeSecret.keyAndNonce(algorithms)
-        let encryptedInfo = try algorithms.seal(
-            info.encoded(), key: key, nonce: nonce, authenticating: [])
-        let secrets = GroupSecrets(joinerSecret: joiner, pathSecret: nil, preSharedKeys: ids)
-        let welcome = Welcome(
-            cipherSuite: group.suite,
-            secrets: [
-                EncryptedGroupSecrets(
-                    newMember: bundle.reference,
-                    encryptedGroupSecrets: try algorithms.hpke("Welcome", context: encryptedInfo)
-                        .encrypt(secrets.encoded(), to: bundle.keyPackage.initKey))
-            ], encryptedGroupInfo: encryptedInfo)
-        _ = try Group.join(
-            welcome: MLSMessage.welcome(welcome).encoded(), bundle: bundle,
-            // Its last node is blank.
-            ratchetTree: rule == .treeShape ? growing(tree.encoded()) : nil, continuing: group,
-            existing: [], validator: Anyone(), at: Fixture.now)
-    }
-
-    /// A parent above both leaves that breaks a rule of trees.
-    private func root(breaking rule: ValidationRule, in tree: RatchetTree) throws -> ParentNode? {
-        let key = try HPKEPrivateKey.generate(tree.algorithms).publicKey
+        var root: ParentNode?
+        let key = try HPKEPrivateKey.generate(forgery.algorithms).publicKey
         switch rule {
-        case .parentHash:
-            // Neither leaf was made by a commit, so nobody vouches for it.
-            return ParentNode(encryptionKey: key, parentHash: [])
+        case .treeShape:
+            forgery.encoded = growing
+        case .treeHash:
+            forgery.context = { $0.treeHash = [1, 2] }
+        case .welcomeSuite:
+            forgery.context = { $0.cipherSuite = .x25519AES128 }
+        case .groupInfoSignature:
+            forgery.signingKey = forgery.victimKey
+        case .welcomeLeaf:
+            forgery.tree.set(
+                LeafIndex(rawValue: 1).node,
+                to: .leaf(try WelcomeForgery.leaf(signingKey: forgery.victimKey)))
+        case .welcomePreSharedKeys:
+            forgery.preSharedKeys = ties
+        case .continuesGroup:
+            forgery.preSharedKeys = ties.dropLast()
         case .unmergedLeaves:
-            return ParentNode(
+            root = ParentNode(
                 encryptionKey: key, parentHash: [], unmergedLeaves: [LeafIndex(rawValue: 5)])
         case .uniqueParentKey:
-            let taken = try #require(tree[LeafIndex(rawValue: 0)]?.encryptionKey)
-            return ParentNode(encryptionKey: taken, parentHash: [])
+            let taken = try #require(forgery.tree[own]?.encryptionKey)
+            root = ParentNode(encryptionKey: taken, parentHash: [])
         default:
-            return nil
+            // Neither leaf was made by a commit, so nobody vouches for it.
+            root = ParentNode(encryptionKey: key, parentHash: [])
         }
+        if let root { forgery.tree.set(forgery.tree.width.root, to: .parent(root)) }
+        _ = try forgery.join()
     }
 
     /// An encoded tree with one blank node more at its end.

@@ -164,7 +164,8 @@ struct AppliedProposals: Sendable {
             guard clients.insert(keyPackage.leafNode.signatureKey) else {
                 throw .invalid(.duplicateAdd)
             }
-            added.append((try tree.add(keyPackage.leafNode), keyPackage))
+            let leaf = try tree.add(keyPackage.leafNode, after: added.last?.leaf)
+            added.append((leaf, keyPackage))
         }
     }
 

@@ -39,9 +39,12 @@ extension ArraySlice<LeafIndex> {
         return start
     }
 
+    /// Where a leaf is, or would be.
+    func position(of leaf: LeafIndex) -> Int { position(of: Int(leaf.rawValue)) }
+
     /// Whether a leaf is in the list.
     func holds(_ leaf: LeafIndex) -> Bool {
-        let position = position(of: Int(leaf.rawValue))
+        let position = position(of: leaf)
         return position < endIndex && self[position] == leaf
     }
 

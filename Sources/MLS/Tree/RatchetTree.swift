@@ -144,8 +144,13 @@ struct RatchetTree: Sendable {
     }
 
     /// The leftmost blank leaf, after doubling the tree if there is none (RFC 9420 §7.7).
-    mutating func makeRoomForLeaf() throws(MLSError) -> LeafIndex {
-        let blank = stride(from: 0, to: nodes.count, by: 2).first { nodes[$0] == nil }
+    ///
+    /// - Parameter known: there is none up to this leaf.
+    mutating func makeRoomForLeaf(
+        after known: LeafIndex? = nil
+    ) throws(MLSError) -> LeafIndex {
+        let start = known.map { $0.node.rawValue + 2 } ?? 0
+        let blank = stride(from: start, to: nodes.count, by: 2).first { nodes[$0] == nil }
         guard let leaf = NodeIndex(blank ?? nodes.count + 1).leaf else {
             throw .invalid(.treeShape)
         }
@@ -158,13 +163,18 @@ struct RatchetTree: Sendable {
     }
 
     /// Applies an Add (RFC 9420 §12.1.1).
-    mutating func add(_ leafNode: LeafNode) throws(MLSError) -> LeafIndex {
-        let leaf = try makeRoomForLeaf()
+    ///
+    /// - Parameter last: the leaf that the Add before this one took.
+    mutating func add(
+        _ leafNode: LeafNode, after last: LeafIndex? = nil
+    ) throws(MLSError) -> LeafIndex {
+        let leaf = try makeRoomForLeaf(after: last)
         set(leaf.node, to: .leaf(leafNode))
         for index in width.directPath(of: leaf.node) {
             guard case .parent(var parent) = nodes[index.rawValue] else { continue }
-            let position = parent.unmergedLeaves.firstIndex { $0 > leaf }
-            parent.unmergedLeaves.insert(leaf, at: position ?? parent.unmergedLeaves.endIndex)
+            // So that the list is nobody else's, and not copied for each leaf of many.
+            nodes[index.rawValue] = nil
+            parent.unmergedLeaves.insert(leaf, at: parent.unmergedLeaves[...].position(of: leaf))
             nodes[index.rawValue] = .parent(parent)
         }
         return leaf
@@ -208,6 +218,7 @@ struct RatchetTree: Sendable {
     }
 
     private func contains(anyOf keys: [[UInt8]], at indices: StrideTo<Int>) -> Bool {
+        if keys.isEmpty { return false }
         guard keys.count <= 32 else {
             let wanted = Set(keys.map(EncryptionKey.init))
             return indices.contains { index in

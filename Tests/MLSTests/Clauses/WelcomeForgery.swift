@@ -81,10 +81,14 @@ struct WelcomeForgery {
             groupInfo(signature), groupSecrets, to: victim, suite: suite, algorithms: algorithms)
     }
 
-    /// The one external key that both have.
+    /// Names a group that this one branches from.
+    static let tie = PreSharedKeySource.resumption(usage: .branch, groupID: [3], epoch: 1)
+
+    /// The keys that both have.
     private var keys: PreSharedKeys {
         var keys = PreSharedKeys()
         keys.provide(SecretBytes([1, 2, 3]), externalID: [1])
+        keys.provide(SecretBytes([4, 5, 6]), groupID: [3], epoch: 1)
         return keys
     }
 
