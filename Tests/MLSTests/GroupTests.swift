@@ -81,6 +81,12 @@ extension Group {
     }
 }
 
+extension PendingProposal {
+    func isSelfRemove(of leaf: LeafIndex) -> Bool {
+        proposal == .selfRemove && sender == .member(leaf)
+    }
+}
+
 private let suites = CipherSuite.supported
 
 @Suite struct `A group` {

@@ -214,7 +214,8 @@ import Testing
                 expectRefused(flood[number], by: groups[index], .refusedByPolicy)
             }
         }
-        // Whoever has said enough can still leave.
+        // Whoever has said enough, or too much, can still leave.
+        let leaving = try propose(.selfRemove, 0)
         let others = [
             try propose(.preSharedKey(.external(id: [0])), 3),
             try propose(.preSharedKey(.external(id: [1])), 3),
@@ -223,19 +224,19 @@ import Testing
             _ = try propose(.preSharedKey(.external(id: [2])), 3)
         }
         for message in others + [try propose(.selfRemove, 3)] {
-            for index in 0..<3 { try deliver(message, to: index) }
+            for index in 1..<3 { try deliver(message, to: index) }
         }
+        for index in 1..<3 { try deliver(leaving, to: index) }
         let pending = try groups[2].commit(
             signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now,
             preSharedKeys: keys)
         #expect(pending.leftOut.map(\.reason) == [.refusedByPolicy, .refusedByPolicy])
         #expect(
             pending.leftOut.allSatisfy { $0.proposal.sender == .member(groups[0].ownLeafIndex) })
-        #expect(pending.removed.map(\.index) == [groups[3].ownLeafIndex])
-        for index in [0, 1] {
-            try groups[index].follow(pending.message, keys: keys)
-            #expect(groups[index].epochAuthenticator == pending.epochAuthenticator)
-        }
+        #expect(
+            Set(pending.removed.map(\.index)) == [LeafIndex(rawValue: 0), LeafIndex(rawValue: 3)])
+        try groups[1].follow(pending.message, keys: keys)
+        #expect(groups[1].epochAuthenticator == pending.epochAuthenticator)
     }
 
     @Test func `of commits that lost leave no keys with those who got them`() throws {

@@ -83,7 +83,7 @@ public struct LeftOutProposal: Sendable {
     /// The proposal.
     public let proposal: PendingProposal
     /// Why it can't be applied, or not beside others; `.refusedByPolicy` is a ReInit to which
-    /// ``CommitContent/acceptedReInit`` does not consent.
+    /// ``CommitContent/acceptedReInit`` does not consent, or one of too many of its sender.
     public let reason: MLSError
 }
 

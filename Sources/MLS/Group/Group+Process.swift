@@ -147,9 +147,10 @@ extension Group {
             reference: verified.authenticated.proposalReference(algorithms),
             sender: verified.content.sender, proposal: proposal)
         guard proposals[pending.reference] == nil else { return pending }
-        guard proposals.count(from: pending.sender) / 2 < policy.proposalsPerSender else {
-            throw .refusedByPolicy
-        }
+        guard
+            proposals.hasRoom(
+                for: proposal, from: pending.sender, among: policy.keptProposalsPerSender)
+        else { throw .refusedByPolicy }
         try validate(
             proposal, from: pending.sender,
             checks(

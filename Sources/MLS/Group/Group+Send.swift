@@ -73,7 +73,7 @@ extension Group {
         case .groupContextExtensions(let list): proposal = .groupContextExtensions(list)
         case .application(let content): proposal = .application(content)
         case .selfRemove:
-            guard !pendingProposals.contains(where: { $0.isSelfRemove(of: ownLeafIndex) }) else {
+            guard !proposals.isLeaving(.member(ownLeafIndex)) else {
                 throw .misuse(.alreadyLeaving)
             }
             proposal = .selfRemove
@@ -85,8 +85,8 @@ extension Group {
             updateKey = key
         }
         guard
-            proposal == .selfRemove
-                || proposals.count(from: .member(ownLeafIndex)) < policy.proposalsPerSender
+            proposals.hasRoom(
+                for: proposal, from: .member(ownLeafIndex), among: policy.proposalsPerSender)
         else { throw .refusedByPolicy }
         guard current.tree.leaves.allSatisfy({ $0.node.capabilities.supports(proposal.type) })
         else { throw .invalid(.proposalTypeSupport) }

@@ -66,6 +66,11 @@ public struct GroupPolicy: Hashable, Sendable {
         }
     }
 
+    var keptProposalsPerSender: Int {
+        let (twice, overflow) = proposalsPerSender.multipliedReportingOverflow(by: 2)
+        return overflow ? proposalsPerSender : twice
+    }
+
     var window: HashRatchet.Window {
         HashRatchet.Window(outOfOrder: outOfOrderTolerance, forward: maximumForwardDistance)
     }

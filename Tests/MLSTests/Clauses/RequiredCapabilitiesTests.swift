@@ -126,27 +126,15 @@ extension Clause {
         let clients = try (0..<3).map {
             try Client("client \($0)", supports: [type], proposals: [proposal])
         }
-        var groups = try Fixture.group(of: Array(clients[..<2]), extensions: [required])
+        var groups = try Fixture.group(of: clients, extensions: [required])
         #expect(groups[1].extensions == [required])
-        let bundle = try clients[2].bundle(groups[0].suite)
-        var content = CommitContent()
-        content.adds = [bundle.keyPackage]
-        var commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
-        try groups[0].merge(commit, at: Fixture.now)
-        try groups[1].follow(commit.message)
-        groups.append(
-            try Group.join(
-                welcome: #require(commit.welcome), bundle: bundle, existing: [],
-                validator: Anyone(),
-                at: Fixture.now))
         let lists: [[Extension]] = [
             [RequiredCapabilities(proposals: [proposal]).groupContextExtension], [],
         ]
         for list in lists {
-            content = CommitContent()
+            var content = CommitContent()
             content.groupContextExtensions = list
-            commit = try groups[2].commit(
+            let commit = try groups[2].commit(
                 content, signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now)
             try groups[2].merge(commit, at: Fixture.now)
             for index in [0, 1] { try groups[index].follow(commit.message) }
