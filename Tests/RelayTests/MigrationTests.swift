@@ -68,8 +68,8 @@ import Testing
         try database.queue.close()
         // A relay starts on it, begins a trail, and can be backed up.
         _ = try DataFolder(path: folder.path).keys()
-        let backup = try RelayBackup.make(
-            folder: folder.path, to: TemporaryFolder().file("backup"))
+        let elsewhere = try TemporaryFolder()
+        let backup = try RelayBackup.make(folder: folder.path, to: elsewhere.file("backup"))
         #expect(backup.byteCount > 0)
         #expect(try TrailAudit(folder: folder.path).verifier.faults == [])
     }
