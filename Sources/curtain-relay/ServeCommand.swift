@@ -41,14 +41,12 @@ struct ServeCommand: ParsableCommand {
         let settings = try source.load()
         if printConfig { return try Output().line(settings.file) }
         var configuration = try RelayConfiguration(settings)
-        if checkConfig {
-            if let problem = configuration.tls?.problem {
-                throw Failure(
-                    .badData, "tls-cert and tls-key can't be used: \(problem)",
-                    advice: "name a PEM chain and its unencrypted key")
-            }
-            return try Output().line("the settings are good")
+        if let problem = configuration.tls?.problem {
+            throw Failure(
+                .badData, "tls-cert and tls-key can't be used: \(problem)",
+                advice: "name a PEM chain and its unencrypted key, for the relay's user to read")
         }
+        if checkConfig { return try Output().line("the settings are good") }
 
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()

@@ -86,6 +86,10 @@ import WebSockets
         try relay.configure("tls-cert: \(relay.file("tls.pem"))\ntls-key: \(other)\n")
         let mixed = try await relay.run(.relay, check)
         #expect(mixed.ending == .exited(65))
+        let missing = try await relay.run(
+            .relay, ["serve", "--config", relay.settingsFile, "--tls-key", "/nowhere"])
+        #expect(missing.ending == .exited(65))
+        #expect(missing.errors.contains("can't be used: /nowhere: no such file"))
         #expect(!FileManager.default.fileExists(atPath: relay.dataFolder))
     }
 

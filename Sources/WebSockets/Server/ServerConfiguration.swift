@@ -1,4 +1,5 @@
 internal import CWebSockets
+private import Glibc
 
 extension WebSocketServer {
     /// Where a server listens, and its limits.
@@ -52,8 +53,13 @@ extension WebSocketServer {
             self.privateKeyPath = privateKeyPath
         }
 
-        /// What OpenSSL finds wrong with the files, or nil.
+        /// What is wrong with the files, or nil.
         public var problem: String? {
+            // OpenSSL has no words for these.
+            for path in [certificatePath, privateKeyPath] where unsafe access(path, R_OK) != 0 {
+                let reason = unsafe strerror(errno).map { unsafe String(cString: $0).lowercased() }
+                return "\(path): \(reason ?? "can't be read")"
+            }
             guard let problem = unsafe shim_tls_check_identity(certificatePath, privateKeyPath)
             else { return nil }
             return unsafe String(cString: problem)
