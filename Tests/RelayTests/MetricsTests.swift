@@ -132,6 +132,12 @@ private struct Page {
         if file.hasSuffix(".json") { _ = try JSONSerialization.jsonObject(with: Data(text.utf8)) }
         let named = Set(text.matches(of: /(?:curtain_relay|process)_[a-z_]+/).map { String($0.0) })
         #expect(!named.isEmpty)
+        // What to do about each alert is in the chapter.
+        let headings = try operatorsChapter().matches(of: /\n\*\*([^*]+)\*\*/)
+        let explained = Set(headings.flatMap { $0.1.split { !$0.isLetter } })
+        for alert in text.matches(of: /- alert: (\w+)/) {
+            #expect(explained.contains(alert.1))
+        }
         var families = Set(page.kinds.keys)
         for (name, kind) in page.kinds where kind == "histogram" {
             families.formUnion(["_bucket", "_sum", "_count"].map { name + $0 })
