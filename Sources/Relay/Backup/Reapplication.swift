@@ -28,6 +28,10 @@ package protocol RestorableStore: RelayStore {
 
 /// Does again, in a restored database, what the trail says was done since the backup: what was
 /// erased, spent or used once must not come back.
+///
+/// A backup made since another one that was put back is of a past that isn't any more: devices may
+/// have forgotten mailboxes that it has, and the keys of the packages that name these. Then all
+/// shelves are emptied; devices stock them again.
 package struct Reapplication {
     /// What came back with the backup and is gone again.
     package struct Report: Codable, Equatable, Sendable {
@@ -56,8 +60,16 @@ package struct Reapplication {
     private var closed: [[UInt8]: Day] = [:]
     private var confirmed: Set<[UInt8]> = []
     private var receipts: [(mailbox: [UInt8], content: [UInt8], until: Day)] = []
+    private let backupEnd: UInt64
+    private var isOfAnotherPast = false
 
-    package init() {}
+    /// - Parameter backupEnd: the number of the trail's next entry when the backup was made.
+    package init(backupEnd: UInt64) { self.backupEnd = backupEnd }
+
+    /// Takes an entry that says that a backup was put back which was made when `end` was next.
+    package mutating func take(restoreTo end: UInt64) {
+        if end < backupEnd { isOfAnotherPast = true }
+    }
 
     /// Takes what one entry of the trail did.
     ///
@@ -151,7 +163,7 @@ package struct Reapplication {
                     report.mailboxes += 1
                 } else if record.kind == .home {
                     report.packages += try store.removePackages(number) { package, isLastResort in
-                        emptied.contains(hash)
+                        isOfAnotherPast || emptied.contains(hash)
                             || (isLastResort && withoutLastResort.contains(hash))
                             || packages.contains(TrailEffect.hash(ofPackage: package))
                     }

@@ -155,18 +155,19 @@ public struct Restoration: Sendable {
         }
         trail = best?.0
         verifier = best?.1 ?? TrailVerifier(relayKey: backup.relayKey)
-        reapplication = best?.2 ?? Reapplication()
+        reapplication = best?.2 ?? Reapplication(backupEnd: backup.trailEnd.next)
     }
 
     private static func follow(
         _ trail: TrailFolder, _ backup: BackupFile, _ seal: TrailSeal, ends: [TrailEnd]
     ) throws(RelayError) -> (TrailVerifier, Reapplication) {
         var verifier = TrailVerifier(relayKey: backup.relayKey, ends: ends)
-        var reapplication = Reapplication()
+        var reapplication = Reapplication(backupEnd: backup.trailEnd.next)
         try trail.each(
             { entry throws(RelayError) in
                 verifier.take(entry)
                 guard entry.sequence >= backup.trailEnd.next else { return }
+                if let end = entry.restoredEnd { reapplication.take(restoreTo: end) }
                 guard let effects = seal.open(entry) else {
                     return verifier.note(.broken(at: entry.sequence))
                 }
@@ -287,7 +288,7 @@ public struct Restoration: Sendable {
             trail == nil ? .resumed : .restored,
             [
                 ("user", Peer.name(of: getuid())), ("backupHour", "\(backup.hour)"),
-                ("backupEnd", "\(backup.trailEnd.next)"),
+                (TrailEvent.backupEnd, "\(backup.trailEnd.next)"),
                 ("groupsErased", "\(again.groups)"), ("mailboxesErased", "\(again.mailboxes)"),
             ])
         let hour = UInt32(clamping: now.hour)
@@ -304,6 +305,19 @@ public struct Restoration: Sendable {
             try Int.fetchOne(connection, sql: "SELECT count(*) FROM message") ?? 0
         return report
     }
+}
+
+extension TrailEntry {
+    /// Where the trail ended when the backup was made that this entry says was put back.
+    fileprivate var restoredEnd: UInt64? {
+        guard kind == .restored || kind == .resumed else { return nil }
+        return TrailEvent(self)?[TrailEvent.backupEnd].flatMap { UInt64($0) }
+    }
+}
+
+extension TrailEvent {
+    /// The name of the field that says so.
+    fileprivate static let backupEnd = "backupEnd"
 }
 
 extension TrailFault {
