@@ -72,6 +72,43 @@ struct RecoveryTests {
         #expect(world.repeatedKeys == 0)
     }
 
+    /// The connection that was open then went on, and no opening counter tells.
+    @Test(arguments: [true, false])
+    func `a snapshot of a home that was connected is a copy like any other`(
+        _ isPatient: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let (lost, other) = isPatient ? (patient, doctor) : (doctor, patient)
+        let home = lost.home + " copy"
+        try FileManager.default.copyItem(atPath: lost.home, toPath: home)
+        try lost.say("eins")
+        try other.say("zwei")
+        try world.settle()
+        world.disconnect(lost)
+
+        let old = try world.addOpened("old", home: home)
+        world.watch(old)
+        try old.say("drei")
+        try world.connect(old)
+        try world.settle()
+        #expect(old.troubles.last == .copied)
+        #expect(try other.texts().sorted() == ["eins", "zwei"])
+        try old.perform { try $0.recover() }
+        try world.connect(old)
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(try old.texts().sorted() == ["drei", "zwei"])
+        #expect(try other.texts().sorted() == ["drei", "eins", "zwei"])
+        for device in [old, other] {
+            #expect(device.stateWords == ["open"])
+            #expect(try device.reopenings() == [.olderVault])
+            #expect(try device.messages().filter(\.isMine).allSatisfy { $0.state >= .delivered })
+            #expect(try device.gaps().isEmpty)
+        }
+        #expect(world.repeatedKeys == 0)
+    }
+
     @Test func `the true device, overtaken by its copy, goes on when the person says so`()
         async throws
     {

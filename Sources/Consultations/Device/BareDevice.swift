@@ -186,7 +186,20 @@ package final class BareDevice {
         }
     }
 
+    /// Goes on with this vault although another copy of it has gone on.
+    package func recover(at now: UInt64) throws {
+        try perform(at: now) { try $0.recover() }
+    }
+
     // MARK: Looking
+
+    /// Whether another copy of this vault has gone on: nothing is sent until somebody says `recover`.
+    package var isCopied: Bool { engine.state.profile.copied }
+
+    /// Sees each ciphertext and the key that made it, before either is stored.
+    package func observeSeals(_ observer: @escaping (Message.Origin, [UInt8]) -> Void) {
+        engine.sealObserver = observer
+    }
 
     /// Live consultations in the order in which they were made.
     package var consultations: [Consultation] {

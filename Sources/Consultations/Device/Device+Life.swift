@@ -171,7 +171,8 @@ extension DeviceState {
             if consultation.retryAt > now || isLocked { return true }
             if consultation.record.phase == .reopening { return false }
             if case .due(let time) = consultation.inspection, time <= now,
-                consultation.isComparable, mailboxes[consultation.mailbox]?.link == .open
+                consultation.isComparable, consultation.isLive,
+                mailboxes[consultation.mailbox]?.link == .open
             {
                 return false
             }

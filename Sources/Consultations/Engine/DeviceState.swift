@@ -24,6 +24,8 @@ struct DeviceState {
     // What lasts only as long as the connection.
     var session: RelaySession?
     var openedHome = false
+    /// It goes on with this vault, whatever another copy has done meanwhile.
+    var overtakes = false
     /// Drawing tickets was refused; not before this time again (Unix milliseconds).
     var drawingPausedUntil: UInt64 = 0
 }

@@ -9,6 +9,7 @@ extension Turn {
     mutating func resetConnection() {
         state.session = nil
         state.openedHome = false
+        state.overtakes = state.profile.registration.recovering
         for id in state.mailboxes.keys where state.mailboxes[id]?.link != .gone {
             state.mailboxes[id]?.link = .closed
             state.mailboxes[id]?.pausedUntil = 0
@@ -143,6 +144,7 @@ extension Turn {
         guard opened.lastRequest.rawValue <= RequestID.last.rawValue / 2 else {
             return giveUp(.protocolViolation)
         }
+        let isBehind = state.mailboxes[id].map { self.isBehind($0, opened) } ?? false
         try modifyMailbox(id) { mailbox in
             mailbox.link = .open
             mailbox.expected = Int(opened.waiting)
@@ -164,6 +166,9 @@ extension Turn {
                 state.profile.practice.lastResortClaims = shelf.lastResortClaims
             }
             try saveProfile()
+        }
+        if isBehind { try stop() }
+        if id == state.home {
             if !state.profile.copied { emit(.connection(.connected)) }
             try openMailboxes()
         }
@@ -172,8 +177,11 @@ extension Turn {
             state.consultations[number]?.mismatches = 0
             state.consultations[number]?.retryAt = 0
         }
-        if let pending = state.mailboxes[id]?.pending, !state.profile.copied {
-            ask(pending.request)
+        if !state.profile.copied {
+            if let pending = state.mailboxes[id]?.pending { ask(pending.request) }
+        } else if id == state.home {
+            // What it asked for as another's copy is in the way of emptying the shelf.
+            try finishPending(of: id)
         }
     }
 

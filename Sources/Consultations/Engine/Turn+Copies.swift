@@ -37,15 +37,35 @@ extension Turn {
             state.mailboxes[id]?.link = .closed
             return try open(id)
         }
+        try stop()
+        guard trouble == nil else { return }
+        state.mailboxes[id]?.link = .closed
+        try open(id)
+    }
+
+    /// From now on nothing is sent; a doctor's shelf is emptied first.
+    mutating func stop() throws {
         if !state.profile.copied {
             state.profile.copied = true
             try saveProfile()
             emit(.copied)
             for number in state.consultations.keys.sorted() { announce(number) }
         }
-        if state.profile.withdrawn || state.role != .doctor { return giveUp(.copied) }
-        state.mailboxes[id]?.link = .closed
-        try open(id)
+        if state.profile.withdrawn || state.role != .doctor { giveUp(.copied) }
+    }
+
+    /// Whether the relay has had requests from this mailbox that this vault knows nothing of: it was
+    /// copied while a connection was open, and that connection went on. What was made here is known
+    /// before it leaves; so only an older vault explains it, or a relay that lies.
+    func isBehind(_ mailbox: MailboxState, _ opened: Opened) -> Bool {
+        guard opened.lastRequest.rawValue > mailbox.record.lastRequest else { return false }
+        if mailbox.id == state.home { return !state.overtakes }
+        // What nothing goes on in any more can't be used twice.
+        return mailbox.package != nil
+            || state.consultations.values.contains {
+                $0.mailbox == mailbox.id && $0.record.standing.lock == .none
+                    && $0.record.phase != .failed
+            }
     }
 
     /// The person goes on with this vault: what another copy may have used is thrown away, and

@@ -21,7 +21,7 @@ extension Turn {
 
     mutating func pumpHome() throws {
         if state.profile.copied {
-            if state.profile.withdrawn { return giveUp(.copied) }
+            if state.profile.withdrawn || state.role != .doctor { return giveUp(.copied) }
             return try start(
                 .stockShelf(ShelfStock(packages: [], withdraw: true)), for: state.home)
         }
