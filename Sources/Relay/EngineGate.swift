@@ -1,8 +1,8 @@
-import RelayCore
+package import RelayCore
 
 /// Lets one thread at a time at the decisions: the writer, which waits for its turn, or the loop,
 /// which has a look and goes the long way if it isn't free.
-final class EngineGate: @unchecked Sendable {
+package final class EngineGate: @unchecked Sendable {
     private let monitor = Monitor()
     private var engine: RelayEngine?
     private var isTaken = false
@@ -13,10 +13,12 @@ final class EngineGate: @unchecked Sendable {
     /// or its own outputs would overtake these.
     private var releaseCount = 0
 
+    package init() {}
+
     // MARK: The writer
 
     /// Waits until the loop is out.
-    func enter() {
+    package func enter() {
         monitor.withLock {
             isWanted = true
             while isTaken, !isWriters { monitor.wait() }
@@ -30,7 +32,7 @@ final class EngineGate: @unchecked Sendable {
     ///
     /// - Parameter engine: what the loop may use; `nil`: it may not.
     /// - Parameter hasRelease: the loop is about to be given what this batch lets go.
-    func leave(with engine: RelayEngine?, hasRelease: Bool) {
+    package func leave(with engine: RelayEngine?, hasRelease: Bool) {
         monitor.withLock {
             isTaken = false
             isWriters = false
@@ -42,10 +44,10 @@ final class EngineGate: @unchecked Sendable {
     // MARK: The loop
 
     /// The loop has sent what one batch let go.
-    func released() { monitor.withLock { releaseCount -= 1 } }
+    package func released() { monitor.withLock { releaseCount -= 1 } }
 
     /// The engine, if nobody else has it or waits for it.
-    func tryEnter() -> RelayEngine? {
+    package func tryEnter() -> RelayEngine? {
         monitor.withLock {
             guard !isTaken, !isWanted, releaseCount == 0, let engine else { return nil }
             isTaken = true
@@ -54,7 +56,7 @@ final class EngineGate: @unchecked Sendable {
     }
 
     /// Gives it back.
-    func leave() {
+    package func leave() {
         monitor.withLock {
             isTaken = false
             if isWanted { monitor.signal() }

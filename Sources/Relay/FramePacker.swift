@@ -1,17 +1,18 @@
 import RelayCore
-import RelayProtocol
+package import RelayProtocol
 
 /// Turns what a batch sends over one connection into few frames of bounded size.
-enum FramePacker {
+package enum FramePacker {
     /// Octets of content after which a new frame begins; a frame has at most this, or one part.
     ///
     /// At least 16 octets are counted for each field, so that a frame of this size has no more
     /// fields than it may have (`ProtocolConstants.frameFields`).
-    private static let target = 256 << 10
+    package static let target = 256 << 10
     /// What a part adds besides its content, roughly: at most ten fields.
     private static let overhead = 160
 
-    static func encode(_ frame: RelayFrame) -> [[UInt8]] {
+    /// - Parameter target: less makes more frames.
+    package static func encode(_ frame: RelayFrame, target: Int = target) -> [[UInt8]] {
         let total =
             frame.deliveries.reduce(0) { $0 + $1.content.count + overhead }
             + frame.replies.reduce(0) { $0 + size(of: $1) }

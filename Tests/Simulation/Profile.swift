@@ -33,8 +33,11 @@ struct Profile {
 
     enum Fault: CaseIterable {
         case cut, halfOpen, relayCrash, deviceCrash, diskFull, slowDisk, nearlyFull
-        case clockAhead, clockBehind, night, backup, restore
+        case clockAhead, clockBehind, night, backup, restore, copyHome, fallBack
     }
+
+    /// Whether a device's home is put back to an older copy, now and then.
+    var fallsBack: Bool { faults.contains(.fallBack) }
 
     /// Whether days are what the devices think they are.
     var bendsTime: Bool {
@@ -66,7 +69,16 @@ struct Profile {
     /// begin again in a fresh group.
     mutating func draw(vaults count: Int, by chance: Chance) {
         vaults = count
-        guard count > 0, chance.happens(5_000) else { return }
+        guard count > 0 else { return }
+        guard chance.happens(5_000) else {
+            // Where the relay goes back, too, nobody can tell which homes do.
+            guard chance.happens(5_000) else { return }
+            faults += [.copyHome, .copyHome, .fallBack]
+            // Mailboxes that an older vault has forgotten are read by nobody.
+            limits.mailboxMessages = RelayLimits().mailboxMessages
+            limits.mailboxByteCount = RelayLimits().mailboxByteCount
+            return
+        }
         (doctors, patients, guests) = (0, 0, 0)
         faults += [.backup, .backup, .backup, .restore, .restore]
         faultPause = latency * (chance.pick([20, 60]) ?? 20)

@@ -155,6 +155,7 @@ final class World {
         case .noticeAtRelay(let wire): noticeAtRelay(wire)
         case .noticeAtDevice(let wire): noticeAtDevice(wire)
         case .durable(let batch): relay.durable(batch)
+        case .released(let life): if life == relay.life { relay.released() }
         case .relayStart(let life): if life == relay.life, !relay.isUp { relay.start() }
         case .relayTick(let life): if life == relay.life { relay.tick() }
         case .relayDue(let life): if life == relay.life { relay.due() }
@@ -381,6 +382,8 @@ final class World {
             trace.note(.clockJump, at: now, clockError)
             plan(.mend(3), after: chance.delay(profile.faultPause * 4))
         case .night:
+            // Whoever comes back after a year and more finds no receipt any more.
+            guard now < 300 * 86_400_000_000 else { return }
             let hours = chance.pick([1, 9, 24, 24 * 8, 24 * 31]) ?? 9
             trace.note(.night, at: now, hours)
             now += hours * 3_600_000_000
@@ -389,6 +392,11 @@ final class World {
             guard steps - lastRestore > 200 else { return }
             lastRestore = steps
             relay.restore()
+        case .copyHome: chance.pick(vaultDevices)?.copyHome()
+        case .fallBack:
+            guard steps - lastRestore > 200 else { return }
+            lastRestore = steps
+            chance.pick(vaultDevices)?.fallBack()
         }
     }
 

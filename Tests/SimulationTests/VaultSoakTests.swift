@@ -10,12 +10,15 @@ struct VaultSoakTests {
         let run = try soak("--seed", "9", "--steps", "14000", "--vaults", "2")
         #expect(run.status == 0)
         // What didn't happen wasn't tested.
-        for happening in ["backedUp", "restored", "reopened", "deviceUnstored", "deviceUnsent"] {
+        for happening in [
+            "backedUp", "restored", "reopened", "homeFellBack", "recovered", "deviceUnstored",
+            "deviceUnsent",
+        ] {
             #expect(run.output.contains("\(happening) "), "\(happening) never happened")
         }
     }
 
-    @Test(.timeLimit(.minutes(5)), arguments: [Flaw.forgetsTrail, .keepsIncarnation])
+    @Test(.timeLimit(.minutes(5)), arguments: Flaw.allCases.filter(\.isOfRestores))
     func `what a restore does wrong on purpose is found`(_ flaw: Flaw) throws {
         let found = try soak(
             "--seed", "40", "--steps", "60000", "--vaults", "2", "--flaw", flaw.rawValue)

@@ -1,8 +1,8 @@
-import RelayCore
+package import RelayCore
 import RelayProtocol
 
 /// When the writer does what nobody asks for.
-struct WriterSchedule {
+package struct WriterSchedule {
     private var nextConnections: UInt64
     private var nextDisk: UInt64
     private var nextGroups: UInt64
@@ -12,7 +12,7 @@ struct WriterSchedule {
     private var isClearingBlobs = false
     private var day: Day?
 
-    init(from start: RelayTime) {
+    package init(from start: RelayTime) {
         nextConnections = start.monotonicMilliseconds
         nextDisk = start.monotonicMilliseconds
         nextGroups = start.monotonicMilliseconds
@@ -20,7 +20,7 @@ struct WriterSchedule {
     }
 
     /// Whether there is more to do at once.
-    var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
+    package var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
 
     mutating func isTimeForDisk(at now: RelayTime) -> Bool {
         guard now.monotonicMilliseconds >= nextDisk else { return false }
@@ -36,7 +36,7 @@ struct WriterSchedule {
         return true
     }
 
-    mutating func sweep(_ engine: RelayEngine, at now: RelayTime) throws(StoreError) {
+    package mutating func sweep(_ engine: RelayEngine, at now: RelayTime) throws(StoreError) {
         if now.monotonicMilliseconds >= nextConnections {
             nextConnections = now.monotonicMilliseconds + 5_000
             engine.sweepConnections()

@@ -15,6 +15,8 @@ final class GroupModel {
         /// The commit that ended each epoch.
         var winners: [UInt64: [UInt8]] = [:]
         var epoch: UInt64
+        /// Whether anybody was told that it was made.
+        var isMade = false
     }
 
     let id: GroupID
@@ -23,8 +25,6 @@ final class GroupModel {
     private(set) var firstHash: [UInt8]
     private(set) var deadline: Day
     private(set) var history: History
-    /// Whether anybody was told that it was made.
-    var isMade = false
     var isCloseAsked = false
     /// Somebody asked to remove them.
     var mayBeRemoved: Set<MailboxID> = []
@@ -64,10 +64,12 @@ final class GroupModel {
     var members: [UInt64: [Place]] { history.members }
     var winners: [UInt64: [UInt8]] { history.winners }
     var epoch: UInt64 { history.epoch }
+    var isMade: Bool { history.isMade }
+
+    func noteMade() { history.isMade = true }
 
     /// The relay was put back to when that was all; without it, to before the group was made.
     func goBack(to earlier: History?) {
-        isMade = isMade && earlier != nil
         history =
             earlier
             ?? History(
@@ -125,6 +127,7 @@ final class BoxModel {
     var byteCount = 0
     /// Names of deliveries, while they may come again.
     var idOfName: [UInt64: DeliveryID] = [:]
+    /// What they stand for, also after a restore: never for something else.
     var nameOfID: [DeliveryID: UInt64] = [:]
     var acknowledged: Set<UInt64> = []
     /// In which order contents came first.
@@ -147,7 +150,6 @@ final class BoxModel {
         unacknowledged = [:]
         byteCount = 0
         idOfName = [:]
-        nameOfID = [:]
         ranks = [:]
         lastRank = 0
         cursor = 0

@@ -97,7 +97,7 @@ final class LightDevice: Client {
     func lost(_ wire: Int) {
         guard wire == self.wire else { return }
         forgetConnection()
-        if isUp { dialLater(world.chance.delay(world.isCalm ? 50_000 : 300_000)) }
+        if isUp { dialLater(world.chance.delay(world.chance.pick([5_000, 50_000, 300_000]) ?? 0)) }
     }
 
     func hangUp() {

@@ -6,6 +6,7 @@ struct EventQueue {
         case noticeAtRelay(Int)
         case noticeAtDevice(Int)
         case durable(Int)
+        case released(Int)
         case relayStart(Int)
         case relayTick(Int)
         case relayDue(Int)

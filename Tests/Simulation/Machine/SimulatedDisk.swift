@@ -79,6 +79,7 @@ final class SimulatedDisk {
         limit(writes: nil)
         store.replace(with: backup.state)
         if flaw != .forgetsTrail { try trail.reapply(after: backup.trailEnd, to: store) }
+        trail.noteRestore(to: backup.trailEnd)
         store.commit()
         durable = store.committed
     }

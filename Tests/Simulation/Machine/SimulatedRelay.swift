@@ -1,16 +1,32 @@
+import Relay
 import RelayCore
 import RelayProtocol
 import RelayTestSupport
 
 /// The relay's process around `RelayEngine`: frames wait while a batch is on its way to the disk,
-/// all of them are the next batch, and what a batch says leaves when it is durable. As
-/// `RelayWriter`, which does the same with a thread.
+/// all of them are the next batch, and what a batch says leaves when it is durable.
+///
+/// As `RelayWriter` and `Switchboard`, which do the same with two threads. Who may decide when, what
+/// is swept when and how frames are packed is theirs (`EngineGate`, `WriterSchedule`, `FramePacker`).
 final class SimulatedRelay {
     private enum Arrival {
         case opened(Int)
         case frame(Int, ClientFrame)
         case garbage(Int)
         case closed(Int)
+
+        var wireOfFrame: Int? {
+            switch self {
+            case .frame(let wire, _), .garbage(let wire): wire
+            case .opened, .closed: nil
+            }
+        }
+    }
+
+    /// What a durable batch lets go, on its way from the writer to the loop.
+    private struct Release {
+        let output: BatchOutput
+        let handled: [Int]
     }
 
     private unowned let world: World
@@ -19,14 +35,15 @@ final class SimulatedRelay {
     private(set) var engine: RelayEngine?
     /// Which life of the process this is.
     private(set) var life = 0
+    private var gate = EngineGate()
     private var inbox: [Arrival] = []
-    private var inFlight: BatchOutput?
+    /// Frames of each connection that the writer hasn't dealt with, as the loop knows.
+    private var waiting: [Int: Int] = [:]
+    private var inFlight: Release?
+    private var releases: [Release] = []
     private var batchNumber = 0
     private var isDoomed = false
-    private var lastGroups = Int.min
-    private var lastDay: Day?
-    private var cursor: GroupNumber?
-    private var isSweeping = false
+    private var schedule = WriterSchedule(from: RelayTime(unixSeconds: 0, monotonicMilliseconds: 0))
 
     /// What a relay answers is also what it would answer with another disk.
     var isFull = false
@@ -40,7 +57,7 @@ final class SimulatedRelay {
 
     var isUp: Bool { engine != nil }
     /// Nothing waits to be dealt with.
-    var isQuiet: Bool { isUp && inbox.isEmpty && inFlight == nil }
+    var isQuiet: Bool { isUp && inbox.isEmpty && inFlight == nil && releases.isEmpty }
 
     private var time: RelayTime {
         RelayTime(
@@ -63,9 +80,9 @@ final class SimulatedRelay {
             world.violate("the relay doesn't start: \(error)")
         }
         engine?.refusesGrowth = isFull || isNearlyFull
-        lastDay = nil
-        lastGroups = .min
-        isSweeping = false
+        schedule = WriterSchedule(from: time)
+        gate = EngineGate()
+        gate.leave(with: engine, hasRelease: false)
         world.trace.note(.restart, at: world.now, life)
         world.plan(.relayTick(life), after: 1_000_000)
     }
@@ -73,14 +90,14 @@ final class SimulatedRelay {
     /// The process ends here and now.
     func crash() {
         guard isUp else { return }
-        world.trace.note(inFlight == nil ? .crash : .crashUnsynced, at: world.now, life)
+        let happening: Happening =
+            inFlight != nil ? .crashUnsynced : releases.isEmpty ? .crash : .crashUnsaid
+        world.trace.note(happening, at: world.now, life)
         stop()
     }
 
     private func stop() {
-        engine = nil
-        inbox = []
-        inFlight = nil
+        forgetAll()
         let count = disk.unsyncedCount
         let kept = world.chance.below(count + 1)
         if kept < count { world.trace.note(.unsyncedLost, at: world.now, count - kept) }
@@ -89,6 +106,14 @@ final class SimulatedRelay {
         world.monitor.relayStopped(disk.durable)
         world.cutAll()
         world.plan(.relayStart(life), after: world.chance.delay(200_000))
+    }
+
+    private func forgetAll() {
+        engine = nil
+        inbox = []
+        waiting = [:]
+        inFlight = nil
+        releases = []
     }
 
     /// Makes a backup. One of a relay that doesn't know all the devices yet would shut them out: their
@@ -100,12 +125,10 @@ final class SimulatedRelay {
         if backups.count > 4 { backups.remove(at: world.chance.below(backups.count)) }
     }
 
-    /// The operator puts a backup in place of what the relay has. Those made since are of a past that
-    /// isn't any more: shelves in them hold packages that the devices have given up by now.
+    /// The operator puts a backup in place of what the relay has; one made since that was made, too.
     func restore() {
         guard isUp, let index = world.chance.pick(Array(backups.indices)) else { return }
         let backup = backups[index]
-        backups.removeSubrange((index + 1)...)
         stop()
         do {
             try disk.restore(backup.disk)
@@ -129,17 +152,17 @@ final class SimulatedRelay {
     }
 
     /// What needs no disk is dealt with at once, if nobody else is at the decisions and nothing that
-    /// came before waits. Returns what is left to do.
+    /// the connection sent before waits. Returns what is left to do.
     private func takeShortWay(_ frame: ClientFrame, _ wire: Int) -> ClientFrame? {
-        guard let engine, inFlight == nil, inbox.isEmpty, world.chance.happens(9_000) else {
-            return frame
-        }
+        guard waiting[wire] == nil, let engine = gate.tryEnter() else { return frame }
         do {
             engine.beginFromMemory(at: time)
             let rest = try engine.receivedFromMemory(
                 frame, from: ConnectionID(rawValue: UInt64(wire)))
-            world.trace.note(.early, at: world.now, wire)
-            release(engine.finishFromMemory())
+            if rest != frame { world.trace.note(.early, at: world.now, wire) }
+            let output = engine.finishFromMemory()
+            gate.leave()
+            send(output)
             planDeadline()
             return rest
         } catch {
@@ -165,6 +188,7 @@ final class SimulatedRelay {
     private func take(_ arrival: Arrival) {
         guard isUp else { return }
         inbox.append(arrival)
+        if let wire = arrival.wireOfFrame { waiting[wire, default: 0] += 1 }
         if inFlight == nil { work() }
     }
 
@@ -186,19 +210,21 @@ final class SimulatedRelay {
         inbox = []
         if world.mayFail, world.chance.happens(world.profile.relayCrashes) { isDoomed = true }
         disk.limit(writes: isFull ? world.chance.below(12) : nil)
+        gate.enter()
         disk.store.begin()
         engine.begin(at: time)
         do {
             try carry(arrivals, into: engine)
-            try sweep(engine)
-            let output = try engine.finish()
+            try schedule.sweep(engine, at: time)
+            let batch = Release(
+                output: try engine.finish(), handled: arrivals.compactMap(\.wireOfFrame))
             let mustSync = disk.commit()
             planDeadline()
             batchNumber += 1
             world.trace.note(.batch, at: world.now, batchNumber, arrivals.count)
-            if !mustSync || world.flaw == .answersEarly { release(output) }
+            if !mustSync || world.flaw == .answersEarly { release(batch) }
             if !mustSync { return goOn() }
-            inFlight = output
+            inFlight = batch
             let typical = world.profile.diskLatency * (isSlow ? 200 : 1)
             let latency = world.chance.delay(typical)
             if isDoomed {
@@ -227,30 +253,11 @@ final class SimulatedRelay {
         }
     }
 
-    private func sweep(_ engine: RelayEngine) throws {
-        engine.sweepConnections()
-        let day = time.day
-        if lastGroups == .min || world.now >= lastGroups + 3_600_000_000
-            || (lastDay != nil && lastDay != day)
-        {
-            lastGroups = world.now
-            lastDay = day
-            isSweeping = true
-            cursor = nil
-            try engine.sweepRecords()
-        }
-        if isSweeping {
-            cursor = try engine.sweepGroups(from: cursor)
-            isSweeping = cursor != nil
-        }
-    }
-
     /// The disk is full: nothing of the batch was; everybody connects again.
     private func batchFailed() {
         world.trace.note(.batchLost, at: world.now, batchNumber)
         disk.store.rollback()
-        engine = nil
-        inbox = []
+        forgetAll()
         isFull = true
         world.monitor.relayStopped(disk.store.state)
         world.cutAll()
@@ -258,7 +265,7 @@ final class SimulatedRelay {
     }
 
     func durable(_ number: Int) {
-        guard number == batchNumber, let output = inFlight else { return }
+        guard number == batchNumber, let batch = inFlight else { return }
         disk.sync()
         world.trace.note(.durable, at: world.now, number)
         inFlight = nil
@@ -266,7 +273,7 @@ final class SimulatedRelay {
             world.trace.note(.crashUnsaid, at: world.now, life)
             return stop()
         }
-        if world.flaw != .answersEarly { release(output) }
+        if world.flaw != .answersEarly { release(batch) }
         world.monitor.examine(disk.store.state)
         goOn()
     }
@@ -276,33 +283,42 @@ final class SimulatedRelay {
         if inbox.isEmpty { due() } else { work() }
     }
 
-    private func release(_ output: BatchOutput) {
-        world.monitor.begin(
-            output.connections.sorted { $0.connection.rawValue < $1.connection.rawValue })
-        for part in output.connections.sorted(by: {
+    /// The writer lets go what follows from a batch; the loop gets it a little later, while the
+    /// writer may be at the next one.
+    private func release(_ batch: Release) {
+        releases.append(batch)
+        gate.leave(with: engine, hasRelease: true)
+        world.plan(.released(life), after: world.chance.delay(world.profile.diskLatency / 4))
+    }
+
+    /// The loop sends what the writer has let go.
+    func released() {
+        guard !releases.isEmpty else { return }
+        let batch = releases.removeFirst()
+        send(batch.output)
+        gate.released()
+        for wire in batch.handled {
+            let left = waiting[wire, default: 0] - 1
+            waiting[wire] = left > 0 ? left : nil
+        }
+    }
+
+    private func send(_ output: BatchOutput) {
+        let parts = output.connections.sorted {
             $0.connection.rawValue < $1.connection.rawValue
-        }) {
+        }
+        world.monitor.begin(parts)
+        for part in parts {
             let wire = Int(part.connection.rawValue)
-            for frame in split(part.frame) { world.send(frame.encoded(), toDeviceOf: wire) }
+            let isCut = world.chance.happens(2_000)
+            let frames = FramePacker.encode(
+                part.frame,
+                target: isCut ? world.chance.between(300...3_000) : FramePacker.target)
+            for frame in frames { world.send(frame, toDeviceOf: wire) }
             if part.closing != nil {
                 world.trace.note(.relayClosed, at: world.now, wire)
                 world.relayCloses(wire)
             }
         }
-    }
-
-    /// What a packer may make of a frame: several, in the same order.
-    private func split(_ frame: RelayFrame) -> [RelayFrame] {
-        guard frame.challenge == nil, world.chance.happens(2_000) else { return [frame] }
-        var parts: [RelayFrame] = []
-        let size = world.chance.between(1...4)
-        for start in stride(from: 0, to: frame.replies.count, by: size) {
-            parts.append(RelayFrame(replies: Array(frame.replies[start...].prefix(size))))
-        }
-        for start in stride(from: 0, to: frame.deliveries.count, by: size) {
-            parts.append(RelayFrame(deliveries: Array(frame.deliveries[start...].prefix(size))))
-        }
-        parts.append(RelayFrame(notices: frame.notices))
-        return parts.filter { $0 != RelayFrame() }
     }
 }

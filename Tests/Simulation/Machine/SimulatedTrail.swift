@@ -6,44 +6,60 @@ package import RelayTestSupport
 /// What the relay's trail says of every durable batch, without chain, seal and file: what a restore has
 /// to do again. Doing it is the real relay's code.
 struct SimulatedTrail {
-    private var effects: [TrailEffect] = []
+    private enum Entry {
+        case effect(TrailEffect)
+        /// The relay was restored from a backup made when the trail ended there.
+        case restored(Int)
+    }
 
-    var count: Int { effects.count }
+    private var entries: [Entry] = []
+
+    var count: Int { entries.count }
+
+    /// Notes a restore.
+    mutating func noteRestore(to end: Int) { entries.append(.restored(end)) }
 
     /// Notes a change before it is made, as `SQLiteStore` does.
     mutating func note(_ change: MemoryChange, in state: MemoryState) {
+        entries += effects(of: change, in: state).map { .effect($0) }
+    }
+
+    private func effects(of change: MemoryChange, in state: MemoryState) -> [TrailEffect] {
         switch change {
-        case .spend(let hash, let day): effects.append(.spent(hash: hash, until: day))
-        case .eraseMailbox(_, let id): effects.append(.mailboxErased(hash: id.bytes))
+        case .spend(let hash, let day): return [.spent(hash: hash, until: day)]
+        case .eraseMailbox(_, let id): return [.mailboxErased(hash: id.bytes)]
         case .takeFromShelf(_, let package):
-            effects.append(.packageTaken(hash: TrailEffect.hash(ofPackage: package)))
+            return [.packageTaken(hash: TrailEffect.hash(ofPackage: package))]
         case .clearShelf(let place):
-            guard let mailbox = state.mailboxes[place] else { return }
-            effects.append(.shelfCleared(mailbox: mailbox.id.bytes))
+            return state.mailboxes[place].map { [.shelfCleared(mailbox: $0.id.bytes)] } ?? []
         case .lastResort(let place, _):
             guard let mailbox = state.mailboxes[place], state.lastResorts[place] != nil else {
-                return
+                return []
             }
-            effects.append(.lastResortReplaced(mailbox: mailbox.id.bytes))
+            return [.lastResortReplaced(mailbox: mailbox.id.bytes)]
         case .receipt(let content, let mailbox, let day):
-            effects.append(.receipt(mailbox: mailbox.bytes, content: content, until: day))
+            return [.receipt(mailbox: mailbox.bytes, content: content, until: day)]
         case .group(let place, let record):
-            guard record.isClosed, let former = state.groups[place] else { return }
+            guard record.isClosed, let former = state.groups[place] else { return [] }
             let now = MemoryStore()
             now.replace(with: state)
-            effects += (try? TrailEffect.ofUpdating(former, to: record, in: now)) ?? []
-        default: break
+            return (try? TrailEffect.ofUpdating(former, to: record, in: now)) ?? []
+        default: return []
         }
     }
 
     /// Does again what happened after a place.
     func reapply(after end: Int, to store: MemoryStore) throws {
-        var reapplication = Reapplication()
-        for effect in effects[end...] {
-            // Every receipt is an entry of its own, too.
-            let receipt: [UInt8]? =
-                if case .receipt(_, let content, _) = effect { content } else { nil }
-            reapplication.take([effect], erasure: receipt)
+        var reapplication = Reapplication(backupEnd: UInt64(end))
+        for entry in entries[end...] {
+            switch entry {
+            case .effect(let effect):
+                // Every receipt is an entry of its own, too.
+                let receipt: [UInt8]? =
+                    if case .receipt(_, let content, _) = effect { content } else { nil }
+                reapplication.take([effect], erasure: receipt)
+            case .restored(let end): reapplication.take(restoreTo: UInt64(end))
+            }
         }
         _ = try reapplication.apply(to: store)
     }

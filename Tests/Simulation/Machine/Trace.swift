@@ -7,7 +7,7 @@ enum Happening: UInt8, CaseIterable {
     case opened, repeated, accepted, committed, stale, refused, paused
     case delivered, redelivered, acknowledged, welcomed, closed, confirmed, erased
     case attacked, attackRefused, calm, wake, tick, early
-    case backedUp, restored, reopened
+    case backedUp, restored, reopened, homeCopied, homeFellBack, recovered
 }
 
 /// What happened, in short: a digest of everything, counts, and the last lines.

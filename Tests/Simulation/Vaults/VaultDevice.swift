@@ -18,8 +18,8 @@ final class VaultDevice: Client {
     let number: Int
     let role: Role
     unowned let world: World
-    private var core: BareDevice?
-    private let home: String
+    private(set) var core: BareDevice?
+    let home: String
     private let options: DeviceOptions
     private var wire: Int?
     private var stamp = 0
@@ -28,8 +28,14 @@ final class VaultDevice: Client {
     private var lastWake = Int.max
     private var isStopped = false
     /// What was said and stored, by consultation.
-    private var said: [ConsultationID: [String]] = [:]
+    var said: [ConsultationID: [String]] = [:]
     private var count = 0
+    /// Copies of the home, and whether one has just taken its place.
+    var copies: [String] = []
+    var copyCount = 0
+    var hasFallenBack = false
+    /// Which MLS key made a ciphertext, also one that was never stored.
+    private var origins: [[UInt8]: Message.Origin] = [:]
     /// Its home mailbox first.
     private(set) var mailboxes: [MailboxID] = []
     /// The group of each consultation when all was calm, and how often it had said that it was
@@ -48,7 +54,7 @@ final class VaultDevice: Client {
         options.passphraseCost = .minimal
         options.shelfTarget = 3
         options.refreshAfterMessages = 5
-        if world.profile.restores { options.reopeningsPerHour = 1_000 }
+        if world.profile.restores || world.profile.fallsBack { options.reopeningsPerHour = 1_000 }
         self.options = options
         let invitation = try clinic.invitation(
             role: role == .doctor ? .doctor : .patient, name: "Person \(number)",
@@ -65,8 +71,17 @@ final class VaultDevice: Client {
                 days: 3_650)
             try core.certify(chain: certificates.identity, at: world.milliseconds)
         }
-        self.core = core
+        take(core)
     }
+
+    private func take(_ core: BareDevice) {
+        self.core = core
+        core.observeSeals { [unowned self] origin, content in
+            origins[Hash.sha256(content)] = origin
+        }
+    }
+
+    var isUp: Bool { core != nil }
 
     // MARK: Life
 
@@ -86,6 +101,8 @@ final class VaultDevice: Client {
 
     func dial(_ stamp: Int) {
         guard core != nil, stamp == self.stamp, wire == nil, !isStopped else { return }
+        goOnIfCopied()
+        guard core != nil else { return }
         guard let wire = world.connect(number) else {
             return dialLater(world.chance.delay(300_000))
         }
@@ -105,7 +122,7 @@ final class VaultDevice: Client {
         if world.chance.happens(7_000) { isArmed = true } else { goDown() }
     }
 
-    private func goDown() {
+    func goDown() {
         world.trace.note(.deviceCrash, at: world.now, number)
         if let wire { world.hangUp(wire) }
         wire = nil
@@ -121,7 +138,8 @@ final class VaultDevice: Client {
         world.trace.note(.deviceRestart, at: world.now, number)
         do {
             let core = try BareDevice(home: home, passphrase: Self.passphrase, options: options)
-            self.core = core
+            take(core)
+            if hasFallenBack { try takeStock(core) }
             for consultation in core.consultations { try compare(consultation.id, core) }
         } catch {
             return violate("doesn't open its vault: \(error)")
@@ -137,7 +155,7 @@ final class VaultDevice: Client {
         said[id] = mine
     }
 
-    private func texts(
+    func texts(
         of id: ConsultationID, isMine: Bool, _ core: BareDevice
     ) throws -> [String] {
         try core.messages(of: id).filter { $0.isMine == isMine }.compactMap {
@@ -178,7 +196,7 @@ final class VaultDevice: Client {
         }
     }
 
-    private func work(_ body: (BareDevice) throws -> Void) {
+    func work(_ body: (BareDevice) throws -> Void) {
         guard let core else { return }
         arm(core)
         do {
@@ -208,7 +226,7 @@ final class VaultDevice: Client {
                 introduce(frame)
                 if let wire { world.send(frame, toRelayOver: wire) }
             case .hangUp(let isFinal):
-                if isFinal {
+                if isFinal, !core.isCopied {
                     isStopped = true
                     return violate("gives up for good")
                 }
@@ -229,10 +247,16 @@ final class VaultDevice: Client {
         guard let frame = try? ClientFrame(decoding: bytes) else {
             return violate("sends a frame that is none")
         }
-        for request in frame.requests where request.id == .opening {
-            if world.monitor.boxes[request.mailbox] == nil {
+        for request in frame.requests {
+            switch request.operation {
+            case .open where world.monitor.boxes[request.mailbox] == nil:
                 world.monitor.know(request.mailbox, of: number, isHostile: false)
                 mailboxes.append(request.mailbox)
+            case .send(let it), .close(let it):
+                let hash = Hash.sha256(it.content)
+                guard let origin = origins[hash] else { continue }
+                world.monitor.noteKey(origin, in: it.groupID, of: hash)
+            default: break
             }
         }
     }
@@ -246,7 +270,7 @@ final class VaultDevice: Client {
 
     func act() {
         actLater()
-        guard let core else { return }
+        guard let core, !core.isCopied else { return }
         world.trace.note(.acted, at: world.now, number)
         let all = core.consultations
         if role == .patient, all.count < 2, world.chance.happens(1_500) { return ask() }
@@ -263,7 +287,7 @@ final class VaultDevice: Client {
                 try core.say(text, in: it.id, at: now)
                 said[it.id, default: []].append(text)
             }
-        case .failed: work { try $0.end(it.id, at: now) }
+        case .failed, .locked(.copiedVault): work { try $0.end(it.id, at: now) }
         default: break
         }
     }
@@ -281,7 +305,7 @@ final class VaultDevice: Client {
     var isQuiet: Bool { trouble.isEmpty }
 
     var trouble: String {
-        guard let core, wire != nil else { return "not connected" }
+        guard let core, wire != nil, !core.isCopied else { return "not connected" }
         return core.trouble(at: world.milliseconds) ?? ""
     }
 
@@ -292,7 +316,7 @@ final class VaultDevice: Client {
         mailboxes.first.map { state.mailboxNumbers[$0] != nil } ?? false
     }
 
-    private func violate(_ what: String) { world.violate("device \(number): \(what)") }
+    func violate(_ what: String) { world.violate("device \(number): \(what)") }
 
     /// Both sides of every consultation that both still have show the same.
     func examineCalm() {
@@ -308,23 +332,23 @@ final class VaultDevice: Client {
                 if messages.contains(where: { $0.isMine && $0.state < .relayed }) {
                     violate("has something unsent")
                 }
-                let origins = messages.filter { !$0.isMine }.compactMap(\.mls)
-                let reopenings = try examineReopening(of: it, messages, core)
-                // A fresh group counts its epochs from the beginning.
-                if reopenings == 0, Set(origins).count != origins.count {
-                    violate("a key was used twice")
-                }
+                try examineReopening(of: it, messages, core)
                 guard let other = other(in: it.id), let theirs = other.core else { continue }
                 let heard = try texts(of: it.id, isMine: false, core)
                 let told = other.said[it.id] ?? []
-                if heard != told {
+                // What an older vault of the other has forgotten is here at most.
+                let known = heard.filter { other.copies.isEmpty || told.contains($0) }
+                if known != told || Set(heard).count != heard.count {
                     violate("shows \(heard) of device \(other.number), who said \(told)")
                 }
                 let counterpart = theirs.consultations.first { $0.id == it.id }
                 if counterpart?.epoch != it.epoch { violate("is in another epoch than the other") }
             }
             for it in core.consultations {
-                if case .locked(let lock) = it.state, !world.profile.bendsTime {
+                // What an older vault had only asked for can't be reopened.
+                if case .locked(let lock) = it.state, !world.profile.bendsTime,
+                    lock != .copiedVault || copies.isEmpty
+                {
                     violate("is locked: \(lock)")
                 }
             }
@@ -336,7 +360,7 @@ final class VaultDevice: Client {
     /// A fresh group is spoken of, and the other has come along.
     private func examineReopening(
         of it: Consultation, _ messages: [Message], _ core: BareDevice
-    ) throws -> Int {
+    ) throws {
         let notices = messages.count {
             if case .notice(.reopened) = $0.body { true } else { false }
         }
@@ -350,7 +374,6 @@ final class VaultDevice: Client {
         if let reason = it.reopening, let other = other(in: it.id) {
             violate("still reopens with device \(other.number): \(reason), \(it.state)")
         }
-        return notices
     }
 
     private func other(in id: ConsultationID) -> VaultDevice? {

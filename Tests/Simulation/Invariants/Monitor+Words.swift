@@ -1,0 +1,25 @@
+import RelayProtocol
+
+/// What happened, in words, for somebody who reads along.
+extension Monitor {
+    func words(_ operation: RelayProtocol.Operation) -> String {
+        switch operation {
+        case .send(let it), .close(let it):
+            "\(Self.describe(it.content)) in group \(groups[it.groupID]?.number ?? -1)"
+        case .commit(let it):
+            "commit of epoch \(it.epoch) in group \(groups[it.groupID]?.number ?? -1), "
+                + "adds \(it.adds.count), removes \(it.removes.count)"
+        case .confirm(let id): "confirm group \(groups[id]?.number ?? -1)"
+        default: String("\(operation)".prefix(60))
+        }
+    }
+
+    func words(_ outcome: Outcome) -> String { String("\(outcome)".prefix(60)) }
+
+    static func describe(_ content: [UInt8]) -> String {
+        if let body = Body(content: content) {
+            return "\(body.kind) \(body.counter) of epoch \(body.epoch)"
+        }
+        return Body(octets: content).map { "\($0.kind) to epoch \($0.epoch)" } ?? "content"
+    }
+}
