@@ -9,8 +9,11 @@ extension Group {
     /// result says why (``PendingCommit/leftOut``).
     ///
     /// - Parameters:
+    ///   - content: what to do besides covering the pending proposals.
     ///   - signingKey: the key in the own leaf, also when the commit replaces it.
     ///   - validator: is asked about key packages and updates.
+    ///   - now: the caller's clock, for the lifetimes of added leaves.
+    ///   - preSharedKeys: those that the commit uses, besides the group's own.
     /// - Throws: `.unsuitable`, naming it, if a part of `content` can't be in the commit.
     public mutating func commit(
         _ content: CommitContent = CommitContent(), signingKey: SigningKey,

@@ -13,7 +13,13 @@ extension Group {
 
     /// Starts the group that a committed ReInit asks for (RFC 9420 §11.2).
     ///
-    /// - Parameter keyPackages: of all other members, for the new suite.
+    /// - Parameters:
+    ///   - keyPackages: of all other members, for the new suite.
+    ///   - leaf: what the own leaf says in the new group.
+    ///   - signingKey: the key in that leaf.
+    ///   - lifetime: of that leaf, until a commit replaces it.
+    ///   - validator: is asked about the key packages.
+    ///   - now: the caller's clock.
     /// - Throws: `.misuse(.notContinuable)` if no commit of a ReInit was merged.
     public func reInitialized(
         with keyPackages: [KeyPackage], leaf: LeafConfiguration, signingKey: SigningKey,
@@ -33,7 +39,15 @@ extension Group {
 
     /// Starts a group of some of the members (RFC 9420 §11.3).
     ///
-    /// - Parameter keyPackages: of the other members that are to be in it.
+    /// - Parameters:
+    ///   - groupID: the new group's id: random octets.
+    ///   - keyPackages: of the other members that are to be in it.
+    ///   - extensions: of the new group's context.
+    ///   - leaf: what the own leaf says in the new group.
+    ///   - signingKey: the key in that leaf.
+    ///   - lifetime: of that leaf, until a commit replaces it.
+    ///   - validator: is asked about the key packages.
+    ///   - now: the caller's clock.
     public func branched(
         as groupID: [UInt8], with keyPackages: [KeyPackage], extensions: [Extension] = [],
         leaf: LeafConfiguration, signingKey: SigningKey, lifetime: Lifetime,

@@ -6,7 +6,10 @@ extension Group {
     ///
     /// It can be derived again as long as the epoch lasts, unless its label was destroyed.
     ///
-    /// - Parameter count: octets wanted, 1...(255 · Nh).
+    /// - Parameters:
+    ///   - label: names the use, different for each protocol.
+    ///   - context: what else the secret is for.
+    ///   - count: octets wanted, 1...(255 · Nh).
     /// - Returns: the same octets for every member of the epoch and for nobody else.
     /// - Throws: `.misuse(.exporterDestroyed)` if the label was not kept.
     public func export(

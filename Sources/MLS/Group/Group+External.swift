@@ -6,7 +6,11 @@ internal import TLSSyntax
 extension Group {
     /// The current epoch as outsiders are told of it (RFC 9420 §12.4.3).
     ///
-    /// - Parameter allowsJoining: whether it holds the key for external commits.
+    /// - Parameters:
+    ///   - allowsJoining: whether it holds the key for external commits.
+    ///   - includesTree: whether it holds the ratchet tree.
+    ///   - paddingBucket: pads it to a multiple of this many octets; 0 for no padding.
+    ///   - signingKey: the key in the own leaf.
     /// - Returns: an MLSMessage with a GroupInfo.
     public func groupInfo(
         allowsJoining: Bool, includesTree: Bool = true, paddingBucket: Int = 0,
@@ -37,9 +41,16 @@ extension Group {
     ///
     /// - Parameters:
     ///   - groupInfo: an MLSMessage with a GroupInfo that allows joining.
-    ///   - replacing: the own old leaf, to be removed by the same commit.
+    ///   - ratchetTree: the tree, if the GroupInfo comes without.
+    ///   - leaf: what the own leaf is to say.
+    ///   - signingKey: the key in that leaf.
+    ///   - old: the own old leaf, to be removed by the same commit.
     ///   - selfRemoves: the pending SelfRemove messages of the epoch (MLS extensions draft).
-    ///   - mixingIn: pre-shared keys to mix in; `preSharedKeys` must hold them.
+    ///   - sources: pre-shared keys to mix in; `preSharedKeys` must hold them.
+    ///   - preSharedKeys: the keys that are named in `sources`.
+    ///   - validator: is asked about every member.
+    ///   - now: the caller's clock.
+    ///   - policy: the application's choices for this group.
     public static func joinExternally(
         groupInfo: [UInt8], ratchetTree: [UInt8]? = nil, leaf: LeafConfiguration,
         signingKey: SigningKey, replacing old: LeafIndex? = nil, selfRemoves: [[UInt8]] = [],
@@ -196,7 +207,13 @@ extension Group {
 
     /// A proposal of an outsider whom the group's `external_senders` name (RFC 9420 §12.1.8).
     ///
-    /// - Parameter senderIndex: the place in that list.
+    /// - Parameters:
+    ///   - proposal: what to ask for.
+    ///   - groupID: the group's id.
+    ///   - epoch: the current epoch, in which alone the proposal counts.
+    ///   - suite: the group's suite.
+    ///   - senderIndex: the place in that list.
+    ///   - signingKey: the key that the list names.
     /// - Returns: an MLSMessage.
     public static func externalProposal(
         _ proposal: Proposal, groupID: [UInt8], epoch: UInt64, suite: CipherSuite,

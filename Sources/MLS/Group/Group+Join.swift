@@ -9,12 +9,16 @@ extension Group {
     ///
     /// - Parameters:
     ///   - welcome: an MLSMessage with a Welcome.
+    ///   - bundle: the key package that was used, with its private keys.
     ///   - ratchetTree: the tree, if the Welcome comes without.
+    ///   - preSharedKeys: those that the Welcome asks for.
     ///   - previous: the group that this one continues or branches from (RFC 9420 §11.2, §11.3).
-    ///   - existing: the ids of all groups that the client is in. A Welcome that comes twice would set
-    ///     its own ratchets back to keys that it has used, if they weren't looked at; so there is no
-    ///     standard value.
+    ///   - existing: the ids of all groups that the client is in. A Welcome that comes twice would
+    ///     set its own ratchets back to keys that it has used, if they weren't looked at; so there is
+    ///     no standard value.
     ///   - validator: is asked about every member.
+    ///   - now: the caller's clock, for the lifetimes of leaves.
+    ///   - policy: the application's choices for this group.
     public static func join(
         welcome: [UInt8], bundle: KeyPackageBundle, ratchetTree: [UInt8]? = nil,
         preSharedKeys: PreSharedKeys = PreSharedKeys(), continuing previous: Group? = nil,

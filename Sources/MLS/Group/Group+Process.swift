@@ -9,6 +9,7 @@ extension Group {
     ///
     /// - Parameters:
     ///   - message: an MLSMessage with a PrivateMessage or PublicMessage.
+    ///   - validator: is asked about leaves that come in, and about outsiders who may propose.
     ///   - now: the caller's clock, for leaf lifetimes and the credential validator.
     ///   - preSharedKeys: those that a commit may ask for, besides the group's own.
     public mutating func process(

@@ -30,6 +30,7 @@ extension Group {
     /// The used generation is gone with this call: store the group before the message leaves.
     ///
     /// - Parameters:
+    ///   - plaintext: what only members can read.
     ///   - authenticatedData: sent in the clear, authenticated.
     ///   - paddedTo: data shorter than this is padded so that its message is as long as one of
     ///     exactly this many octets.
@@ -57,7 +58,12 @@ extension Group {
 
     /// Makes a proposal and keeps it for the next commit (RFC 9420 §12.1).
     ///
-    /// - Parameter validator: is asked about a key package to be added.
+    /// - Parameters:
+    ///   - request: what to ask for.
+    ///   - authenticatedData: sent in the clear, authenticated.
+    ///   - signingKey: the key in the own leaf.
+    ///   - validator: is asked about a key package to be added.
+    ///   - now: the caller's clock, for the lifetime of an added leaf.
     public mutating func propose(
         _ request: ProposalRequest, authenticatedData: [UInt8] = [], signingKey: SigningKey,
         validator: some CredentialValidator, at now: UnixSeconds

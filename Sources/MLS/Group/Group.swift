@@ -43,8 +43,12 @@ public struct Group: Sendable {
     ///
     /// - Parameters:
     ///   - groupID: random octets, 32 of them for instance.
+    ///   - suite: what protects the group.
+    ///   - leaf: what the own leaf says.
+    ///   - signingKey: the key in that leaf.
     ///   - lifetime: of the own leaf, until a commit replaces it.
     ///   - extensions: of the group context.
+    ///   - policy: the application's choices for this group.
     public static func create(
         groupID: [UInt8], suite: CipherSuite, leaf: LeafConfiguration, signingKey: SigningKey,
         lifetime: Lifetime, extensions: [Extension] = [], policy: GroupPolicy = .standard

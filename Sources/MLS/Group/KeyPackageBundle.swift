@@ -12,7 +12,11 @@ public struct LeafConfiguration: Hashable, Sendable {
 
     /// Describes a client that supports this library's suites and credentials.
     ///
-    /// - Parameter supportedExtensions: types that may appear in groups and others' leaves.
+    /// - Parameters:
+    ///   - credential: who the client says it is.
+    ///   - extensions: what else its leaf says.
+    ///   - supportedExtensions: types that may appear in groups and others' leaves.
+    ///   - supportedProposals: types beyond the default ones.
     public init(
         credential: Credential, extensions: [Extension] = [],
         supportedExtensions: [ExtensionType] = [],
