@@ -165,6 +165,7 @@ import Testing
         groups[1] = try Group(serialized: groups[1].serialized(), policy: policy)
         let image = try ProcessImage()
         image.watch(epochOf: groups[0])
+        try image.watch(#require(groups[0].current.privateKeys[NodeIndex(0)]), "leaf key")
         try image.watch(#require(groups[1].current.privateKeys[NodeIndex(1)]), "parent key")
         let commit = try {
             let commit = try groups[0].commit(
@@ -210,6 +211,7 @@ import Testing
             var groups = try Fixture.group(of: clients, suite: suite)
             image.watch(clients[0].signingKey.seed, "signing key")
             image.watch(epochOf: groups[0])
+            try image.watch(#require(groups[0].current.privateKeys[NodeIndex(0)]), "leaf key")
             let sent = try groups[0].encrypt([1, 2, 3], signingKey: clients[0].signingKey)
             _ = try groups[1].read(sent.bytes)
             let exported = try groups[0].export(label: "x", context: [], count: 32)
@@ -227,7 +229,7 @@ import Testing
 
 extension ProcessImage {
     /// A private key, and what X-Wing expands it into.
-    fileprivate func watch(_ key: HPKEPrivateKey, _ name: String) throws {
+    func watch(_ key: HPKEPrivateKey, _ name: String) throws {
         watch(key.bytes, name)
         guard case .xwing = key.key else { return }
         // ML-KEM's d and z, and X25519's scalar (draft-connolly-cfrg-xwing-kem §5.2).
@@ -238,7 +240,7 @@ extension ProcessImage {
     }
 
     /// The secrets of a group's epoch.
-    fileprivate func watch(epochOf group: Group) {
+    func watch(epochOf group: Group) {
         let secrets = group.current.secrets
         watch(secrets.initSecret.bytes, "init secret")
         if let secret = secrets.exporter.secret { watch(secret.bytes, "exporter secret") }
@@ -247,50 +249,74 @@ extension ProcessImage {
         watch(secrets.membershipKey.bytes, "membership key")
         watch(secrets.senderDataSecret.bytes, "sender data secret")
         watch(secrets.resumptionSecret.bytes, "resumption secret")
-        if let key = group.current.privateKeys[group.ownLeafIndex.node] {
-            try? watch(key, "leaf key")
-        }
     }
 
-    /// What lies between a commit and its epoch, as `stage` derives it from the other member's.
-    fileprivate func watch(passing commit: [UInt8], at group: Group) throws {
+    /// What lies between a commit and its epoch, as `stage` derives it. The commit adds and removes
+    /// nobody; nearest to its maker, the receiver learns all of the path.
+    func watch(
+        passing commit: [UInt8], at group: Group, preSharedKeys: PreSharedKeys = PreSharedKeys()
+    ) throws {
         let algorithms = group.algorithms
-        guard case .privateMessage(let message) = try MLSMessage(decoding: commit),
-            case .content(let verified, _) = try group.current.messages.unprotect(
-                message, ownLeaf: group.ownLeafIndex, window: group.policy.window),
-            case .commit(let commit) = verified.content.content, let path = commit.path,
-            case .member(let committer) = verified.content.sender,
-            let key = group.current.privateKeys[group.ownLeafIndex.node]
-        else { throw MLSError.malformed }
+        let verified = try group.verified(commit)
+        guard case .commit(let commit) = verified.content.content, let path = commit.path else {
+            throw MLSError.malformed
+        }
         var tree = group.current.tree
+        var committer = try tree.makeRoomForLeaf()
+        var initSecret = group.current.secrets.initSecret
+        if case .member(let leaf) = verified.content.sender {
+            tree = group.current.tree
+            committer = leaf
+        }
+        var ids: [PreSharedKeyID] = []
+        for case .proposal(let proposal) in commit.proposals {
+            if case .preSharedKey(let id) = proposal { ids.append(id) }
+            guard case .externalInit(let kemOutput) = proposal else { continue }
+            let external = try group.current.externalKey()
+            try watch(external, "external key")
+            initSecret = InitSecret(
+                try #require(
+                    HPKESetup(info: [], algorithms: algorithms).export(
+                        kemOutput: kemOutput, with: external,
+                        context: ExternalInitialization.context,
+                        count: algorithms.hashByteCount)))
+            watch(initSecret.bytes, "external init secret")
+        }
         let steps = tree.filteredDirectPath(of: committer)
-        _ = tree.setPath(
-            of: committer, steps: steps, keys: path.nodes.map(\.encryptionKey))
+        _ = tree.setPath(of: committer, steps: steps, keys: path.nodes.map(\.encryptionKey))
         tree.set(committer.node, to: .leaf(path.leafNode))
         var next = try group.nextContext(extensions: group.extensions)
         next.treeHash = tree.treeHash()
-        let ciphertext = try #require(path.nodes[0].encryptedPathSecrets[0])
+        let offset = try #require(
+            steps.firstIndex { $0.copathChild.contains(group.ownLeafIndex.node) })
+        let receivers = tree.resolution(of: steps[offset].copathChild)
+        let position = try #require(
+            receivers.firstIndex { group.current.privateKeys[$0] != nil })
+        let key = try #require(group.current.privateKeys[receivers[position]])
+        let ciphertext = try #require(path.nodes[offset].encryptedPathSecrets[position])
         let shared = try #require(algorithms.decapsulate(ciphertext.kemOutput, with: key))
         watch(shared, "KEM's shared secret")
         let pathSecret = try #require(
             algorithms.hpke("UpdatePathNode", context: next.encoded())
                 .decrypt(ciphertext, with: key))
-        watch(pathSecret, "path secret")
-        watch(algorithms.deriveSecret(pathSecret, "node"), "node secret")
-        let commitSecret = try PathSecrets(
-            from: PathSecret(pathSecret), count: steps.count, algorithms: algorithms
-        ).commitSecret
-        watch(commitSecret.bytes, "commit secret")
+        let derived = try PathSecrets(
+            from: PathSecret(pathSecret), count: steps.count - offset, algorithms: algorithms)
+        for (number, secret) in derived.secrets.enumerated() {
+            watch(secret.bytes, "path secret \(number)")
+            watch(algorithms.deriveSecret(secret.bytes, "node"), "node secret \(number)")
+        }
+        watch(derived.commitSecret.bytes, "commit secret")
         next.confirmedTranscriptHash = Transcript.confirmedHash(
             after: group.current.interimTranscriptHash, verified.authenticated,
             algorithms: algorithms)
         let joinerSecret = JoinerSecret(
-            initSecret: group.current.secrets.initSecret, commitSecret: commitSecret,
-            context: next.encoded(), algorithms: algorithms)
+            initSecret: initSecret, commitSecret: derived.commitSecret, context: next.encoded(),
+            algorithms: algorithms)
         watch(joinerSecret.bytes, "joiner secret")
+        let combined = try preSharedKeys.combined(ids, algorithms: algorithms)
+        if !ids.isEmpty { watch(combined.bytes, "PSK secret") }
         let joined = JoinedSecrets(
-            joinerSecret: joinerSecret,
-            preSharedKeys: CombinedPreSharedKeys(algorithms.zeroSecret), algorithms: algorithms)
+            joinerSecret: joinerSecret, preSharedKeys: combined, algorithms: algorithms)
         watch(joined.welcomeSecret.bytes, "welcome secret")
         let epochSecret = joined.epochSecret(context: next.encoded(), algorithms: algorithms)
         watch(epochSecret.bytes, "epoch secret")
@@ -307,5 +333,22 @@ extension ProcessImage {
         let secrets = try GroupSecrets(decoding: opened)
         watch(secrets.joinerSecret.bytes, "joiner secret")
         try watch(#require(secrets.pathSecret).bytes, "path secret")
+    }
+}
+
+extension Group {
+    /// A handshake's content, opened without keeping anything.
+    fileprivate func verified(_ message: [UInt8]) throws -> VerifiedContent {
+        switch try MLSMessage(decoding: message) {
+        case .publicMessage(let message):
+            return try current.messages.unprotect(
+                message, membershipKey: current.secrets.membershipKey, extensions: extensions)
+        case .privateMessage(let message):
+            let opened = try current.messages.unprotect(
+                message, ownLeaf: ownLeafIndex, window: policy.window)
+            guard case .content(let verified, _) = opened else { throw MLSError.malformed }
+            return verified
+        case .welcome, .groupInfo, .keyPackage: throw MLSError.malformed
+        }
     }
 }
