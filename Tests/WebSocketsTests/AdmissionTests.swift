@@ -158,6 +158,11 @@ import Testing
         #expect(same.upgradeHead(forwardedFor: "8.8.8.8, 203.0.113.1").contains(" 429 "))
         let other = try RawPeer(port: server.port)
         #expect(other.upgradeHead(forwardedFor: "203.0.113.2").contains(" 101 "))
+        // Some proxies add a line of their own behind whatever the client sent.
+        let hidden = try RawPeer(port: server.port)
+        #expect(
+            hidden.upgradeHead(forwardedFor: "203.0.113.8\r\nX-Forwarded-For: 203.0.113.1")
+                .contains(" 429 "))
         let proxy = try RawPeer(port: server.port)
         #expect(proxy.upgradeHead().contains(" 101 "))
         let garbled = try RawPeer(port: server.port)
