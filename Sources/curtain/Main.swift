@@ -31,7 +31,7 @@ struct CurtainCommand: AsyncParsableCommand {
                 subcommands: [
                     RequestCommand.self, ConsultationsCommand.self, AcceptCommand.self,
                     DeclineCommand.self, ChatCommand.self, SendCommand.self, ReadCommand.self,
-                    VerifyCommand.self, ReopenCommand.self, EndCommand.self,
+                    SaveCommand.self, VerifyCommand.self, ReopenCommand.self, EndCommand.self,
                     ReceiptsCommand.self,
                 ]),
             CommandGroup(

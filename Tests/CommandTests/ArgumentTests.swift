@@ -12,7 +12,9 @@ struct ArgumentTests {
         ["request", "card", "--at", "+2h", "--minutes", "30", "--reason", "cough"],
         ["consultations", "--json"], ["accept", "ab"], ["decline", "ab", "--reason", "full"],
         ["chat", "ab"], ["chat", "ab", "--json"], ["send", "ab", "hello"], ["send", "ab", "-"],
-        ["send", "ab"], ["read", "ab", "--follow", "--since", "12"], ["sync", "--wait", "5"],
+        ["send", "ab"], ["send", "ab", "--file", "f"], ["send", "ab", "x", "--file", "f"],
+        ["save", "ab", "7"], ["save", "ab", "7", "there.pdf", "--json"],
+        ["read", "ab", "--follow", "--since", "12"], ["sync", "--wait", "5"],
         ["verify", "Ada", "--matches", "12345"], ["prescribe", "ab"],
         ["prescribe", "ab", "--from", "f", "--yes"], ["prescribe", "--example"], ["rx", "list"],
         ["rx", "show", "ab"], ["rx", "export", "ab", "--out", "f"],
@@ -29,7 +31,8 @@ struct ArgumentTests {
         [], ["--nonsense"], ["join"], ["request", "card"], ["request", "card", "--at", "never"],
         ["request", "card", "--at", "2001-01-01"],
         ["request", "card", "--at", "+1h", "--minutes", "0"], ["send"],
-        ["send", "ab", "x", "--file", "f"], ["add", "ab", "card", "--as", "guardian"],
+        ["send", "ab", "--file"], ["save", "ab"], ["save", "ab", "x"],
+        ["add", "ab", "card", "--as", "guardian"],
         ["remove", "ab", "person"], ["read", "ab", "--since", "x"], ["sync", "--wait", "-1"],
         ["rx", "verify", "f"], ["rx", "export", "ab"], ["prescribe"], ["end"],
         ["me", "--passphrase", "secret"],
@@ -58,7 +61,11 @@ struct ArgumentTests {
     }
 
     @Test(arguments: [
-        ("hello /there", ChatInput.message("hello /there")), ("//quit", .message("/quit")),
+        ("hello /there", ChatInput.message("hello /there")),
+        ("/file  my scan.pdf ", .file("my scan.pdf")), ("/file", .unknown("/file")),
+        ("/save 7", .save(7, path: nil)),
+        ("/save 7 to my place.pdf", .save(7, path: "to my place.pdf")),
+        ("/save", .unknown("'/save' without a message's number")), ("//quit", .message("/quit")),
         ("/help", .help), ("/quit ", .quit), ("/verify", .verify(nil)),
         ("/verify 12345 67890", .verify("12345 67890")), ("/end", .end(isCertain: false)),
         ("/end yes", .end(isCertain: true)), ("/end yes please", .end(isCertain: false)),

@@ -128,7 +128,7 @@ extension Device {
         connect()
         return await wait(for: timeout) { device in
             device.currentState.consultations.values.allSatisfy {
-                (id != nil && $0.id != id) || $0.outbox.isEmpty
+                (id != nil && $0.id != id) || ($0.outbox.isEmpty && $0.unsentFiles.isEmpty)
             }
         }
     }
@@ -153,7 +153,7 @@ extension Device {
         }
     }
 
-    private func message(
+    func message(
         _ message: MessageID, in id: ConsultationID
     ) throws(DeviceError) -> Message {
         try read { state, transaction in

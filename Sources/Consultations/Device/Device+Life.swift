@@ -129,9 +129,15 @@ extension Device {
                 if case .stopped = device.connection { true } else { false }
             }
         } else {
-            _ = await wait(for: timeout) { device in
-                if case .stopped = device.connection { true } else { device.isSettled }
-            }
+            // As long as a file gets on, there is something to wait for.
+            var moved: Int
+            repeat {
+                moved = transferCount
+                let isSettled = await wait(for: timeout) { device in
+                    if case .stopped = device.connection { true } else { device.isSettled }
+                }
+                if isSettled || Task.isCancelled { break }
+            } while moved != transferCount
         }
         let isSettled = isSettled
         let reached = hasConnected
@@ -181,6 +187,7 @@ extension DeviceState {
                     || consultation.record.phase == .creating
             else { return true }
             return (consultation.outbox.isEmpty || consultation.isCatchingUp)
+                && consultation.nextTransfer(at: now) == nil
                 && !consultation.record.traffic.marksDue
                 && !consultation.record.reopening.due
         }

@@ -16,7 +16,9 @@ extension Device {
                 isCopied: state.profile.copied, certificate: state.certificate(for: .identity),
                 prescriptionCertificate: state.certificate(for: .prescription),
                 shelf: state.role == .doctor ? Int(state.profile.practice.shelfPackages) : nil,
-                waiting: state.consultations.values.reduce(0) { $0 + $1.outbox.count })
+                waiting: state.consultations.values.reduce(0) {
+                    $0 + $1.outbox.count + $1.unsentFiles.count
+                })
         }
     }
 

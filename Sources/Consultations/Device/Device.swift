@@ -56,6 +56,9 @@ public actor Device {
         engine = try Engine(vault: vault, options: options)
         relayKey = engine.state.relayKey
         backoff = Backoff(bounds: options.backoff)
+        if engine.state.consultations.values.contains(where: \.isTakingFiles) {
+            try engine.perform(at: Clock.now()) { try $0.dropUnreadFiles() }
+        }
     }
 
     // MARK: Units of work
@@ -87,6 +90,7 @@ public actor Device {
 
     var vault: Vault { engine.vault }
     var currentState: DeviceState { engine.state }
+    var transferCount: Int { engine.transferCount }
     var counts: (received: Int, sent: Int) { (engine.receivedCount, engine.sentCount) }
 
     private func carryOut() {

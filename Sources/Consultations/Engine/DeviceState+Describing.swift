@@ -34,7 +34,8 @@ extension DeviceState {
             minutes: record.appointment.known ? Int(record.appointment.minutes) : nil,
             reason: record.appointment.known ? record.appointment.reason : nil,
             createdAt: Date(seconds: record.createdAt), unread: Int(record.traffic.unread),
-            waiting: consultation.outbox.count, suite: consultation.group?.suite,
+            waiting: consultation.outbox.count + consultation.unsentFiles.count,
+            suite: consultation.group?.suite,
             epoch: consultation.group?.epoch,
             lastMessageAt: record.traffic.lastMessageAt == 0
                 ? nil : Date(milliseconds: record.traffic.lastMessageAt),
@@ -82,7 +83,7 @@ extension DeviceState {
             from: message.mine || sender != [UInt8](other.identityKey) ? nil : describe(other),
             sentAt: Date(milliseconds: message.sentAt),
             receivedAt: message.mine ? nil : Date(milliseconds: message.receivedAt),
-            body: body(of: message), state: Message.State(message.state),
+            body: body(of: message, in: consultation), state: Message.State(message.state),
             isUnread: message.unread,
             mls: message.hasOrigin
                 ? Message.Origin(
@@ -90,7 +91,9 @@ extension DeviceState {
                     generation: message.origin.generation) : nil)
     }
 
-    private func body(of message: StoredMessage) -> Message.Body {
+    private func body(
+        of message: StoredMessage, in consultation: ConsultationState
+    ) -> Message.Body {
         switch message.gap {
         case .undecryptable: return .gap(.undecryptable)
         case .missing where message.detail > message.counter:
@@ -120,6 +123,9 @@ extension DeviceState {
         case .decline(let reason): return .decline(reason: text(reason))
         case .prescription(let jws): return .prescription(jws: jws, id: prescriptionID(of: jws))
         case .close(let reason): return .close(reason: text(reason))
+        case .file:
+            let file = consultation.file(of: [UInt8](message.id))
+            return file.map { .file(FileDetail($0)) } ?? .needsNewerVersion
         case .marks, .unknown, nil: return .needsNewerVersion
         }
     }

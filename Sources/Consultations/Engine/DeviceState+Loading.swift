@@ -131,6 +131,12 @@ extension ConsultationState {
             progress[member] = Progress(
                 received: ledger.theirs, missing: ledger.theirsMissing, read: ledger.theirsRead)
         }
+        for (number, stored) in try transaction.allRecords(StoredFile.self, of: .files, in: scope) {
+            guard let file = FileState(number: number, record: stored) else {
+                throw VaultError.damaged(.record)
+            }
+            files.append(file)
+        }
         let messages = try transaction.allRecords(StoredMessage.self, of: .messages, in: scope)
         for (number, message) in messages where message.mine {
             switch message.state {

@@ -28,6 +28,8 @@ struct DeviceState {
     var overtakes = false
     /// Drawing tickets was refused; not before this time again (Unix milliseconds).
     var drawingPausedUntil: UInt64 = 0
+    /// Own files that the relay didn't take, by their messages' ids, since the device was opened.
+    var refusedFiles: [[UInt8]: Refusal] = [:]
 }
 
 /// A ticket in the vault.
@@ -100,6 +102,8 @@ struct ConsultationState {
     /// Numbers of the messages that the relay doesn't have.
     var outbox: [Int64] = []
     var unsettled: [Unsettled] = []
+    /// Sent and received, in the order in which they became known.
+    var files: [FileState] = []
     var ledgers: [[UInt8]: Ledger] = [:]
     var progress: [[UInt8]: Progress] = [:]
 

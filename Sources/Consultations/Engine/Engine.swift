@@ -34,6 +34,8 @@ final class Engine {
     /// Counts messages, for `SyncSummary`.
     private(set) var receivedCount = 0
     private(set) var sentCount = 0
+    /// Counts pieces of files.
+    private(set) var transferCount = 0
     /// Tests stop the world here: called before and after each commit.
     var checkpoint: ((Checkpoint) throws -> Void)?
 
@@ -77,6 +79,7 @@ final class Engine {
             wakeAt = turn.wakeAt
             receivedCount += turn.receivedCount
             sentCount += turn.sentCount
+            transferCount += turn.transferCount
             try checkpoint?(.afterCommit)
             for frame in turn.frames() { outputs.append(.send(frame)) }
             outputs += turn.events.map { .event($0) }

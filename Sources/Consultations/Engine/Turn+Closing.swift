@@ -34,6 +34,11 @@ extension Turn {
             }
             try modify(number) { consultation, turn in
                 consultation.record.standing.ending = true
+                // What was sent before goes before.
+                guard consultation.unsentFiles.isEmpty else {
+                    consultation.record.standing.closeDue = true
+                    return
+                }
                 try turn.enqueue(.close(reason: reason), in: &consultation)
             }
             announce(number)

@@ -176,9 +176,12 @@ extension Turn {
             state.consultations[number]?.inspection = .due(at: now)
             state.consultations[number]?.mismatches = 0
             state.consultations[number]?.retryAt = 0
+            for index in consultation.files.indices {
+                state.consultations[number]?.files[index].reset()
+            }
         }
         if !state.profile.copied {
-            if let pending = state.mailboxes[id]?.pending { ask(pending.request) }
+            if let pending = state.mailboxes[id]?.pending { try ask(pending) }
         } else if id == state.home {
             // What it asked for as another's copy is in the way of emptying the shelf.
             try finishPending(of: id)

@@ -88,6 +88,7 @@ extension Turn {
             }
             consultation.record.incarnation = incarnation
             if !told.closed { consultation.record.standing.closeSent = false }
+            try turn.askAboutFiles(of: &consultation)
             try turn.sendAgain(&consultation, relayed: true) { _ in false }
             return true
         }

@@ -94,6 +94,9 @@ extension Turn {
         kept.seen = []
         kept.epochTag = []
         kept.reopen = nil
+        if case .file(let note) = payload.body {
+            kept.body = .file(try keep(note, of: payload.id, in: &consultation))
+        }
         var record = StoredMessage()
         record.id = Data(payload.id)
         record.sender = Data(message.sender)

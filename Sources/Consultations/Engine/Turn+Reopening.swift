@@ -79,6 +79,7 @@ extension Turn {
         consultation.record.standing.receipt = Data()
         consultation.record.traffic.unreadable = 0
         consultation.record.traffic.sentInEpoch = 0
+        for index in consultation.files.indices { consultation.files[index].reset() }
         try sendAgain(&consultation, relayed: true) { _ in false }
     }
 

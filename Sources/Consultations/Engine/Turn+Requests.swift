@@ -29,7 +29,7 @@ extension Turn {
             // The relay asked for patience and it is over: the same request again.
             if mailbox.pausedUntil > 0, let pending = mailbox.pending {
                 state.mailboxes[id]?.pausedUntil = 0
-                ask(pending.request)
+                try ask(pending)
             }
             return
         }
@@ -68,12 +68,13 @@ extension Turn {
         stored.frame = Data(ClientFrame(requests: [request]).encoded())
         stored.message = message ?? 0
         try transaction.put(stored, of: .pending, in: scope)
+        let pending = PendingRequest(
+            request: request, scope: scope, consultation: consultation, message: message)
         try modifyMailbox(id) { mailbox in
             mailbox.record.lastRequest = last + 1
-            mailbox.pending = PendingRequest(
-                request: request, scope: scope, consultation: consultation, message: message)
+            mailbox.pending = pending
         }
-        ask(request)
+        try ask(pending)
     }
 
     /// Ends the request that is under way.
@@ -127,6 +128,10 @@ extension Turn {
             }
             return try fail(number, .refused, refusal: refusal)
         }
+        if pending.request.operation.blob != nil {
+            try finishPending(of: id)
+            return try pauseTransfer(pending, until: time)
+        }
         state.mailboxes[id]?.pausedUntil = time
         wake(at: time)
     }
@@ -148,6 +153,8 @@ extension Turn {
         case .commit: try receiveCommitAnswer(outcome, for: number)
         case .inspectGroup: try receiveInspection(outcome, for: number)
         case .send, .close: try receiveSendAnswer(outcome, to: pending, for: number)
+        case .beginBlob, .putPiece, .inspectBlob, .readPiece:
+            try receiveBlobAnswer(outcome, to: pending, for: number)
         default: break
         }
     }

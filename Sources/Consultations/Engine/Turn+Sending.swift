@@ -19,20 +19,27 @@ extension Turn {
         guard consultation.isLive, let group = consultation.group,
             group.epoch >= consultation.awaitedEpoch
         else { return }
+        if consultation.record.standing.closeDue, consultation.unsentFiles.isEmpty {
+            try modify(number) { consultation, turn in
+                consultation.record.standing.closeDue = false
+                try turn.enqueue(.close(reason: ""), in: &consultation)
+            }
+            return try pumpConsultation(number)
+        }
         do {
             if consultation.record.reopening.due {
                 guard consultation.retryAt <= now else { return wake(at: consultation.retryAt) }
                 try modify(number) { try $1.encryptUncounted(.marks, in: &$0) }
             } else if isRefreshOverdue(consultation) {
                 try modify(number) { try $1.refreshKeys(of: &$0) }
-            } else if let next = consultation.outbox.first, !consultation.isCatchingUp {
+            } else if let next = consultation.nextMessage, !consultation.isCatchingUp {
                 try modify(number) { try $1.encrypt(message: next, in: &$0) }
             } else if consultation.record.traffic.marksDue {
                 try modify(number) { try $1.encryptUncounted(.marks, in: &$0) }
             } else if isRefreshDue(consultation) {
                 try modify(number) { try $1.refreshKeys(of: &$0) }
-            } else {
-                _ = try inspectIfDue(number, urgently: false)
+            } else if try !inspectIfDue(number, urgently: false) {
+                try pumpFiles(number)
             }
         } catch let error as MLSError where error != .corruptState && error != .machine {
             // A member can make a group in which nothing more can be said, by its last epoch for
@@ -44,12 +51,12 @@ extension Turn {
     /// Stores a message of one's own and puts it into the outbox.
     @discardableResult
     mutating func enqueue(
-        _ body: Payload.Body, in consultation: inout ConsultationState
+        _ body: Payload.Body, id: [UInt8] = Random.bytes(MessageID.byteCount),
+        in consultation: inout ConsultationState
     ) throws -> Int64 {
         consultation.record.traffic.counter += 1
         let payload = Payload(
-            id: Random.bytes(MessageID.byteCount), sentAt: now,
-            counter: consultation.record.traffic.counter, body: body)
+            id: id, sentAt: now, counter: consultation.record.traffic.counter, body: body)
         var message = StoredMessage()
         message.id = Data(payload.id)
         message.mine = true
@@ -80,8 +87,11 @@ extension Turn {
         guard
             var message = try transaction.record(
                 StoredMessage.self, at: number, of: .messages, in: consultation.scope),
-            let payload = Payload(decoding: [UInt8](message.payload))
+            var payload = Payload(decoding: [UInt8](message.payload))
         else { throw VaultError.damaged(.record) }
+        if case .file(let note) = payload.body {
+            payload.body = .file(try withKey(note, of: payload.id, in: consultation))
+        }
         let ciphertext = try seal(payload, in: &consultation)
         var origin = StoredOrigin()
         origin.leaf = ciphertext.sender.rawValue

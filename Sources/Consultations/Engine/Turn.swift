@@ -22,6 +22,7 @@ struct Turn {
     var hasErased = false
     var receivedCount = 0
     var sentCount = 0
+    var transferCount = 0
     private var requests: [Request] = []
     private var acknowledgements: [MailboxID: [DeliveryID]] = [:]
     private var greeting: ClientFrame?

@@ -116,6 +116,14 @@ nonisolated struct WirePayload: Sendable {
     set {body = .close(newValue)}
   }
 
+  var file: WireFile {
+    get {
+      if case .file(let v)? = body {return v}
+      return WireFile()
+    }
+    set {body = .file(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -126,6 +134,7 @@ nonisolated struct WirePayload: Sendable {
     case marks(WireMarks)
     case prescription(WirePrescription)
     case close(WireClose)
+    case file(WireFile)
 
   }
 
@@ -253,6 +262,41 @@ nonisolated struct WireClose: Sendable {
   init() {}
 }
 
+/// A file, whose ciphertext is a blob of the group that is whole at the relay (relay.md, "Blobs").
+nonisolated struct WireFile: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// the blob's name, 16 octets
+  var blob: Data = Data()
+
+  /// of the stream, 32 octets
+  var key: Data = Data()
+
+  /// likewise, 24 octets
+  var header: Data = Data()
+
+  /// of the blob, padding included
+  var blobBytes: UInt64 = 0
+
+  /// SHA-256 of the blob
+  var hash: Data = Data()
+
+  /// of the file
+  var bytes: UInt64 = 0
+
+  /// at most 255 octets
+  var name: String = String()
+
+  /// likewise
+  var mediaType: String = String()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// What a fresh group is for: it goes on with a consultation.
 nonisolated struct WireReopen: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -350,7 +394,7 @@ fileprivate nonisolated let _protobuf_package = "curtain.payload.v1"
 
 nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Payload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{1}reopen\0\u{2}\u{4}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{1}reopen\0\u{2}\u{4}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0\u{1}file\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -455,6 +499,19 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .close(v)
         }
       }()
+      case 17: try {
+        var v: WireFile?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .file(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .file(v)
+        }
+      }()
       default: break
       }
     }
@@ -511,6 +568,10 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .close?: try {
       guard case .close(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .file?: try {
+      guard case .file(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -783,6 +844,71 @@ nonisolated extension WireClose: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
   static func ==(lhs: WireClose, rhs: WireClose) -> Bool {
     if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".File"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}blob\0\u{1}key\0\u{1}header\0\u{3}blob_bytes\0\u{1}hash\0\u{1}bytes\0\u{1}name\0\u{3}media_type\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.blob) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.header) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.blobBytes) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.hash) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.mediaType) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.blob.isEmpty {
+      try visitor.visitSingularBytesField(value: self.blob, fieldNumber: 1)
+    }
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 2)
+    }
+    if !self.header.isEmpty {
+      try visitor.visitSingularBytesField(value: self.header, fieldNumber: 3)
+    }
+    if self.blobBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.blobBytes, fieldNumber: 4)
+    }
+    if !self.hash.isEmpty {
+      try visitor.visitSingularBytesField(value: self.hash, fieldNumber: 5)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 6)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 7)
+    }
+    if !self.mediaType.isEmpty {
+      try visitor.visitSingularStringField(value: self.mediaType, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFile, rhs: WireFile) -> Bool {
+    if lhs.blob != rhs.blob {return false}
+    if lhs.key != rhs.key {return false}
+    if lhs.header != rhs.header {return false}
+    if lhs.blobBytes != rhs.blobBytes {return false}
+    if lhs.hash != rhs.hash {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.mediaType != rhs.mediaType {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -434,6 +434,54 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
 
 }
 
+nonisolated enum StoredFilePhase: SwiftProtobuf.Enum, Swift.CaseIterable {
+  typealias RawValue = Int
+  case unspecified // = 0
+
+  /// being taken in; dropped when the device is opened again
+  case reading // = 1
+  case whole // = 2
+  case fetching // = 3
+  case damaged // = 4
+  case UNRECOGNIZED(Int)
+
+  init() {
+    self = .unspecified
+  }
+
+  init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .reading
+    case 2: self = .whole
+    case 3: self = .fetching
+    case 4: self = .damaged
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .reading: return 1
+    case .whole: return 2
+    case .fetching: return 3
+    case .damaged: return 4
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  static let allCases: [StoredFilePhase] = [
+    .unspecified,
+    .reading,
+    .whole,
+    .fetching,
+    .damaged,
+  ]
+
+}
+
 nonisolated struct StoredProfile: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -783,6 +831,9 @@ nonisolated struct StoredStanding: Sendable {
   /// a group that nobody is shown: it only says goodbye
   var quiet: Bool = false
 
+  /// the Close is written when the relay has the files that were sent before
+  var closeDue: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -945,6 +996,45 @@ nonisolated struct StoredOrigin: Sendable {
   init() {}
 }
 
+/// A file, sent or received. Its key and its pieces are records of their own; the pieces are those of the blob.
+nonisolated struct StoredFile: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// id of the message that speaks of it
+  var message: Data = Data()
+
+  var mine: Bool = false
+
+  var phase: StoredFilePhase = .unspecified
+
+  /// without key and header
+  var file: WireFile {
+    get {_file ?? WireFile()}
+    set {_file = newValue}
+  }
+  /// Returns true if `file` has been explicitly set.
+  var hasFile: Bool {self._file != nil}
+  /// Clears the value of `file`. Subsequent reads from it will return its default value.
+  mutating func clearFile() {self._file = nil}
+
+  /// that are here
+  var pieces: UInt32 = 0
+
+  /// mine: the group in which the blob is whole at the relay
+  var groupID: Data = Data()
+
+  /// mine: 0 until the message is written
+  var messageNumber: Int64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _file: WireFile? = nil
+}
+
 /// A delivery that has been dealt with: by the relay's name for it and by what it held.
 nonisolated struct StoredHandled: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -994,6 +1084,10 @@ nonisolated extension StoredGap: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension StoredNotice: SwiftProtobuf._ProtoNameProviding {
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NOTICE_NONE\0\u{1}NOTICE_MEMBER_ADDED\0\u{1}NOTICE_MEMBER_REMOVED\0\u{1}NOTICE_EPOCH_MISMATCH\0\u{1}NOTICE_REOPENED\0\u{1}NOTICE_OTHER_KEY\0")
+}
+
+nonisolated extension StoredFilePhase: SwiftProtobuf._ProtoNameProviding {
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FILE_PHASE_UNSPECIFIED\0\u{1}FILE_PHASE_READING\0\u{1}FILE_PHASE_WHOLE\0\u{1}FILE_PHASE_FETCHING\0\u{1}FILE_PHASE_DAMAGED\0")
 }
 
 nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -1698,7 +1792,7 @@ nonisolated extension StoredAppointment: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Standing"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}declined\0\u{1}ending\0\u{3}close_sent\0\u{1}closed\0\u{1}lock\0\u{1}fault\0\u{1}refusal\0\u{1}receipt\0\u{3}relay_closed\0\u{1}quiet\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}declined\0\u{1}ending\0\u{3}close_sent\0\u{1}closed\0\u{1}lock\0\u{1}fault\0\u{1}refusal\0\u{1}receipt\0\u{3}relay_closed\0\u{1}quiet\0\u{3}close_due\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1717,6 +1811,7 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 9: try { try decoder.decodeSingularBytesField(value: &self.receipt) }()
       case 10: try { try decoder.decodeSingularBoolField(value: &self.relayClosed) }()
       case 11: try { try decoder.decodeSingularBoolField(value: &self.quiet) }()
+      case 12: try { try decoder.decodeSingularBoolField(value: &self.closeDue) }()
       default: break
       }
     }
@@ -1756,6 +1851,9 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.quiet != false {
       try visitor.visitSingularBoolField(value: self.quiet, fieldNumber: 11)
     }
+    if self.closeDue != false {
+      try visitor.visitSingularBoolField(value: self.closeDue, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1771,6 +1869,7 @@ nonisolated extension StoredStanding: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.receipt != rhs.receipt {return false}
     if lhs.relayClosed != rhs.relayClosed {return false}
     if lhs.quiet != rhs.quiet {return false}
+    if lhs.closeDue != rhs.closeDue {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2100,6 +2199,70 @@ nonisolated extension StoredOrigin: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.leaf != rhs.leaf {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.generation != rhs.generation {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredFile: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".File"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}message\0\u{1}mine\0\u{1}phase\0\u{1}file\0\u{1}pieces\0\u{3}group_id\0\u{3}message_number\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.message) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.mine) }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.phase) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._file) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.pieces) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.groupID) }()
+      case 7: try { try decoder.decodeSingularInt64Field(value: &self.messageNumber) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.message.isEmpty {
+      try visitor.visitSingularBytesField(value: self.message, fieldNumber: 1)
+    }
+    if self.mine != false {
+      try visitor.visitSingularBoolField(value: self.mine, fieldNumber: 2)
+    }
+    if self.phase != .unspecified {
+      try visitor.visitSingularEnumField(value: self.phase, fieldNumber: 3)
+    }
+    try { if let v = self._file {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if self.pieces != 0 {
+      try visitor.visitSingularUInt32Field(value: self.pieces, fieldNumber: 5)
+    }
+    if !self.groupID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.groupID, fieldNumber: 6)
+    }
+    if self.messageNumber != 0 {
+      try visitor.visitSingularInt64Field(value: self.messageNumber, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredFile, rhs: StoredFile) -> Bool {
+    if lhs.message != rhs.message {return false}
+    if lhs.mine != rhs.mine {return false}
+    if lhs.phase != rhs.phase {return false}
+    if lhs._file != rhs._file {return false}
+    if lhs.pieces != rhs.pieces {return false}
+    if lhs.groupID != rhs.groupID {return false}
+    if lhs.messageNumber != rhs.messageNumber {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

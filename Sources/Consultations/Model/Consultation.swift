@@ -102,4 +102,7 @@ public enum Trouble: Hashable, Sendable {
     case patientNotVouched
     /// The relay refused.
     case refused(Refusal)
+    /// The relay refused a file of this device, which is gone from the outbox unless the others have
+    /// heard of it already.
+    case fileRefused(name: String, Refusal)
 }

@@ -1,5 +1,6 @@
 public import Credentials
 public import Prescriptions
+public import RelayProtocol
 public import Vault
 
 /// Why a device didn't do what was asked. What it keeps is as before the call.
@@ -44,6 +45,10 @@ public enum DeviceError: Error, Equatable, Sendable {
     case safetyCodeDiffers
     /// More octets than one message carries.
     case tooLong(maximum: Int)
+    /// Something is wrong with a file.
+    case file(FileProblem)
+    /// The relay doesn't take a file.
+    case fileRefused(Refusal)
     /// A receipt isn't one, or isn't this relay's.
     case invalidReceipt
     /// `Device.close` was called.

@@ -46,6 +46,8 @@ public enum DeviceEvent: Hashable, Sendable {
     case message(ConsultationID, Message)
     /// A message's state changed, or a gap was filled.
     case messageChanged(ConsultationID, Message)
+    /// A file has got on, to the relay or from there.
+    case transfer(ConsultationID, Transfer)
     /// A prescription was received or issued.
     case prescription(KeptPrescription)
     /// A verified person appeared with another key and is no longer verified.

@@ -14,6 +14,8 @@ public struct Message: Sendable, Identifiable, Hashable {
         case decline(reason: String?)
         /// A signed prescription, kept in `Device.prescriptions` too.
         case prescription(jws: [UInt8], id: String)
+        /// A file.
+        case file(FileDetail)
         /// The end; nothing follows.
         case close(reason: String?)
         /// Something about the consultation that all members see.

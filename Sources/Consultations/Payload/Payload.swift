@@ -16,6 +16,7 @@ struct Payload: Equatable {
         case marks
         case prescription(jws: [UInt8])
         case close(reason: String)
+        case file(FileNote)
         /// A body of a newer version.
         case unknown
     }
@@ -91,6 +92,7 @@ struct Payload: Equatable {
         case .marks: wire.marks = WireMarks()
         case .prescription(let jws): wire.prescription.jws = Data(jws)
         case .close(let reason): wire.close.reason = reason
+        case .file(let note): wire.file = note.wire
         case .unknown: break
         }
         do {
@@ -129,6 +131,9 @@ struct Payload: Equatable {
         case .marks: body = .marks
         case .prescription(let prescription): body = .prescription(jws: [UInt8](prescription.jws))
         case .close(let close): body = .close(reason: close.reason)
+        case .file(let file):
+            guard let note = FileNote(file) else { return nil }
+            body = .file(note)
         case nil: body = .unknown
         }
         if wire.hasReopen {

@@ -30,6 +30,9 @@ extension Vault.Collection {
     static let pendingCommit = Self(rawValue: 42)
     static let messages = Self(rawValue: 43)
     static let messageNumbers = Self(rawValue: 44)
+    static let files = Self(rawValue: 45)
+    static let fileKeys = Self(rawValue: 46)
+    static let pieces = Self(rawValue: 47)
 }
 
 /// Names within `Vault.Collection.keys`.

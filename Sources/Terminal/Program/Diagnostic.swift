@@ -9,6 +9,16 @@ public enum Diagnostic {
         write(lines.joined(separator: "\n") + "\n")
     }
 
+    /// Whether a person sees standard error.
+    public static var isTerminal: Bool { Descriptor.standardError.isTerminal }
+
+    /// Shows how far something is, on a line that the next such call, or anything else, replaces.
+    public static func progress(_ text: String) {
+        let columns = Descriptor.standardError.windowSize?.columns ?? 80
+        let line = TextLayout.wrap(Sanitiser.line(text), width: max(1, columns - 1)).first ?? ""
+        write("\r\u{1B}[K" + line)
+    }
+
     /// Prints a failure, unless it is a quiet one.
     static func report(_ failure: Failure) {
         if !failure.message.isEmpty { warn(failure.message) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Consultations
+import Foundation
 import Terminal
 
 struct ChatCommand: AsyncParsableCommand {
@@ -37,11 +38,13 @@ enum ChatInput: Equatable {
     case verify(String?)
     case end(isCertain: Bool)
     case prescribe
+    case file(String)
+    case save(Int64, path: String?)
     case quit
     case unknown(String)
     case nothing
 
-    static let commands = ["/help", "/info", "/verify", "/end", "/rx", "/quit"]
+    static let commands = ["/help", "/info", "/verify", "/end", "/rx", "/file", "/save", "/quit"]
 
     init(_ line: String) {
         guard line.contains(where: { !$0.isWhitespace }) else {
@@ -64,9 +67,26 @@ enum ChatInput: Equatable {
         case "/verify": self = .verify(rest.isEmpty ? nil : rest)
         case "/end": self = .end(isCertain: rest.lowercased() == "yes")
         case "/rx": self = .prescribe
+        case "/file" where !rest.isEmpty: self = .file(Self.rest(of: line, behind: 1))
+        case "/save":
+            guard let number = words.dropFirst().first.flatMap({ Int64($0) }) else {
+                self = .unknown("'/save' without a message's number")
+                return
+            }
+            let path = Self.rest(of: line, behind: 2)
+            self = .save(number, path: path.isEmpty ? nil : path)
         case "/quit", "/exit", "/q": self = .quit
         default: self = .unknown(words.first ?? "/")
         }
+    }
+
+    /// What stands behind so many words, with its spaces.
+    private static func rest(of line: String, behind count: Int) -> String {
+        var rest = line[...]
+        for _ in 0..<count {
+            rest = rest.drop(while: \.isWhitespace).drop { !$0.isWhitespace }
+        }
+        return rest.trimmingCharacters(in: .whitespaces)
     }
 
     /// What `/help` prints.
@@ -75,6 +95,9 @@ enum ChatInput: Equatable {
             "/verify     show the safety code; '/verify CODE' or",
             "            '/verify yes' marks the person verified",
             "/info       who is here, keys, appointment",
+            "/file PATH  send a file",
+            "/save N     save the file of message N here; '/save N PATH'",
+            "            names another place",
             "/end        close and erase the consultation",
             "/quit       leave; the consultation goes on (also Ctrl-D)",
             "//TEXT      send a line that begins with /",

@@ -121,6 +121,9 @@ actor ChatSession {
         case .verify(let answer): try await explained { try await self.verify(answer) }
         case .end(let isCertain): try await explained { try await self.end(isCertain: isCertain) }
         case .prescribe: try await explained { try await self.prescribe() }
+        case .file(let path): try await explained { try await self.send(fileAt: path) }
+        case .save(let number, let path):
+            try await explained { try await self.save(number, to: path) }
         case .unknown(let command):
             try say(["\(Sanitiser.line(command)) is no command; /help lists them"])
         }
@@ -138,6 +141,20 @@ actor ChatSession {
             guard editor.isInteractive else { throw failure }
             try say([failure.message], output.style.red)
         }
+    }
+
+    private func send(fileAt path: String) async throws {
+        let file = try await device.send(fileAt: path, to: id)
+        try say([
+            "\(Sanitiser.line(file.name)) (\(SizeText.text(file.byteCount))) is on its way"
+        ])
+    }
+
+    private func save(_ number: Int64, to path: String?) async throws {
+        let file = try await device.file(number, of: id)
+        guard !file.isComing else { throw DeviceError.file(.notHere) }
+        let place = try await device.save(number, file, of: id, to: path)
+        try say(["saved as \(Sanitiser.line(place))"])
     }
 
     /// Runs a command whose failure doesn't end the chat.
@@ -218,10 +235,12 @@ actor ChatSession {
             try await markRead()
         case .messageChanged(id, let message):
             view.note(message)
-            if output.isJSON, message.state > .relayed || !message.isMine {
+            if output.isJSON, message.isMine ? message.state > .relayed : !message.body.isFile {
                 try output.json(MessageRow(message, event: "state"))
             }
             try printOnceRelayed(message)
+            if case .file(let file) = message.body, !message.isMine { try announce(file, message) }
+        case .transfer(id, let transfer): view.transfer = transfer
         case .consultation(let now) where now.id == id: return try change(to: now)
         case .connection(let connection): try change(to: connection)
         case .identityChanged(id, let person):
@@ -238,6 +257,17 @@ actor ChatSession {
         }
         refresh()
         return true
+    }
+
+    /// A file that came has been fetched, or can't be.
+    private func announce(_ file: FileDetail, _ message: Message) throws {
+        if output.isJSON { return try output.json(MessageRow(message, event: "file")) }
+        let name = Sanitiser.line(file.name)
+        switch file.place {
+        case .here: try say(["\(name) is here: /save \(message.number)"])
+        case .damaged: try say(["\(name) arrived damaged"], output.style.red)
+        case .coming: break
+        }
     }
 
     private func announce(_ message: Message) throws {

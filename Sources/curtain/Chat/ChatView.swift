@@ -9,6 +9,8 @@ struct ChatView {
     var isDoctor = false
     /// Whether a form has the screen; lines wait meanwhile.
     var isHeld = false
+    /// A file on its way.
+    var transfer: Transfer?
     private var held: [String] = []
     private var connection: ConnectionState = .offline
     private var hasBeenConnected = false
@@ -84,6 +86,7 @@ struct ChatView {
         if let trouble = connectionText { parts.append(trouble) }
         // What hasn't left yet matters more than who is there.
         if let lastMine, lastMine.state == .waiting { parts.append(lastMine.state.explanation) }
+        if let transfer, transfer.fraction < 1 { parts.append(transfer.words) }
         if let other = consultation.other {
             parts.append(
                 consultation.otherName + (other.isVerified ? " (verified)" : " (NOT verified)"))

@@ -7,11 +7,12 @@ import Terminal
 
 struct SendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "send", abstract: "Send one message.",
+        commandName: "send", abstract: "Send one message, or a file.",
         discussion: """
             Returns when the relay has the message durably. If that can't be reached the message \
             waits in the outbox, goes out with the next command that connects, and the exit \
-            status is 75.
+            status is 75. A file is taken into the vault first and needn't stay where it is; what \
+            was interrupted goes on where it stopped.
             """)
 
     @OptionGroup var consultation: ConsultationArgument
@@ -19,31 +20,51 @@ struct SendCommand: AsyncParsableCommand {
     @Argument(help: "The message, or '-' for standard input.")
     var text: String?
 
+    @Option(
+        help: ArgumentHelp("A file to send, behind the message if there is one.", valueName: "f"),
+        completion: .file())
+    var file: String?
+
     @OptionGroup var session: SessionOptions
     @OptionGroup var output: OutputOptions
 
     private struct Row: Encodable {
         let id: String
-        let number: Int64
+        /// None before the message is written, which for a file is when the relay has it.
+        let number: Int64?
         let state: String
     }
 
     func run() async throws {
-        let text = try message()
+        let text = file == nil || text != nil ? try message() : nil
         let output = output.output
         try await session.withDevice(showing: output) { device in
             let found = try await device.consultation(matching: consultation.id)
             if let closed = found.closedFailure { throw closed }
-            let waiting = try await device.send(text, to: found.id)
-            let (message, later) = try await device.sent(waiting, "the message", in: found.id)
-            if output.isJSON {
-                try output.json(
-                    Row(
-                        id: message.id.description, number: message.number,
-                        state: message.state.word))
+            var later: Failure?
+            if let text {
+                let waiting = try await device.send(text, to: found.id)
+                let (message, reason) = try await device.sent(waiting, "the message", in: found.id)
+                try show(message.id, message, on: output)
+                later = reason
+            }
+            if let file {
+                let transfer = try await device.send(fileAt: file, to: found.id)
+                let progress = await ProgressLine(of: device, in: found.id)
+                let (message, reason) = try await device.sent(transfer, in: found.id)
+                progress.end()
+                try show(transfer.id, message, on: output)
+                later = later ?? reason
             }
             if let later { throw later }
         }
+    }
+
+    private func show(_ id: MessageID, _ message: Message?, on output: Output) throws {
+        guard output.isJSON else { return }
+        let state = message?.state ?? .waiting
+        try output.json(
+            Row(id: id.description, number: message?.number, state: state.word))
     }
 
     private func message() throws -> String {

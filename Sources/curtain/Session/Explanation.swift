@@ -66,6 +66,8 @@ enum Explanation {
             Failure(
                 .badData, "the text is longer than \(maximum) octets",
                 advice: "send it in several messages")
+        case .file(let problem): file(problem)
+        case .fileRefused(let refusal): refusedFile(refusal)
         case .invalidReceipt:
             Failure(.badData, "this is no receipt of your relay")
         case .closed: Failure(.bug, "the device was closed too early; please report it")
@@ -73,6 +75,52 @@ enum Explanation {
             Failure(.inputOutput, "the machine has no memory or threads left", advice: "try again")
         case .bug(let what):
             Failure(.bug, "a bug of ours (\(what))", advice: "please report it")
+        }
+    }
+
+    private static func file(_ problem: FileProblem) -> Failure {
+        switch problem {
+        case .unreadable:
+            Failure(
+                .notFound, "the file can't be read, or is no ordinary file",
+                advice: "check its name and who owns it")
+        case .changed:
+            Failure(
+                .badData, "the file changed while it was read; nothing was sent",
+                advice: "send it again")
+        case .tooLarge(let maximum):
+            Failure(.badData, "the file is larger than \(SizeText.text(maximum))")
+        case .name:
+            Failure(.badData, "the file's name is too long", advice: "give it a shorter one")
+        case .exists:
+            Failure(
+                .cannotCreate, "there is something of that name already; nothing is overwritten",
+                advice: "name another")
+        case .unwritable:
+            Failure(.cannotCreate, "the file can't be written there", advice: "name another place")
+        case .none:
+            Failure(
+                .notFound, "that message brought no file",
+                advice: "'curtain read' shows the numbers")
+        case .notHere:
+            Failure(
+                .tryAgain, "the file isn't here yet",
+                advice: "'curtain sync' fetches it when the relay has it")
+        case .damaged:
+            Failure(
+                .badData, "the file that came isn't what its sender speaks of",
+                advice: "ask for it again")
+        }
+    }
+
+    private static func refusedFile(_ refusal: Refusal) -> Failure {
+        switch refusal {
+        case .tooLarge: Failure(.badData, "the file is larger than the relay takes")
+        case .limit:
+            Failure(
+                .notAllowed, "the relay takes no more files in this consultation")
+        case .unsupported: Failure(.notAllowed, "this relay takes no files")
+        default: Failure(.notAllowed, "the relay refuses the file (\(refusal.words))")
         }
     }
 
@@ -197,6 +245,10 @@ enum Explanation {
         case .patientNotVouched:
             Failure(.badData, "the clinic doesn't vouch for this patient; the request was closed")
         case .refused(let refusal): Self.refusal(refusal)
+        case .fileRefused(let name, let refusal):
+            Failure(
+                refusedFile(refusal).status,
+                "\(Sanitiser.line(name)): \(refusedFile(refusal).message)")
         }
     }
 
@@ -297,6 +349,7 @@ extension Refusal {
         case .storage: "its disk"
         case .unsupported: "not supported"
         case .exists: "exists already"
+        case .noBlob: "not there"
         default: "reason \(rawValue)"
         }
     }

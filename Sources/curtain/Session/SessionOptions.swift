@@ -181,6 +181,28 @@ extension Device {
     }
 }
 
+extension Device {
+    /// Waits until the relay has a file and its message, as long as it gets on.
+    ///
+    /// - Returns: the message, once it is written, and why it still waits if it does.
+    func sent(
+        _ file: Transfer, in id: ConsultationID
+    ) async throws -> (Message?, Failure?) {
+        let what = "the file"
+        do {
+            if let message = try await relayed(file, in: id) { return (message, nil) }
+        } catch {
+            if let reason = error.waitingReason {
+                return (nil, Delivery.waits(what, because: reason))
+            }
+            guard error == .unknownConsultation, let closed = try consultation(id).closedFailure
+            else { throw error }
+            throw closed
+        }
+        return (nil, try Delivery.waits(what, on: self, in: id))
+    }
+}
+
 extension DeviceError {
     /// Why something stays in the outbox for now; nil if waiting won't help.
     var waitingReason: String? {

@@ -22,6 +22,10 @@ struct MessageRow: Encodable {
     let prescription: String?
     let at: Date?
     let minutes: Int?
+    let file: String?
+    let mediaType: String?
+    let fileBytes: Int?
+    let fileState: String?
 
     init(_ message: Message, event: String? = nil) {
         self.event = event
@@ -43,6 +47,12 @@ struct MessageRow: Encodable {
         } else {
             prescription = nil
         }
+        let detail: FileDetail?
+        if case .file(let file) = message.body { detail = file } else { detail = nil }
+        file = detail?.name
+        mediaType = detail?.mediaType
+        fileBytes = detail?.byteCount
+        fileState = detail?.place.word
         if case .request(let time, let minutes, _) = message.body {
             (at, self.minutes) = (time, minutes)
         } else {
@@ -60,11 +70,18 @@ extension Message.Body {
         case .accept: "accept"
         case .decline: "decline"
         case .prescription: "prescription"
+        case .file: "file"
         case .close: "close"
         case .notice: "notice"
         case .gap: "gap"
         case .needsNewerVersion: "unknown"
         }
+    }
+
+    /// Whether it brings a file.
+    var isFile: Bool {
+        if case .file = self { return true }
+        return false
     }
 
     /// What a person wrote.
@@ -74,6 +91,17 @@ extension Message.Body {
         case .request(_, _, let reason): reason
         case .decline(let reason), .close(let reason): reason
         default: nil
+        }
+    }
+}
+
+extension FileDetail.Place {
+    /// The JSON word.
+    var word: String {
+        switch self {
+        case .here: "here"
+        case .coming: "coming"
+        case .damaged: "damaged"
         }
     }
 }
@@ -140,7 +168,7 @@ struct MessageText {
         case .text(let text):
             return wrap(head, name + ": ", Sanitiser.lines(text), mark, nameStyle(message))
         default:
-            let words = event(message.body, name: name)
+            let words = event(message, name: name)
             return wrap(head, "* ", [words], mark, eventStyle(message.body))
         }
     }
@@ -157,13 +185,14 @@ struct MessageText {
         }
     }
 
-    private func event(_ body: Message.Body, name: String) -> String {
+    private func event(_ message: Message, name: String) -> String {
         func quoted(_ text: String?) -> String {
             guard let text, !text.isEmpty else { return "" }
             return ": " + Sanitiser.line(text)
         }
-        switch body {
+        switch message.body {
         case .text(let text): return Sanitiser.line(text)
+        case .file(let file): return words(of: file, message, name)
         case .request(let time, let minutes, let reason):
             return "\(name) asked for a consultation on \(TimeText.stamp(time)) "
                 + "(\(minutes) min)\(quoted(reason))"
@@ -188,6 +217,17 @@ struct MessageText {
                 "messages \(counters.lowerBound) to \(counters.upperBound) from \(name) are missing"
         case .gap(.missing(let counter)): return "message \(counter) from \(name) is missing"
         case .needsNewerVersion: return "a message from \(name) needs a newer Curtain"
+        }
+    }
+
+    private func words(of file: FileDetail, _ message: Message, _ name: String) -> String {
+        let what =
+            "\(name) sent \(Sanitiser.line(file.name)) (\(SizeText.text(file.byteCount)), "
+            + "number \(message.number))"
+        switch file.place {
+        case .here: return what
+        case .coming(let fraction): return what + ", \(Int(fraction * 100)) % of it is here"
+        case .damaged: return what + ", which arrived damaged"
         }
     }
 

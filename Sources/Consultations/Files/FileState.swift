@@ -1,0 +1,144 @@
+import Cryptography
+import FoundationEssentials
+import RelayProtocol
+import Vault
+
+/// A file of a consultation, sent or received, as the vault has it; its pieces lie there as they are
+/// at the relay.
+struct FileState {
+    /// What the relay has of it, as told on this connection.
+    enum AtRelay: Equatable {
+        case unknown
+        case absent
+        /// So many pieces.
+        case pieces(Int)
+    }
+
+    /// Its record's number.
+    let number: Int64
+    let note: FileNote
+    let messageID: [UInt8]
+    var record: StoredFile
+    var atRelay = AtRelay.unknown
+    /// Nothing is asked about it before that time (Unix milliseconds).
+    var pausedUntil: UInt64 = 0
+    /// How often it couldn't be had.
+    var failures = 0
+    /// Of the pieces that are here; `nil` until it is needed.
+    var hash: RunningHash?
+
+    /// `nil` if that can't be a file's record.
+    init?(number: Int64, record: StoredFile) {
+        guard let note = FileNote(record.file), record.message.count == MessageID.byteCount else {
+            return nil
+        }
+        self.number = number
+        self.note = note
+        messageID = [UInt8](record.message)
+        self.record = record
+    }
+
+    var shape: BlobShape { note.shape.blob }
+    /// Pieces that are here.
+    var pieceCount: Int { Int(record.pieces) }
+    /// All of it is here.
+    var isWhole: Bool { record.phase == .whole }
+
+    /// Where a piece lies in the vault.
+    static func place(ofPiece index: Int, of file: Int64) -> Int64 { file << 16 | Int64(index) }
+
+    /// Whether the relay has to be given it, in the group that is in use.
+    func isToBePut(into group: Data) -> Bool {
+        record.mine && isWhole && record.groupID != group
+    }
+
+    /// A pause that grows.
+    mutating func pause(at now: UInt64) {
+        pausedUntil = now + min(5_000 << UInt64(min(failures, 10)), 3_600_000)
+        failures += 1
+    }
+
+    /// Forgets what concerned a connection.
+    mutating func reset() {
+        atRelay = .unknown
+        pausedUntil = 0
+        failures = 0
+    }
+}
+
+extension FileState {
+    /// Hands out the content of a file that is here, in its order.
+    ///
+    /// - Throws: `.file(.notHere)`; `.file(.damaged)` if its pieces aren't those of one stream: what
+    ///   was handed out then is worth nothing.
+    func open(
+        in scope: Vault.Scope, _ transaction: ReadTransaction,
+        _ take: (ArraySlice<UInt8>) throws -> Void
+    ) throws {
+        guard isWhole, let secret = try transaction.secret(at: number, of: .fileKeys, in: scope),
+            let key = FileNote.Key(secret)
+        else { throw DeviceError.file(record.phase == .damaged ? .damaged : .notHere) }
+        var rest = note.shape.byteCount
+        do {
+            var opener = try StreamSealing.Opener(key: key.key, header: key.header)
+            for index in 0..<shape.pieceCount {
+                guard
+                    let piece = try transaction.value(
+                        at: Self.place(ofPiece: index, of: number), of: .pieces, in: scope)
+                else { throw VaultError.damaged(.record) }
+                let (content, isLast) = try opener.open(piece)
+                guard isLast == (index == shape.pieceCount - 1) else {
+                    throw CryptographyError.authenticationFailed
+                }
+                let part = content.prefix(rest)
+                try take(part)
+                rest -= part.count
+            }
+        } catch is CryptographyError {
+            throw DeviceError.file(.damaged)
+        }
+    }
+}
+
+extension ConsultationState {
+    /// Files that the person has sent and whose message isn't written yet: it is when the relay has
+    /// the whole file.
+    var unsentFiles: [FileState] { files.filter { $0.isWhole && $0.record.isUnsent } }
+
+    /// What is to be put or fetched next: files that nobody knows of yet come first.
+    func nextTransfer(at now: UInt64) -> FileState? {
+        let group = record.groupID
+        let ready = files.filter { $0.pausedUntil <= now }
+        return ready.first { $0.record.isUnsent && $0.isToBePut(into: group) }
+            ?? ready.first { $0.isToBePut(into: group) }
+            ?? ready.first { $0.record.phase == .fetching }
+    }
+
+    /// When the next paused one may go on.
+    var transfersPausedUntil: UInt64? {
+        files.filter {
+            $0.pausedUntil > 0
+                && ($0.isToBePut(into: record.groupID) || $0.record.phase == .fetching)
+        }.map(\.pausedUntil).min()
+    }
+
+    /// The message that is to leave next: one that speaks of a file waits until the relay has the
+    /// file, and the closing goes last.
+    var nextMessage: Int64? {
+        let held = Set(
+            files.filter { $0.isToBePut(into: record.groupID) }.map(\.record.messageNumber))
+        guard let next = outbox.first(where: { !held.contains($0) }) else { return nil }
+        let isLast = record.standing.ending && next == outbox.last
+        return isLast && outbox.count > 1 ? nil : next
+    }
+
+    /// Whether a file is being taken in, or was when the process ended.
+    var isTakingFiles: Bool { files.contains { $0.record.phase == .reading } }
+
+    func file(of message: [UInt8]) -> FileState? { files.first { $0.messageID == message } }
+}
+
+extension StoredFile {
+    /// The person's own, without a message yet.
+    var isUnsent: Bool { mine && messageNumber == 0 }
+}

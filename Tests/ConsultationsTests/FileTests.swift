@@ -1,0 +1,360 @@
+import Cryptography
+import Foundation
+import RelayCore
+import RelayProtocol
+import RelayTestSupport
+import TestSupport
+import Testing
+import Vault
+
+@testable import Consultations
+
+/// Files between two devices: sealed in pieces, put and fetched piece by piece, through whatever
+/// breaks.
+struct FileTests {
+    @Test(arguments: [0, 1, 238, 239, 240, 65_519, 65_520, 200_000, 300_000])
+    func `a file arrives as it was, whatever its length`(byteCount: Int) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let content = Random.bytes(byteCount)
+        try patient.send(content, named: "scan.pdf")
+        try world.settle()
+        let file = try #require(try doctor.receivedFiles().first)
+        #expect(file.name == "scan.pdf")
+        #expect(file.mediaType == "application/pdf")
+        #expect(file.byteCount == byteCount)
+        #expect(file.place == .here)
+        #expect(try doctor.content(of: "scan.pdf") == content)
+        #expect(try patient.content(of: "scan.pdf") == content)
+        #expect(try patient.messages().last?.state == .delivered)
+        // The relay has a bucket's worth of octets, and none that say anything.
+        let sizes = world.relay.store.blobUsage
+        #expect(sizes.byteCount == Padding.bucket(for: sizes.byteCount))
+    }
+
+    @Test func `the relay and both vaults hold no octet of it in the clear`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let marker = Array("the marker of a file, 4711".utf8)
+        try patient.send(Array(repeating: marker, count: 5_000).flatMap { $0 }, named: "marker.txt")
+        try world.settle()
+        #expect(try doctor.receivedFiles().first?.place == .here)
+        for octets in world.relay.store.everyBlob {
+            #expect(Data(octets).range(of: Data(marker)) == nil)
+        }
+        for device in [patient, doctor] {
+            for name in ["vault.sqlite", "vault.sqlite-wal"] {
+                let content = FileManager.default.contents(atPath: "\(device.home)/\(name)")
+                #expect(content?.range(of: Data(marker)) == nil)
+            }
+        }
+    }
+
+    @Test func `words overtake a file, and its message comes when the relay has it`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(patient)
+        try patient.send(Random.bytes(900_000), named: "long.bin")
+        try patient.say("meanwhile")
+        #expect(try patient.only().unsentFiles.count == 1)
+        #expect(try patient.messages().allSatisfy { $0.body.isText || !$0.isMine || $0.number < 9 })
+        try world.connect(patient)
+        try world.settle()
+        #expect(try doctor.texts().last == "meanwhile")
+        #expect(try doctor.messages().last?.body.isFile == true)
+        #expect(try doctor.gaps().isEmpty)
+        #expect(try doctor.receivedFiles().first?.place == .here)
+    }
+
+    @Test(arguments: 1...12)
+    func `nothing of a file is lost or doubled whatever breaks`(_ seed: UInt64) async throws {
+        let world = try World(seed: seed)
+        let (patient, doctor) = try await world.open()
+        let contents = [Random.bytes(400_000), Random.bytes(150_000), Random.bytes(70_000)]
+        for (index, content) in contents.enumerated() {
+            let sender = index == 1 ? doctor : patient
+            try sender.send(content, named: "\(index).bin")
+        }
+        for step in 0..<150 {
+            let device = Bool.random(using: &world.random) ? patient : doctor
+            do {
+                switch UInt32.random(in: 0..<100, using: &world.random) {
+                case 0..<4: world.disconnect(device)
+                case 4..<14: try world.connect(device)
+                case 14..<17: try device.crash()
+                case 17..<22: device.crashAtNextCommit(.beforeCommit)
+                case 22..<27: device.crashAtNextCommit(.afterCommit)
+                case 27..<29: try world.restartRelay()
+                case 29..<31: try device.say("\(step)")
+                default: for _ in 0..<3 { _ = try world.step() }
+                }
+            } catch is TestDevice.Killed {}
+        }
+        try world.calm()
+        for (index, content) in contents.enumerated() {
+            for device in [patient, doctor] {
+                #expect(try device.content(of: "\(index).bin") == content)
+            }
+        }
+        for device in [patient, doctor] {
+            #expect(try device.gaps().isEmpty)
+            #expect(try device.messages().count { $0.body.isFile } == 3)
+        }
+        #expect(world.repeatedKeys == 0)
+        #expect(world.relay.store.blobUsage.count == 3)
+    }
+
+    @Test func `a fresh group gets the files as well`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let content = Random.bytes(100_000)
+        try patient.send(content, named: "early.bin")
+        try world.settle()
+        // The doctor's device fetches nothing of the second before the group is another one.
+        world.disconnect(doctor)
+        let later = Random.bytes(150_000)
+        try patient.send(later, named: "later.bin")
+        try world.settle()
+        try patient.reopen()
+        try world.settle()
+        try world.calm()
+        // Whoever asked before it was there asks again.
+        try world.pass(seconds: 11)
+        #expect(try doctor.content(of: "later.bin") == later)
+        #expect(try doctor.content(of: "early.bin") == content)
+        #expect(try doctor.messages().count { $0.body.isFile } == 2)
+        #expect(try doctor.gaps().isEmpty)
+    }
+
+    @Test func `a relay that was set back gets what it lost again`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let backup = world.relay.store.committed
+        world.disconnect(doctor)
+        let content = Random.bytes(150_000)
+        try patient.send(content, named: "lost.bin")
+        try world.settle()
+        #expect(world.relay.store.blobUsage.count == 1)
+        try world.restoreRelay(backup)
+        #expect(world.relay.store.blobUsage.count == 0)
+        for _ in 0..<3 {
+            try world.calm()
+            try world.pass(seconds: 61)
+        }
+        #expect(try doctor.content(of: "lost.bin") == content)
+        #expect(try doctor.messages().count { $0.body.isFile } == 1)
+    }
+
+    @Test func `a blob that the relay changed is damaged, never shown as whole`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.alter(answersTo: doctor) { outcome in
+            guard case .piece(var content) = outcome else { return outcome }
+            content[0] ^= 1
+            return .piece(content)
+        }
+        try patient.send(Random.bytes(100_000), named: "scan.pdf")
+        try world.settle()
+        #expect(try doctor.receivedFiles().first?.place == .damaged)
+        #expect(throws: DeviceError.file(.damaged)) { try doctor.content(of: "scan.pdf") }
+        #expect(try patient.messages().last?.state == .delivered)
+    }
+
+    @Test func `a piece of another length ends the connection`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.alter(answersTo: doctor) { outcome in
+            guard case .piece(let content) = outcome else { return outcome }
+            return .piece(content + [0])
+        }
+        try patient.send(Random.bytes(1_000), named: "scan.pdf")
+        try world.settle()
+        #expect(doctor.troubles.contains(.protocolViolation))
+        #expect(try doctor.receivedFiles().first?.isComing == true)
+    }
+
+    @Test func `a sender who seals something else than it says is found out`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        // The hash is right, and one piece is sealed under another key.
+        try patient.send(Random.bytes(100_000), named: "scan.pdf", foreignPiece: 1)
+        try world.settle()
+        #expect(try doctor.receivedFiles().first?.place == .here)
+        #expect(throws: DeviceError.file(.damaged)) { try doctor.content(of: "scan.pdf") }
+    }
+
+    @Test func `a relay without blobs, or with too small ones, says so and nothing waits`()
+        async throws
+    {
+        for refusal in [Refusal.unsupported, .tooLarge, .limit] {
+            let world = try World()
+            let (patient, doctor) = try await world.open()
+            world.alter(answersTo: patient) { outcome in
+                if case .blobState = outcome {
+                    .refused(refusal, retryAfterSeconds: 0)
+                } else {
+                    outcome
+                }
+            }
+            try patient.send(Random.bytes(1_000), named: "scan.pdf")
+            try world.settle()
+            let refused = Trouble.fileRefused(name: "scan.pdf", refusal)
+            #expect(patient.eventTroubles == [refused])
+            #expect(try patient.only().files.isEmpty)
+            #expect(try patient.pieceCount() == 0)
+            #expect(try doctor.gaps().isEmpty)
+            try patient.say("so be it")
+            try world.settle()
+            #expect(try doctor.texts().last == "so be it")
+            #expect(try doctor.gaps().isEmpty)
+        }
+    }
+
+    @Test func `a relay without room is asked again later, and words go on`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.alter(answersTo: patient) { outcome in
+            if case .blobState = outcome {
+                .refused(.storage, retryAfterSeconds: 60)
+            } else {
+                outcome
+            }
+        }
+        try patient.send(Random.bytes(1_000), named: "scan.pdf")
+        try patient.say("meanwhile")
+        try world.settle()
+        #expect(try doctor.texts().last == "meanwhile")
+        world.tamper = nil
+        try world.pass(seconds: 61)
+        #expect(try doctor.receivedFiles().first?.place == .here)
+    }
+
+    @Test func `ending waits for the file that was sent before`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(patient)
+        try patient.send(Random.bytes(300_000), named: "last.bin")
+        try patient.end()
+        try world.connect(patient)
+        try world.settle()
+        #expect(doctor.lastWords.contains { $0.isFile })
+        #expect(try patient.receipts().count == 1)
+        #expect(world.relay.store.blobUsage == .init())
+    }
+
+    @Test func `what was being taken in when the process ended is gone`() async throws {
+        let world = try World()
+        let (patient, _) = try await world.open()
+        try patient.begin(Random.bytes(200_000), named: "half.bin")
+        #expect(try patient.pieceCount() > 0)
+        try patient.crash()
+        try patient.perform { try $0.dropUnreadFiles() }
+        #expect(try patient.only().files.isEmpty)
+        #expect(try patient.pieceCount() == 0)
+    }
+
+    @Test func `what another member says of a file is checked`() {
+        func note(_ change: (inout WireFile) -> Void) -> FileNote? {
+            var wire = WireFile()
+            wire.blob = Data(Random.bytes(16))
+            wire.hash = Data(Random.bytes(32))
+            wire.key = Data(Random.bytes(32))
+            wire.header = Data(Random.bytes(24))
+            wire.bytes = 200
+            wire.blobBytes = 256
+            wire.name = "a"
+            change(&wire)
+            return FileNote(wire)
+        }
+        #expect(note { _ in } != nil)
+        #expect(note { $0.bytes = 239 } != nil)
+        #expect(note { $0.bytes = 240 } == nil)
+        #expect(note { $0.bytes = .max } == nil)
+        #expect(note { $0.blobBytes = 0 } == nil)
+        #expect(note { $0.blobBytes = .max } == nil)
+        #expect(note { $0.blobBytes = 65_536 + 16 } == nil)
+        #expect(note { $0.blob = Data([1]) } == nil)
+        #expect(note { $0.hash = Data([1]) } == nil)
+        #expect(note { $0.key = Data([1]) } == nil)
+        #expect(note { $0.header = Data() } == nil)
+        #expect(note { $0.name = String(repeating: "x", count: 256) } == nil)
+        #expect(note { $0.mediaType = String(repeating: "x", count: 256) } == nil)
+    }
+}
+
+extension Message.Body {
+    fileprivate var isFile: Bool { if case .file = self { true } else { false } }
+    fileprivate var isText: Bool { if case .text = self { true } else { false } }
+}
+
+extension TestDevice {
+    /// What the person was told of troubles.
+    fileprivate var eventTroubles: [Trouble] {
+        events.compactMap { if case .trouble(_, let trouble) = $0 { trouble } else { nil } }
+    }
+
+    /// Takes a file in, as `Device.send(fileAt:)` does.
+    fileprivate func send(
+        _ content: [UInt8], named name: String, foreignPiece: Int? = nil
+    ) throws {
+        let (number, file, hash, key) = try begin(content, named: name, foreignPiece: foreignPiece)
+        try perform { try $0.finishFile(file, of: number, hash: hash, key: key) }
+    }
+
+    @discardableResult
+    fileprivate func begin(
+        _ content: [UInt8], named name: String, foreignPiece: Int? = nil
+    ) throws -> (Vault.ConsultationNumber, Int64, [UInt8], FileNote.Key) {
+        let number = try only().number
+        let shape = try #require(FileShape(byteCount: content.count))
+        let note = FileNote(
+            blob: try #require(BlobID(Random.bytes(16))), hash: [UInt8](repeating: 0, count: 32),
+            shape: shape, name: name, mediaType: MediaType.guess(from: name))
+        var sealer = try FileSealer(shape)
+        var foreign = try FileSealer(shape)
+        var pieces: [[UInt8]] = []
+        var hash = RunningHash()
+        var rest = content[...]
+        while let count = sealer.nextByteCount {
+            let part = Array(rest.prefix(count))
+            rest = rest.dropFirst(count)
+            let own = sealer.seal(part)
+            let other = foreign.seal(part)
+            let piece = pieces.count == foreignPiece ? other : own
+            hash.add(piece)
+            pieces.append(piece)
+        }
+        let file = try perform { try $0.beginFile(note, for: number).file }
+        let made = pieces
+        try perform { try $0.addPieces(made, to: file, of: number) }
+        return (number, file, hash.value(), sealer.key)
+    }
+
+    fileprivate func receivedFiles() throws -> [FileDetail] {
+        try messages().filter { !$0.isMine }.compactMap {
+            if case .file(let file) = $0.body { file } else { nil }
+        }
+    }
+
+    fileprivate func pieceCount() throws -> Int {
+        let scope = try only().scope
+        return try engine.read { try $0.count(of: .pieces, in: scope) }
+    }
+
+    /// A file's content, opened as saving does.
+    fileprivate func content(of name: String) throws -> [UInt8] {
+        let consultation = try only()
+        let file = try #require(consultation.files.first { $0.note.name == name })
+        var content: [UInt8] = []
+        try engine.read { transaction in
+            try file.open(in: consultation.scope, transaction) { content += $0 }
+        }
+        return content
+    }
+}
+
+extension MemoryStore {
+    fileprivate var everyBlob: [[UInt8]] {
+        state.blobs.values.flatMap { $0.values.flatMap(\.pieces) }
+    }
+}
