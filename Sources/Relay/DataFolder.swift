@@ -296,22 +296,13 @@ public struct DataFolder: Sendable {
     /// Octets free on the folder's file system.
     public var freeByteCount: UInt64? { space?.free }
 
-    /// Octets that must stay free on the disk, or a quarter of a small one, so that the log can
-    /// always be written back; below, what would grow is refused.
-    private static let reserve: UInt64 = 64 << 20
-
-    /// Octets that may be taken before the reserve is touched.
-    var spareByteCount: UInt64? {
-        guard let (free, total) = space else { return nil }
-        return free - min(free, min(Self.reserve, total / 4))
-    }
-
-    /// Octets free on the folder's file system, and octets in all.
-    var space: (free: UInt64, total: UInt64)? {
+    /// Room on the folder's file system.
+    var space: DiskSpace? {
         var information = statvfs()
         guard unsafe statvfs(path, &information) == 0 else { return nil }
         let unit = UInt64(information.f_frsize)
-        return (UInt64(information.f_bavail) * unit, UInt64(information.f_blocks) * unit)
+        return DiskSpace(
+            free: UInt64(information.f_bavail) * unit, total: UInt64(information.f_blocks) * unit)
     }
 }
 

@@ -14,6 +14,8 @@ public enum RelayError: Error, Equatable, Sendable {
     case damagedKeys
     /// The database is of a newer version of this program. Fault: the operator.
     case newerDatabase
+    /// The database is of an earlier version, and this only looks. Fault: the operator.
+    case olderDatabase
     /// The database can't be used.
     case store(StoreError)
     /// The clinic's root certificate can't be read, or its key isn't Ed25519. Fault: the operator.

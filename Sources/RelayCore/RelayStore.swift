@@ -90,13 +90,17 @@ public struct BlobRecord: Equatable, Sendable {
         self.byteCount = byteCount
         self.pieceCount = pieceCount
     }
+
+    /// Octets of the pieces that are there.
+    public var storedByteCount: Int { min(byteCount, pieceCount * BlobShape.pieceByteCount) }
 }
 
 /// What blobs take.
 public struct BlobUsage: Codable, Equatable, Sendable {
     /// How many there are, whole or not.
     public var count: Int
-    /// The octets that they have when they are whole.
+    /// Their octets: of a group's, those that they have when they are whole; of all, those of the
+    /// pieces that are stored.
     public var byteCount: Int
 
     /// Makes a sum.
@@ -228,14 +232,15 @@ public protocol RelayStore: AnyObject {
         _ content: [UInt8], to blob: BlobRecord, on day: Day) throws(StoreError)
     /// A piece that is there.
     func piece(_ index: Int, of blob: BlobRecord) throws(StoreError) -> [UInt8]?
-    /// What the blobs of a group take, whole or not.
+    /// What the blobs of a group take once they are whole.
     func blobUsage(in group: GroupNumber) throws(StoreError) -> BlobUsage
-    /// What all blobs take.
+    /// What all blobs take: octets of their pieces, also of those that are still to be deleted.
     var blobUsage: BlobUsage { get }
     /// How many blobs a mailbox has begun that aren't whole.
     func unfinishedBlobs(of mailbox: MailboxNumber) throws(StoreError) -> Int
-    /// Drops blobs that aren't whole and got their last piece before this day.
-    func dropUnfinishedBlobs(before day: Day) throws(StoreError)
+    /// Drops blobs that aren't whole and got their last piece before this day, or none and were
+    /// begun before the other.
+    func dropUnfinishedBlobs(before day: Day, empty other: Day) throws(StoreError)
     /// Deletes at most `limit` pieces of blobs that were dropped, or whose group was erased: nobody
     /// can read them since. True if there is more to do.
     func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool

@@ -23,6 +23,10 @@ extension RelayError {
             Failure(
                 .badData, "the database was written by a newer version of curtain-relay",
                 advice: "run that version")
+        case .olderDatabase:
+            Failure(
+                .badData, "the database was written by an earlier version of curtain-relay",
+                advice: "start the relay with this one, or run that version")
         case .store(let error): error.failure
         case .clinicRoot(let words):
             Failure(.badData, "the clinic's root certificate can't be used: \(words)")

@@ -138,7 +138,7 @@ struct BlobTests {
         #expect(try talk.doctor.ask(.confirm(talk.group)) == .done)
         #expect(try blob.read(0, by: talk.doctor) == refused(.notAllowed))
         #expect(try blob.read(0, by: talk.patient) == .piece(blob.pieces[0]))
-        #expect(memory.blobUsage == BlobUsage(count: 2, byteCount: 600))
+        #expect(memory.blobUsage == BlobUsage(count: 2, byteCount: 300))
         _ = try talk.patient.ask(.confirm(talk.group))
         #expect(memory.blobUsage == BlobUsage())
     }
@@ -148,7 +148,7 @@ struct BlobTests {
         limits.blobByteCount = 4 * Self.piece
         limits.groupBlobs = 3
         limits.groupBlobByteCount = 6 * Self.piece
-        limits.allBlobByteCount = 7 * Self.piece
+        limits.allBlobByteCount = 5 * Self.piece
         limits.unfinishedBlobs = 2
         let world = try RelayWorld(limits: limits)
         let talk = try TestConsultation(world)
@@ -164,7 +164,8 @@ struct BlobTests {
 
         let (first, outcome) = try begin(10, by: talk.patient, in: talk)
         #expect(outcome == .done)
-        #expect(try begin(4 * Self.piece, by: talk.patient, in: talk).1 == .done)
+        let (large, taken) = try begin(4 * Self.piece, by: talk.patient, in: talk)
+        #expect(taken == .done)
         // Too many unfinished: for the time being, until the id is asked again or given up.
         let third = try TestBlob(of: talk, byteCount: 20)
         let asked = talk.patient.request(third.beginning)
@@ -176,10 +177,14 @@ struct BlobTests {
         #expect(try third.begin(by: talk.patient) == .done)
         #expect(try begin(10, by: talk.doctor, in: talk).1 == refused(.limit), "count")
 
+        // What is stored counts, not what is begun.
         let other = try TestConsultation(world)
-        #expect(
-            try begin(3 * Self.piece, by: other.patient, in: other).1
-                == .refused(.storage, retryAfterSeconds: 3_600))
+        let (late, room) = try begin(2 * Self.piece, by: other.patient, in: other)
+        #expect(room == .done)
+        for index in 0..<4 { #expect(try large.put(index, by: talk.patient) == .done) }
+        let full = Outcome.refused(.storage, retryAfterSeconds: 3_600)
+        #expect(try late.put(0, by: other.patient) == full)
+        #expect(try begin(Self.piece, by: other.patient, in: other).1 == full)
         let counted = world.engine.counters.refusals
         for refusal in [Refusal.tooLarge, .rate, .limit, .storage] {
             #expect(counted[refusal.rawValue, default: 0] > 0, "\(refusal)")
@@ -203,17 +208,26 @@ struct BlobTests {
         let whole = try TestBlob(of: talk, byteCount: 300)
         #expect(try whole.begin(by: talk.doctor) == .done)
         #expect(try whole.put(0, by: talk.doctor) == .done)
-        let blob = try TestBlob(of: talk, byteCount: 3 * Self.piece)
+        let blob = try TestBlob(of: talk, byteCount: 4 * Self.piece)
+        let empty = try TestBlob(of: talk, byteCount: 300)
         #expect(try blob.begin(by: talk.patient) == .done)
-        world.advance(days: 6)
-        try world.sweep()
         #expect(try blob.put(0, by: talk.patient) == .done)
-        world.advance(days: 7)
+        #expect(try empty.begin(by: talk.patient) == .done)
+        world.advance(days: 1)
+        try world.sweep()
+        #expect(memory.blobUsage.count == 3)
+        world.advance(days: 1)
+        try world.sweep()
+        #expect(try empty.put(0, by: talk.patient) == refused(.noBlob), "no piece in a day")
+        world.advance(days: 4)
         try world.sweep()
         #expect(try blob.put(1, by: talk.patient) == .done)
+        world.advance(days: 7)
+        try world.sweep()
+        #expect(try blob.put(2, by: talk.patient) == .done)
         world.advance(days: 8)
         try world.sweep()
-        #expect(try blob.put(2, by: talk.patient) == refused(.noBlob))
+        #expect(try blob.put(3, by: talk.patient) == refused(.noBlob))
         #expect(try blob.state(for: talk.patient) == .blobState(.none))
         #expect(try blob.begin(by: talk.patient) == .done)
         #expect(try whole.read(0, by: talk.patient) == .piece(whole.pieces[0]))
@@ -253,6 +267,80 @@ struct BlobTests {
         #expect(try line.ask(request) == .refused(.rate, retryAfterSeconds: 1))
         world.advance(seconds: 1)
         #expect(try line.ask(request) == .piece(blob.pieces[0]))
+    }
+
+    @Test func `all mailboxes on a connection have a rate together`() throws {
+        var limits = RelayLimits()
+        limits.piecesPerSecond = 1
+        limits.pieceBurst = 2
+        let world = try RelayWorld(limits: limits)
+        let talk = try TestConsultation(world)
+        let blob = try TestBlob(of: talk, byteCount: 300)
+        #expect(try blob.begin(by: talk.patient) == .done)
+        #expect(try blob.put(0, by: talk.patient) == .done)
+        let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
+        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        world.advance(seconds: 2)
+        let line = try world.connect()
+        for mailbox in [talk.patient, talk.doctor, guest] { try line.open(mailbox) }
+        for mailbox in [talk.patient, talk.patient, talk.doctor, talk.doctor] {
+            #expect(try blob.read(0, by: mailbox) == .piece(blob.pieces[0]))
+        }
+        #expect(try blob.read(0, by: guest) == .refused(.rate, retryAfterSeconds: 1))
+        try world.connect().open(guest)
+        #expect(try blob.read(0, by: guest) == .piece(blob.pieces[0]))
+    }
+
+    @Test func `a blob that is put off holds nothing else up`() throws {
+        var limits = RelayLimits()
+        limits.unfinishedBlobs = 1
+        let world = try RelayWorld(limits: limits)
+        let talk = try TestConsultation(world)
+        let line = try #require(talk.patient.line)
+        let first = try TestBlob(of: talk, byteCount: 300)
+        let second = try TestBlob(of: talk, byteCount: 300)
+        #expect(try first.begin(by: talk.patient) == .done)
+        let asked = talk.patient.request(second.beginning)
+        let confirmed = asked.confirmed.rawValue
+        let later = Outcome.refused(.rate, retryAfterSeconds: 60)
+        #expect(try line.ask(asked) == later)
+        let put = talk.patient.request(first.putting(0), confirmed: confirmed)
+        let look = talk.patient.request(.inspectGroup(talk.group), confirmed: confirmed)
+        guard case .groupState = try line.ask(look) else {
+            Issue.record("held up")
+            return
+        }
+        #expect(try line.ask(asked) == later)
+        #expect(try line.ask(put) == .done)
+        #expect(try line.ask(asked) == .done)
+    }
+
+    @Test func `a group of one has no room for what nobody reads`() throws {
+        let world = try RelayWorld()
+        let talk = try TestConsultation(world)
+        let line = try #require(talk.patient.line)
+        let lone = try line.makeFresh(from: talk.patientHome, permitUses: 0)
+        let group = try #require(GroupID(Random.bytes(32)))
+        let creation = GroupCreation(
+            groupID: group, epoch: 1, commitHash: Random.bytes(32), members: [], welcomes: [],
+            deadline: world.now.day.adding(days: 9))
+        #expect(try lone.ask(.createGroup(creation)) == .done)
+        let beginning = BlobBeginning(groupID: group, blob: try blobID(), byteCount: 300)
+        #expect(try lone.ask(.beginBlob(beginning)) == refused(.limit))
+    }
+
+    @Test func `little room on the disk takes no blob, and messages go on`() throws {
+        let world = try RelayWorld()
+        let talk = try TestConsultation(world)
+        let blob = try TestBlob(of: talk, byteCount: 300)
+        #expect(try blob.begin(by: talk.patient) == .done)
+        world.engine.refusesBlobs = true
+        let storage = Outcome.refused(.storage, retryAfterSeconds: 3_600)
+        #expect(try blob.put(0, by: talk.patient) == storage)
+        #expect(try TestBlob(of: talk, byteCount: 9).begin(by: talk.patient) == storage)
+        #expect(try talk.send([7], from: talk.patient) == .done)
+        world.engine.refusesBlobs = false
+        #expect(try blob.put(0, by: talk.patient) == .done)
     }
 
     @Test func `a full disk takes no blob and no piece, and gives what it has`() throws {

@@ -96,7 +96,10 @@ package struct MemoryState {
         case .blob(let place, let id, let blob): blobs[place, default: [:]][id] = blob
         case .piece(let place, let id, let content, let day):
             blobs[place]?[id]?.take(content, on: day)
-        case .dropBlobs(let day): dropBlobs { $0.owner != nil && $0.day < day }
+        case .dropBlobs(let day, let other):
+            dropBlobs { blob in
+                blob.owner != nil && (blob.day < day || blob.pieces.isEmpty && blob.day < other)
+            }
         case .receipt(let content, let mailbox, let day):
             receipts[nextReceipt] = (mailbox, day, content)
             receiptsOf[mailbox, default: []].append(nextReceipt)
@@ -174,7 +177,7 @@ package enum MemoryChange {
     case clearWaiting(Int64, MemberSet)
     case blob(Int64, BlobID, MemoryBlob)
     case piece(Int64, BlobID, [UInt8], Day)
-    case dropBlobs(before: Day)
+    case dropBlobs(before: Day, empty: Day)
     case receipt([UInt8], MailboxID, Day)
     case forgetReceipt(UInt64, MailboxID)
     case prune(Day)

@@ -323,21 +323,17 @@ public final class MemoryStore: RelayStore {
 
     /// As `RelayStore` says.
     public func blobUsage(in group: GroupNumber) throws(StoreError) -> BlobUsage {
-        Self.usage(of: state.blobs[group.rawValue] ?? [:])
+        let blobs = state.blobs[group.rawValue] ?? [:]
+        return BlobUsage(
+            count: blobs.count, byteCount: blobs.values.reduce(0) { $0 + $1.byteCount })
     }
 
     /// As `RelayStore` says.
     public var blobUsage: BlobUsage {
         state.blobs.values.reduce(into: BlobUsage()) { sum, blobs in
-            let part = Self.usage(of: blobs)
-            sum.count += part.count
-            sum.byteCount += part.byteCount
+            sum.count += blobs.count
+            for blob in blobs.values { sum.byteCount += blob.pieces.reduce(0) { $0 + $1.count } }
         }
-    }
-
-    private static func usage(of blobs: [BlobID: MemoryBlob]) -> BlobUsage {
-        BlobUsage(
-            count: blobs.count, byteCount: blobs.values.reduce(0) { $0 + $1.byteCount })
     }
 
     /// As `RelayStore` says.
@@ -348,8 +344,8 @@ public final class MemoryStore: RelayStore {
     }
 
     /// As `RelayStore` says.
-    public func dropUnfinishedBlobs(before day: Day) throws(StoreError) {
-        note(.dropBlobs(before: day))
+    public func dropUnfinishedBlobs(before day: Day, empty other: Day) throws(StoreError) {
+        note(.dropBlobs(before: day, empty: other))
     }
 
     /// As `RelayStore` says.

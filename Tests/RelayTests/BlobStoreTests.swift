@@ -102,6 +102,179 @@ struct BlobStoreTests {
         }
     }
 
+    @Test func `a piece that can't be read is no blob, and everything else goes on`() throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            try store.database.execute(
+                sql: "UPDATE piece SET content = zeroblob(65576) WHERE number & 0xffff = 0")
+            try store.database.execute(sql: "DELETE FROM piece WHERE number & 0xffff = 1")
+            for index in 0..<2 {
+                #expect(
+                    try blob.read(index, by: talk.doctor) == .refused(.noBlob, retryAfterSeconds: 0)
+                )
+            }
+            #expect(world.engine.counters.damagedPieces == 2)
+            #expect(try talk.send([7], from: talk.patient) == .done)
+        }
+    }
+
+    @Test(arguments: [
+        "size = -1", "size = 0", "size = 1 << 40", "pieces = -1", "pieces = 1 << 62",
+        "number = 1 << 47", "number = 0x7fffffffffffffff",
+    ])
+    func `numbers that no blob has are told, and trap nowhere`(damage: String) throws {
+        let place = try StoreWorld()
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 300)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            #expect(try blob.put(0, by: talk.patient) == .done)
+            try store.database.execute(sql: "UPDATE blob SET \(damage)")
+            let damaged = StoreError.corrupt("what is kept of a blob is damaged")
+            let group = try #require(try store.group(talk.group)).0
+            #expect(throws: damaged) { try store.blob(blob.id, in: group) }
+            #expect(throws: damaged) { try store.inspect() }
+            _ = try store.blobUsage(in: group)
+            let opened = try SQLiteStore(store.database)
+            #expect((0...1 << 30).contains(opened.blobUsage.byteCount))
+            try store.database.execute(sql: "UPDATE blob SET slot = 0")
+            #expect(throws: damaged) { try opened.clearDroppedBlobs(limit: 9) }
+        }
+    }
+
+    @Test func `what belongs to nothing is found`() throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            for _ in 0..<2 {
+                let blob = try TestBlob(of: talk, byteCount: 300)
+                #expect(try blob.begin(by: talk.patient) == .done)
+                #expect(try blob.put(0, by: talk.patient) == .done)
+            }
+            #expect(try store.inspect() == [])
+            try store.database.execute(sql: "DELETE FROM blob WHERE number = 2")
+            #expect(try store.inspect() == ["a piece is of a blob that isn't there"])
+            try store.database.execute(sql: "DELETE FROM piece WHERE number >> 16 = 2")
+            try store.database.execute(sql: "UPDATE blob SET slot = 1 << 40")
+            #expect(try store.inspect() == ["a blob is of a group that isn't there"])
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `what is erased while it is looked at isn't damaged`(isDeep: Bool) throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 70 * Self.piece)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in blob.pieces.indices {
+                #expect(try blob.put(index, by: talk.patient) == .done)
+            }
+            // After the mailboxes, after the group's messages, and then amid the pieces.
+            var pauses = 0
+            let problems = try store.inspect(isDeep: isDeep) { () throws(StoreError) in
+                pauses += 1
+                guard pauses == 3 else { return }
+                do {
+                    try talk.patient.ask(talk.closing())
+                    try talk.patient.ask(.confirm(talk.group))
+                    try talk.doctor.ask(.confirm(talk.group))
+                    try world.sweep()
+                } catch {
+                    throw .failed("the group can't be erased")
+                }
+            }
+            #expect(pauses >= 3)
+            #expect(problems == [])
+            #expect(store.blobUsage == BlobUsage())
+        }
+    }
+
+    @Test func `a name used in two groups doesn't join them`() throws {
+        try StoreWorld().run { world, store in
+            let id = try #require(BlobID(Random.bytes(16)))
+            for _ in 0..<2 {
+                let talk = try TestConsultation(world)
+                let beginning = BlobBeginning(groupID: talk.group, blob: id, byteCount: 300)
+                #expect(try talk.patient.ask(.beginBlob(beginning)) == .done)
+            }
+            let hashes = try Int64.fetchSet(store.database, sql: "SELECT hash FROM blob")
+            #expect(hashes.count == 2)
+        }
+    }
+
+    @Test func `what is left of blobs is deleted with pauses, and not on a full disk`() throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 40 * Self.piece)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in blob.pieces.indices {
+                #expect(try blob.put(index, by: talk.patient) == .done)
+            }
+            try talk.patient.ask(talk.closing())
+            try talk.patient.ask(.confirm(talk.group))
+            try talk.doctor.ask(.confirm(talk.group))
+            var schedule = WriterSchedule(from: world.now)
+            func left(after milliseconds: UInt64) throws -> Int? {
+                world.advance(milliseconds: milliseconds)
+                try world.batch { try schedule.sweep($0, at: world.now) }
+                return try Int.fetchOne(store.database, sql: "SELECT count(*) FROM piece")
+            }
+            world.engine.defersClearing = true
+            #expect(try left(after: 0) == 40)
+            #expect(schedule.nextClearing == nil)
+            world.engine.defersClearing = false
+            #expect(try left(after: 0) == 24)
+            #expect(schedule.nextClearing == world.now.monotonicMilliseconds + 20)
+            #expect(try left(after: 19) == 24)
+            #expect(try left(after: 1) == 8)
+            #expect(try left(after: 20) == 0)
+            #expect(try left(after: 20) == 0)
+            #expect(schedule.nextClearing == nil)
+        }
+    }
+
+    @Test func `what was deleted is room in the database again`() throws {
+        let place = try StoreWorld()
+        try place.run { world, store in
+            let talk = try TestConsultation(world)
+            let blob = try TestBlob(of: talk, byteCount: 20 * Self.piece)
+            #expect(try blob.begin(by: talk.patient) == .done)
+            for index in blob.pieces.indices {
+                #expect(try blob.put(index, by: talk.patient) == .done)
+            }
+            let before = store.freedByteCount
+            try talk.patient.ask(talk.closing())
+            try talk.patient.ask(.confirm(talk.group))
+            try talk.doctor.ask(.confirm(talk.group))
+            try world.sweep()
+            #expect(store.freedByteCount > before + 19 * UInt64(Self.piece))
+        }
+        #expect(try RelayDatabase.freedByteCount(path: place.path) > 19 * UInt64(Self.piece))
+    }
+
+    @Test func `blobs leave room to messages, and messages to the log`() {
+        let mebibyte: UInt64 = 1 << 20
+        func rooms(_ free: UInt64, of total: UInt64, freed: UInt64 = 0) -> [Bool] {
+            let space = DiskSpace(free: free * mebibyte, total: total * mebibyte)
+            return [
+                space.hasRoomForBlobs(freed: freed * mebibyte),
+                space.hasRoom(freed: freed * mebibyte), space.hasRoomForLog,
+            ]
+        }
+        #expect(rooms(1_001, of: 10_000) == [true, true, true])
+        #expect(rooms(1_000, of: 10_000) == [false, true, true])
+        #expect(rooms(64, of: 10_000) == [false, false, true])
+        #expect(rooms(64, of: 10_000, freed: 1) == [false, true, true])
+        #expect(rooms(64, of: 10_000, freed: 937) == [true, true, true])
+        #expect(rooms(32, of: 10_000, freed: 9_000) == [false, false, false])
+        // Of a large disk less than a tenth; a small one has a quarter for everything.
+        #expect(rooms(8_193, of: 1_000_000) == [true, true, true])
+        #expect(rooms(25, of: 100) == [false, false, true])
+        #expect(rooms(26, of: 100) == [true, true, true])
+    }
+
     @Test(arguments: [UInt64](1...4))
     func `nothing of an erased group's blobs is left in any file`(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
@@ -133,13 +306,16 @@ struct BlobStoreTests {
                 Issue.record("not erased")
                 return
             }
-            #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Int(kept.byteCount)))
+            #expect(
+                store.blobUsage
+                    == BlobUsage(count: 1, byteCount: Int(kept.byteCount + blob.byteCount)))
             // Their key is gone at once, themselves a few at a time.
             var steps = 1
             try store.begin()
             while try store.clearDroppedBlobs(limit: 8) { steps += 1 }
             try store.commit()
             #expect(steps > 5)
+            #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Int(kept.byteCount)))
             #expect(try store.forgetLog())
             for index in 0..<3 {
                 #expect(try kept.read(index, by: other.doctor) == .piece(kept.pieces[index]))
@@ -230,6 +406,7 @@ struct BlobStoreTests {
         }
         _ = try Restoration.restore(from: backup, into: path)
         try run { world, store in
+            try world.sweep()
             #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Self.piece + 7))
             let line = try world.connect()
             try line.open(kept.doctor)

@@ -14,9 +14,7 @@ import Testing
         try [UInt8](#require(Data(base64Encoded: text)))
     }
 
-    @Test func `a store of the first schema is lifted with everything that is in it`() throws {
-        let folder = try TemporaryFolder()
-        let path = folder.file("relay.sqlite")
+    private func makeFirst(at path: String) throws {
         let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("Fixtures")
         let queue = try DatabaseQueue(path: path)
@@ -33,7 +31,12 @@ import Testing
                     """)
         }
         try queue.close()
+    }
 
+    @Test func `a store of the first schema is lifted with everything that is in it`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("relay.sqlite")
+        try makeFirst(at: path)
         let database = try RelayDatabase(path: path)
         try database.queue.writeWithoutTransaction { database in
             let store = try SQLiteStore(database)
@@ -72,6 +75,30 @@ import Testing
         let backup = try RelayBackup.make(folder: folder.path, to: elsewhere.file("backup"))
         #expect(backup.byteCount > 0)
         #expect(try TrailAudit(folder: folder.path).verifier.faults == [])
+    }
+
+    @Test func `a backup of the first schema is restored, its folder looked at as it is`() throws {
+        let folder = try TemporaryFolder()
+        let data = folder.file("data")
+        _ = try DataFolder(path: data).keys()
+        try makeFirst(at: data + "/relay.sqlite")
+        #expect(throws: RelayError.olderDatabase) { try RelayStatus(folder: data) }
+        let store = try RelayCheck(folder: data).points.first { $0.name == "store" }
+        #expect(store?.standing == .attention)
+
+        // Made before the folder is lifted.
+        let backup = folder.file("backup")
+        _ = try RelayBackup.make(folder: data, to: backup)
+        let queue = try DatabaseQueue(path: backup)
+        #expect(try queue.read { try !$0.tableExists("blob") })
+        try queue.close()
+        #expect(try Restoration.rehearse(from: backup, folderPath: data).groups == 1)
+        let restored = folder.file("restored")
+        let report = try Restoration.restore(from: backup, into: restored)
+        #expect(report.groups == 1)
+        #expect(report.messages == 2)
+        #expect(try RelayStatus(folder: restored).store.mailboxes == 4)
+        #expect(try TrailAudit(folder: restored).verifier.faults == [])
     }
 
     @Test func `a backup of a newer version is refused`() throws {

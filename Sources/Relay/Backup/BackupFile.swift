@@ -128,6 +128,8 @@ public struct BackupFile: Sendable {
             guard try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") == "ok" else {
                 throw RelayError.backup("SQLite finds the file damaged")
             }
+            // What an earlier version made is lifted first, in a copy, and then looked at whole.
+            guard try Schema.migrator.hasCompletedMigrations(database) else { return }
             let problems = try SQLiteStore(database).inspect()
             if let problem = problems.first { throw RelayError.backup("damaged: \(problem)") }
         }

@@ -274,7 +274,11 @@ extension SQLiteStore: RestorableStore {
 
     /// Reads and opens everything that is kept, and says what doesn't hold; nothing is changed.
     /// `pause` is called between pieces, so that another connection can go on.
-    func inspect(pause: () throws(StoreError) -> Void = {}) throws(StoreError) -> [String] {
+    ///
+    /// - Parameter isDeep: opens files as well; otherwise their lengths are read.
+    func inspect(
+        isDeep: Bool = true, pause: () throws(StoreError) -> Void = {}
+    ) throws(StoreError) -> [String] {
         var problems: [String] = []
         var cursor: MailboxNumber?
         repeat {
@@ -291,7 +295,9 @@ extension SQLiteStore: RestorableStore {
             cursor = next
             try pause()
         } while cursor != nil
-        for (number, record) in try allGroups() {
+        for (number, _) in try allGroups() {
+            // With many files this takes a while, and a running relay goes on.
+            guard let record = try group(number) else { continue }
             if try group(record.id)?.0 != number {
                 problems.append("a group isn't found by its name")
             }
@@ -307,8 +313,8 @@ extension SQLiteStore: RestorableStore {
                 if let message = part.found.last { last = message.number }
                 try pause()
             }
-            problems += try inspectBlobs(of: number, pause: pause)
+            problems += try inspectBlobs(of: number, isDeep: isDeep, pause: pause)
         }
-        return problems
+        return problems + (try inspectStrayBlobs(pause: pause))
     }
 }

@@ -42,9 +42,13 @@ public enum RelayBackup {
             return unsafe stat(path, &state) == 0 ? state.st_dev : nil
         }
         let parent = URL(fileURLWithPath: target).deletingLastPathComponent().path
-        let copies = (isOnline ? 1 : 0) + (device(parent) == device(folder.path) ? 1 : 0)
-        let needed = UInt64(copies) * folder.databaseByteCount
-        guard let spare = folder.spareByteCount, spare < needed else { return }
+        let whole = folder.databaseByteCount
+        var needed = isOnline ? whole : 0
+        if device(parent) == device(folder.path) {
+            needed +=
+                whole - min(whole, try RelayDatabase.freedByteCount(path: folder.databasePath))
+        }
+        guard let spare = folder.space?.spare, spare < needed else { return }
         let missing = (needed - spare + (1 << 20) - 1) >> 20
         throw .backupFile("\(missing) MiB are missing on the disk of the data folder")
     }

@@ -120,7 +120,10 @@ private struct PointList {
                 {
                     return ["SQLite finds it damaged"]
                 }
-                return try Self.inspect(database, tries: isRunning ? 3 : 1)
+                guard try Schema.migrator.hasCompletedMigrations(database) else {
+                    throw RelayError.olderDatabase
+                }
+                return try Self.inspect(database, isRunning: isRunning)
             }
             add(
                 "store", problems.isEmpty ? .good : .bad,
@@ -128,6 +131,8 @@ private struct PointList {
                     ?? (isRunning ? "every record and message reads well" : "whole and readable"))
         } catch RelayError.newerDatabase {
             add("store", .bad, "written by a newer version of curtain-relay")
+        } catch RelayError.olderDatabase {
+            add("store", .attention, "of an earlier version; this one lifts it when it starts")
         } catch RelayError.dataFolder(let words) {
             add("store", .bad, words)
         } catch {
@@ -140,13 +145,15 @@ private struct PointList {
 
     /// While a relay runs, records can change between two looks at them: what is really damaged is
     /// so each time.
-    private static func inspect(_ database: Database, tries: Int) throws -> [String] {
-        var tries = tries
+    private static func inspect(_ database: Database, isRunning: Bool) throws -> [String] {
+        var tries = isRunning ? 3 : 1
         while true {
             tries -= 1
             do {
                 // Nobody is waited for: the relay gets its turn to empty the log.
-                let problems = try SQLiteStore(database).inspect { usleep(1_000) }
+                let problems = try SQLiteStore(database).inspect(isDeep: !isRunning) {
+                    usleep(1_000)
+                }
                 if problems.isEmpty || tries == 0 { return problems }
             } catch let error as StoreError {
                 guard case .corrupt = error, tries > 0 else { throw error }
@@ -249,15 +256,15 @@ private struct PointList {
     }
 
     mutating func addDisk(_ folder: DataFolder, _ live: LiveStatus?) {
-        guard let (free, total) = folder.space else {
+        guard let space = folder.space else {
             return add("disk", .attention, "the free space can't be read")
         }
-        let low = min(UInt64(1) << 30, total / 10)
-        let words = "\(free >> 20) MiB free of \(total >> 20)"
+        let words = "\(space.free >> 20) MiB free of \(space.total >> 20)"
         if live?.isFull == true {
             add("disk", .bad, words + "; what would grow is refused")
         } else {
-            add("disk", free < low ? .attention : .good, words)
+            let isLow = space.free < space.blobReserve
+            add("disk", isLow ? .attention : .good, words + (isLow ? "; no room for files" : ""))
         }
     }
 }

@@ -184,13 +184,13 @@ public struct Restoration: Sendable {
             return
         }
         do {
-            let queue = try RelayDatabase.open(folder.databasePath)
-            try queue.writeWithoutTransaction { database in
+            let database = try RelayDatabase(path: folder.databasePath)
+            try database.queue.writeWithoutTransaction { database in
                 _ = try TrailKeeper(
                     path: folder.trailPath, mirrorPath: nil, store: SQLiteStore(database),
                     identity: keys.identity)
             }
-            try queue.close()
+            try database.close()
         } catch {
             // The database is to be replaced because it is damaged, or an old one.
         }

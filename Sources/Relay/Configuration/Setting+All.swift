@@ -186,7 +186,7 @@ extension Setting {
             "All blobs of one group. Over it: limit."),
         octets(
             "limit-all-blob-bytes", \.limits.allBlobByteCount, 0...1 << 50,
-            "All blobs. Over it: storage."),
+            "Stored pieces of all blobs. Over it: storage."),
         count(
             "limit-unfinished-blobs", \.limits.unfinishedBlobs, 1...1_000,
             "Blobs that one mailbox has begun and not finished. Over it: rate."),
@@ -195,10 +195,12 @@ extension Setting {
             "Days without a piece after which a blob that isn't whole is deleted.", unit: "days"),
         rate(
             "limit-pieces-per-second", \.limits.piecesPerSecond, "per second",
-            "Pieces of blobs (64 KiB) put and read by one mailbox, on average. Over it: rate."),
+            "Pieces of blobs (64 KiB) put and read by one mailbox, on average; a connection has twice that. Over it: rate."
+        ),
         rate(
             "limit-piece-burst", \.limits.pieceBurst, "number",
-            "Pieces of blobs put and read by one mailbox at once.", 1...10_000_000),
+            "Pieces of blobs put and read by one mailbox at once; a connection has twice that.",
+            1...10_000_000),
     ]
 
     private static let homes: [Setting] = [

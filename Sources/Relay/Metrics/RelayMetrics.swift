@@ -150,8 +150,12 @@ struct RelayMetrics {
             prefix + "blobs", .gauge, "Blobs kept, those that aren't whole yet included.",
             health.blobs.count)
         page.add(
-            prefix + "blobs_bytes", .gauge, "The octets that they have when they are whole.",
+            prefix + "blobs_bytes", .gauge,
+            "Octets of their pieces, and of those that are still to be deleted.",
             health.blobs.byteCount)
+        page.add(
+            prefix + "damaged_pieces_total", .counter,
+            "Pieces of blobs that were asked for and can't be read.", health.counters.damagedPieces)
         let survey = health.survey
         page.add(
             prefix + "oldest_message_seconds", .gauge,

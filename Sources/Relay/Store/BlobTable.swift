@@ -1,5 +1,6 @@
 import GRDB
 import RelayCore
+import RelayProtocol
 
 /// Blobs and their pieces.
 ///
@@ -15,13 +16,15 @@ final class BlobTable {
     private let update: SQLStatement
     private let addPiece: SQLStatement
     private let readPiece: SQLStatement
+    private let readLength: SQLStatement
+    private let findPiece: SQLStatement
     private let dropOfGroup: SQLStatement
     private let dropOfMailbox: SQLStatement
     private let dropOld: SQLStatement
     private let findDropped: SQLStatement
     private let removePieces: SQLStatement
     private let remove: SQLStatement
-    /// What all blobs take.
+    /// What all blobs take, those that are dropped included until they are deleted.
     private(set) var usage: BlobUsage
     private var usageBefore: BlobUsage
     /// Whether there may be something to clear.
@@ -33,10 +36,13 @@ final class BlobTable {
     init(_ database: Database) throws {
         func prepare(_ text: String) throws -> SQLStatement { try SQLStatement(database, text) }
         let columns = "number, slot, owner, size, pieces"
+        // Bounded, whatever a damaged row says: sums must not overflow.
+        let stored = "max(0, min(size, pieces << 16, 1 << 30))"
         let dropping = "UPDATE blob SET slot = 0, hash = 0, owner = 0, day = 0"
 
         find = try prepare("SELECT \(columns) FROM blob WHERE slot = ? AND hash = ?")
-        sum = try prepare("SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE slot = ?")
+        sum = try prepare(
+            "SELECT count(*), coalesce(sum(min(size, 1 << 30)), 0) FROM blob WHERE slot = ?")
         list = try prepare("SELECT \(columns) FROM blob WHERE slot = ?")
         countUnfinished = try prepare("SELECT count(*) FROM blob WHERE owner = ? AND owner != 0")
         insert = try prepare(
@@ -46,17 +52,24 @@ final class BlobTable {
         update = try prepare("UPDATE blob SET owner = ?, pieces = ?, day = ? WHERE number = ?")
         addPiece = try prepare("INSERT INTO piece (number, content) VALUES (?, ?)")
         readPiece = try prepare("SELECT content FROM piece WHERE number = ?")
-        dropOfGroup = try prepare("\(dropping) WHERE slot = ? RETURNING size")
-        dropOfMailbox = try prepare("\(dropping) WHERE owner = ? AND owner != 0 RETURNING size")
-        dropOld = try prepare("\(dropping) WHERE owner != 0 AND day < ? RETURNING size")
-        findDropped = try prepare("SELECT number FROM blob WHERE slot = 0 LIMIT 1")
+        readLength = try prepare("SELECT length(content) FROM piece WHERE number = ?")
+        findPiece = try prepare(
+            """
+            SELECT number, EXISTS (SELECT 1 FROM blob WHERE blob.number = piece.number >> 16)
+            FROM piece WHERE number >= ? ORDER BY number LIMIT 1
+            """)
+        dropOfGroup = try prepare("\(dropping) WHERE slot = ?")
+        dropOfMailbox = try prepare("\(dropping) WHERE owner = ? AND owner != 0")
+        dropOld = try prepare(
+            "\(dropping) WHERE owner != 0 AND (day < ? OR pieces = 0 AND day < ?)")
+        findDropped = try prepare("SELECT \(columns) FROM blob WHERE slot = 0 LIMIT 1")
         removePieces = try prepare(
             """
             DELETE FROM piece WHERE number IN (
                 SELECT number FROM piece WHERE number >= ? AND number < ? LIMIT ?)
             """)
         remove = try prepare("DELETE FROM blob WHERE number = ?")
-        let all = try prepare("SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE slot != 0")
+        let all = try prepare("SELECT sum(slot != 0), coalesce(sum(\(stored)), 0) FROM blob")
         usage = try all.first { BlobUsage($0) } ?? BlobUsage()
         usageBefore = usage
     }
@@ -73,14 +86,19 @@ final class BlobTable {
     // MARK: Blobs
 
     func blob(named hash: UInt64, of group: Int64) throws(StoreError) -> BlobRecord? {
-        try find.first([group, Int64(bitPattern: hash)]) { BlobRecord($0) }
+        var found: BlobRecord?
+        try find.each([group, Int64(bitPattern: hash)]) { row throws(StoreError) in
+            found = try BlobRecord(row)
+            return false
+        }
+        return found
     }
 
     /// All of a group.
     func blobs(of group: Int64) throws(StoreError) -> [BlobRecord] {
         var found: [BlobRecord] = []
-        try list.each([group]) { row in
-            found.append(BlobRecord(row))
+        try list.each([group]) { row throws(StoreError) in
+            found.append(try BlobRecord(row))
             return true
         }
         return found
@@ -99,13 +117,15 @@ final class BlobTable {
     ) throws(StoreError) {
         try insert.run([group, Int64(bitPattern: hash), owner, byteCount, Int64(day)])
         usage.count += 1
-        usage.byteCount += byteCount
     }
 
     /// Notes that another piece is there, or all of them; then nothing tells any more whose it was
     /// and when it came.
-    func update(_ blob: Int64, owner: Int64, pieceCount: Int, day: UInt32) throws(StoreError) {
+    func update(
+        _ blob: Int64, owner: Int64, pieceCount: Int, adding byteCount: Int, day: UInt32
+    ) throws(StoreError) {
         try update.run([owner, pieceCount, owner == 0 ? 0 : Int64(day), blob])
+        usage.byteCount += byteCount
     }
 
     // MARK: Pieces
@@ -122,49 +142,76 @@ final class BlobTable {
         try readPiece.first([number]) { $0.octets(0) }
     }
 
+    /// Octets of a piece as it is stored.
+    func byteCount(ofPieceNumbered number: Int64) throws(StoreError) -> Int? {
+        try readLength.first([number]) { Int($0.integer(0)) }
+    }
+
+    /// The blob that the first piece from that number on is of, and whether it is there.
+    func blob(ofPieceFrom number: Int64) throws(StoreError) -> (number: Int64, isThere: Bool)? {
+        try findPiece.first([number]) { ($0.integer(0) >> Self.indexBits, $0.integer(1) != 0) }
+    }
+
     // MARK: Dropping
 
-    func drop(ofGroup group: Int64) throws(StoreError) { try drop(dropOfGroup, group) }
+    func drop(ofGroup group: Int64) throws(StoreError) { try drop(dropOfGroup, [group]) }
 
     /// Those that aren't whole.
-    func drop(ofMailbox mailbox: Int64) throws(StoreError) { try drop(dropOfMailbox, mailbox) }
+    func drop(ofMailbox mailbox: Int64) throws(StoreError) { try drop(dropOfMailbox, [mailbox]) }
 
-    /// Those that aren't whole and got nothing since that day.
-    func dropUnfinished(before day: UInt32) throws(StoreError) { try drop(dropOld, Int64(day)) }
+    /// Those that aren't whole and got nothing since that day; those without any piece that were
+    /// begun before the other day.
+    func dropUnfinished(before day: UInt32, empty other: UInt32) throws(StoreError) {
+        try drop(dropOld, [Int64(day), Int64(other)])
+    }
 
-    private func drop(_ statement: SQLStatement, _ argument: Int64) throws(StoreError) {
-        try statement.each([argument]) { row in
-            usage.count -= 1
-            usage.byteCount -= Int(row.integer(0))
-            mayHaveDropped = true
-            return true
-        }
+    /// Their octets count until they are deleted.
+    private func drop(_ statement: SQLStatement, _ arguments: [Int64]) throws(StoreError) {
+        let count = try statement.runCounting(arguments)
+        usage.count -= count
+        if count > 0 { mayHaveDropped = true }
     }
 
     /// Deletes at most `limit` pieces of dropped blobs; true if there may be more.
     func clear(limit: Int) throws(StoreError) -> Bool {
         guard mayHaveDropped else { return false }
-        guard let blob = try findDropped.first([], { $0.integer(0) }) else {
+        var found: BlobRecord?
+        try findDropped.each { row throws(StoreError) in
+            found = try BlobRecord(row)
+            return false
+        }
+        guard let blob = found else {
             mayHaveDropped = false
             return false
         }
-        let first = Self.number(ofPiece: 0, of: blob)
         let count = try removePieces.runCounting([
-            first, Self.number(ofPiece: 0, of: blob + 1), limit,
+            Self.number(ofPiece: 0, of: blob.number),
+            Self.number(ofPiece: 0, of: blob.number + 1), limit,
         ])
-        if count < limit { try remove.run([blob]) }
+        if count < limit {
+            try remove.run([blob.number])
+            usage.byteCount -= blob.storedByteCount
+        }
         return true
     }
 }
 
 extension BlobRecord {
     /// From a row of number, slot, owner, size and pieces.
-    fileprivate init(_ row: SQLRow) {
+    ///
+    /// - Throws: `.corrupt` for numbers that no blob has.
+    fileprivate init(_ row: SQLRow) throws(StoreError) {
         let owner = row.integer(2)
+        guard (1..<1 << 47).contains(row.integer(0)),
+            let byteCount = UInt64(exactly: row.integer(3)),
+            let shape = BlobShape(byteCount: byteCount),
+            let pieceCount = Int(exactly: row.integer(4)),
+            (0...shape.pieceCount).contains(pieceCount)
+        else { throw .corrupt("what is kept of a blob is damaged") }
         self.init(
             number: row.integer(0), group: GroupNumber(rawValue: row.integer(1)),
             owner: owner == 0 ? nil : MailboxNumber(rawValue: owner),
-            byteCount: Int(row.integer(3)), pieceCount: Int(row.integer(4)))
+            byteCount: shape.byteCount, pieceCount: pieceCount)
     }
 }
 

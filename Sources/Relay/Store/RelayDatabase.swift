@@ -81,9 +81,17 @@ struct RelayDatabase: Sendable {
     /// Counts what the database holds.
     static func figures(path: String) throws(RelayError) -> StoreFigures {
         try look(path) { database in
+            guard try Schema.migrator.hasCompletedMigrations(database) else {
+                throw RelayError.olderDatabase
+            }
             let store = try SQLiteStore(database)
             return try store.figures(store.countWaiting())
         }
+    }
+
+    /// Octets that a compacted copy of it doesn't have.
+    static func freedByteCount(path: String) throws(RelayError) -> UInt64 {
+        try look(path) { SQLiteStore.freedByteCount($0) }
     }
 
     /// Hours of what was last done, or seen.
@@ -120,6 +128,8 @@ struct RelayDatabase: Sendable {
     ) throws(RelayError) -> Result {
         do {
             return try Self.open(path, readonly: true).inDatabase(body)
+        } catch let error as RelayError {
+            throw error
         } catch {
             throw .store(StoreError(error))
         }

@@ -1,3 +1,5 @@
+import Cryptography
+import GRDB
 import RelayCore
 import RelayProtocol
 
@@ -6,15 +8,15 @@ extension SQLiteStore {
     var blobUsage: BlobUsage { blobs.usage }
 
     func blob(_ id: BlobID, in group: GroupNumber) throws(StoreError) -> BlobRecord? {
-        try blobs.blob(named: hash(id), of: group.rawValue)
+        try blobs.blob(named: hash(id, in: group), of: group.rawValue)
     }
 
     func addBlob(
         _ id: BlobID, in group: GroupNumber, byteCount: Int, by owner: MailboxNumber, on day: Day
     ) throws(StoreError) {
         try blobs.add(
-            named: hash(id), of: group.rawValue, byteCount: byteCount, by: owner.rawValue,
-            day: day.rawValue)
+            named: hash(id, in: group), of: group.rawValue, byteCount: byteCount,
+            by: owner.rawValue, day: day.rawValue)
     }
 
     func addPiece(
@@ -29,7 +31,7 @@ extension SQLiteStore {
             == blob.pieceCount + 1
         try blobs.update(
             blob.number, owner: isLast ? 0 : blob.owner?.rawValue ?? 0,
-            pieceCount: blob.pieceCount + 1, day: day.rawValue)
+            pieceCount: blob.pieceCount + 1, adding: content.count, day: day.rawValue)
     }
 
     func piece(_ index: Int, of blob: BlobRecord) throws(StoreError) -> [UInt8]? {
@@ -47,33 +49,87 @@ extension SQLiteStore {
         try blobs.unfinishedCount(of: mailbox.rawValue)
     }
 
-    func dropUnfinishedBlobs(before day: Day) throws(StoreError) {
-        try blobs.dropUnfinished(before: day.rawValue)
+    func dropUnfinishedBlobs(before day: Day, empty other: Day) throws(StoreError) {
+        try blobs.dropUnfinished(before: day.rawValue, empty: other.rawValue)
     }
 
     func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool {
         try blobs.clear(limit: limit)
     }
 
-    /// Reads and opens every piece of a group's blobs; what doesn't hold.
+    // MARK: Inspecting
+
+    /// What doesn't hold of a group's blobs.
+    ///
+    /// - Parameter isDeep: opens every piece; otherwise their lengths are read.
     func inspectBlobs(
-        of group: GroupNumber, pause: () throws(StoreError) -> Void
+        of group: GroupNumber, isDeep: Bool, pause: () throws(StoreError) -> Void
     ) throws(StoreError) -> [String] {
         var problems: [String] = []
         for blob in try blobs.blobs(of: group.rawValue) {
-            guard let shape = BlobShape(byteCount: UInt64(clamping: blob.byteCount)),
-                blob.pieceCount <= shape.pieceCount,
-                (blob.owner == nil) == (blob.pieceCount == shape.pieceCount)
-            else {
-                problems.append("a blob is longer or shorter than it can be")
-                continue
+            do throws(StoreError) {
+                guard let problem = try problem(with: blob, isDeep, pause) else { continue }
+                if try isThere(blob) { problems.append(problem) }
+            } catch {
+                guard case .corrupt = error, try !isThere(blob) else { throw error }
             }
-            for index in 0..<blob.pieceCount {
-                if try piece(index, of: blob)?.count != shape.byteCount(ofPiece: index) {
-                    problems.append("a piece of a blob is missing, or of another length")
+        }
+        return problems
+    }
+
+    private func problem(
+        with blob: BlobRecord, _ isDeep: Bool, _ pause: () throws(StoreError) -> Void
+    ) throws(StoreError) -> String? {
+        guard let shape = BlobShape(byteCount: UInt64(blob.byteCount)),
+            (blob.owner == nil) == (blob.pieceCount == shape.pieceCount)
+        else { return "a blob is longer or shorter than it can be" }
+        for index in 0..<blob.pieceCount {
+            let number = BlobTable.number(ofPiece: index, of: blob.number)
+            let byteCount =
+                isDeep
+                ? try piece(index, of: blob)?.count
+                : try blobs.byteCount(ofPieceNumbered: number).map {
+                    $0 - Sealing.overheadByteCount
                 }
-                try pause()
+            guard byteCount == shape.byteCount(ofPiece: index) else {
+                return "a piece of a blob is missing, or of another length"
             }
+            if index % 64 == 63 { try pause() }
+        }
+        return nil
+    }
+
+    /// Beside a running relay a blob may have been erased while it was looked at.
+    private func isThere(_ blob: BlobRecord) throws(StoreError) -> Bool {
+        try blobs.blobs(of: blob.group.rawValue).contains { $0.number == blob.number }
+    }
+
+    /// Blobs without a group, and pieces without a blob.
+    func inspectStrayBlobs(pause: () throws(StoreError) -> Void) throws(StoreError) -> [String] {
+        var problems: [String] = []
+        do {
+            let isStray = try Bool.fetchOne(
+                database,
+                sql: """
+                    SELECT EXISTS (SELECT 1 FROM blob
+                    WHERE slot != 0 AND slot NOT IN (SELECT slot FROM group_name))
+                    """)
+            if isStray == true { problems.append("a blob is of a group that isn't there") }
+        } catch {
+            throw StoreError(error)
+        }
+        var next = Int64.min
+        var count = 0
+        while let blob = try blobs.blob(ofPieceFrom: next) {
+            guard blob.isThere else {
+                problems.append("a piece is of a blob that isn't there")
+                break
+            }
+            next = BlobTable.number(ofPiece: 0, of: blob.number + 1)
+            // Behind the last number that there can be.
+            if next <= 0 { break }
+            count += 1
+            if count % 64 == 0 { try pause() }
         }
         return problems
     }

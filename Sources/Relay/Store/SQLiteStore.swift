@@ -121,6 +121,16 @@ final class SQLiteStore: RelayStore {
         return true
     }
 
+    /// Octets of the file that nothing is in, and that what comes is written to first; 0 if that
+    /// can't be read.
+    var freedByteCount: UInt64 { Self.freedByteCount(database) }
+
+    static func freedByteCount(_ database: Database) -> UInt64 {
+        let count = try? Int.fetchOne(database, sql: "PRAGMA freelist_count")
+        let size = try? Int.fetchOne(database, sql: "PRAGMA page_size")
+        return UInt64(clamping: count ?? 0) * UInt64(clamping: size ?? 0)
+    }
+
     func setting(_ name: String) throws(StoreError) -> [UInt8]? {
         try sql.readSetting.first([name]) { $0.octets(0) }
     }
@@ -133,7 +143,10 @@ final class SQLiteStore: RelayStore {
 
     func hash(_ id: MailboxID) -> UInt64 { nameHash.hash(id.bytes) }
     func hash(_ id: GroupID) -> UInt64 { nameHash.hash(id.bytes) }
-    func hash(_ id: BlobID) -> UInt64 { nameHash.hash(id.bytes) }
+    /// Another one in each group, so that a name used in two of them doesn't join them.
+    func hash(_ id: BlobID, in group: GroupNumber) -> UInt64 {
+        nameHash.hash(UInt64(bitPattern: group.rawValue).bigEndianOctets + id.bytes)
+    }
 
     func receiptHash(_ mailbox: MailboxNumber) throws(StoreError) -> [UInt8] {
         guard let record = try self.mailbox(mailbox) else {

@@ -88,7 +88,7 @@ enum Schema {
             pieces INTEGER NOT NULL,
             day INTEGER NOT NULL
         );
-        CREATE INDEX blob_by_group ON blob (slot, hash);
+        CREATE INDEX blob_by_group ON blob (slot, hash, size);
         CREATE INDEX blob_unfinished ON blob (owner) WHERE owner != 0;
         CREATE TABLE piece (
             number INTEGER NOT NULL PRIMARY KEY,

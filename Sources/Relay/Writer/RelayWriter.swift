@@ -134,6 +134,9 @@ final class RelayWriter: Sendable {
                 }
                 return !isLast
             }
+            if engine.counters.damagedPieces > lasting.counters.damagedPieces {
+                log.warning("a piece of a file can't be read; `check` says more")
+            }
             let hadWork = hadEvents || store.hasWritten
             if store.hasLog, schedule.isTimeForLog(at: now, hadWork: hadWork) {
                 try emptyLog(store, &lasting, at: now)
@@ -192,7 +195,8 @@ final class RelayWriter: Sendable {
         _ engine: RelayEngine, _ schedule: WriterSchedule, at now: RelayTime
     ) -> Int {
         guard !schedule.isCatchingUp else { return 0 }
-        guard let deadline = engine.nextDeadline else { return tickMilliseconds }
+        let deadlines = [engine.nextDeadline, schedule.nextClearing].compactMap { $0 }
+        guard let deadline = deadlines.min() else { return tickMilliseconds }
         guard deadline > now.monotonicMilliseconds else { return 0 }
         return Int(min(deadline - now.monotonicMilliseconds, UInt64(tickMilliseconds)))
     }
@@ -322,14 +326,24 @@ final class RelayWriter: Sendable {
     }
 
     private func watchDisk(_ desk: WriterDesk, _ lasting: Lasting, at now: RelayTime) {
-        guard let spare = folder.spareByteCount else { return }
+        guard let space = folder.space else { return }
         let engine = desk.engine
-        let wasRefusing = engine.refusesGrowth
-        engine.refusesGrowth = spare == 0 || now.monotonicMilliseconds < lasting.fullUntil
-        guard engine.refusesGrowth else { return }
+        let was = (refusingGrowth: engine.refusesGrowth, refusingBlobs: engine.refusesBlobs)
+        let isFull = now.monotonicMilliseconds < lasting.fullUntil
+        // What was deleted leaves room in the database that the file system doesn't know of.
+        let freed = space.hasRoomForBlobs(freed: 0) ? 0 : desk.store.freedByteCount
+        engine.refusesGrowth = isFull || !space.hasRoom(freed: freed)
+        engine.refusesBlobs = isFull || !space.hasRoomForBlobs(freed: freed)
+        engine.defersClearing = isFull || !space.hasRoomForLog
         // A copy isn't worth that devices are refused for it.
-        desk.endBackup("there is no room for the copy in the data folder")
-        if !wasRefusing { log.warning("the disk is nearly full; what would grow is refused") }
+        if isFull || space.spare == 0 {
+            desk.endBackup("there is no room for the copy in the data folder")
+        }
+        if engine.refusesGrowth, !was.refusingGrowth {
+            log.warning("the disk is nearly full; what would grow is refused")
+        } else if engine.refusesBlobs, !was.refusingBlobs {
+            log.warning("there is little room on the disk; no more files are taken")
+        }
     }
 
     private func report(

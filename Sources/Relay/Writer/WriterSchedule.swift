@@ -9,7 +9,8 @@ package struct WriterSchedule {
     private var nextLog: UInt64
     private var groupCursor: GroupNumber?
     private var isSweepingGroups = false
-    private var isClearingBlobs = false
+    /// When more of what is left of blobs is deleted; `nil` if nothing is known to be left.
+    private(set) var nextClearing: UInt64?
     private var day: Day?
 
     package init(from start: RelayTime) {
@@ -20,7 +21,7 @@ package struct WriterSchedule {
     }
 
     /// Whether there is more to do at once.
-    package var isCatchingUp: Bool { isSweepingGroups || isClearingBlobs }
+    package var isCatchingUp: Bool { isSweepingGroups }
 
     mutating func isTimeForDisk(at now: RelayTime) -> Bool {
         guard now.monotonicMilliseconds >= nextDisk else { return false }
@@ -52,6 +53,10 @@ package struct WriterSchedule {
             groupCursor = try engine.sweepGroups(from: groupCursor)
             isSweepingGroups = groupCursor != nil
         }
-        isClearingBlobs = try engine.sweepBlobs()
+        // A mebibyte at a time, and others come in between.
+        if now.monotonicMilliseconds >= nextClearing ?? 0 {
+            let isMore = try engine.sweepBlobs()
+            nextClearing = isMore ? now.monotonicMilliseconds + 20 : nil
+        }
     }
 }

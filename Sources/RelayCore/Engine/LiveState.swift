@@ -20,6 +20,8 @@ final class Connection {
     var failedOpenings = 0
     var bucket: TokenBucket
     var requestBucket: TokenBucket
+    /// For pieces of blobs.
+    var pieceBucket: TokenBucket
     /// For acknowledgements of what isn't on its way.
     var acknowledgementBucket: TokenBucket
     /// Octets of stored answers that this batch repeats, and of pieces.
@@ -39,6 +41,7 @@ final class Connection {
         self.since = since
         bucket = TokenBucket(burst: limits.openingBurst)
         requestBucket = TokenBucket(burst: limits.connectionRequestBurst)
+        pieceBucket = TokenBucket(burst: 2 * limits.pieceBurst)
         acknowledgementBucket = TokenBucket(burst: limits.connectionRequestBurst)
     }
 

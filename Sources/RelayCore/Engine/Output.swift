@@ -54,6 +54,8 @@ public struct RelayCounters: Equatable, Sendable {
     public var acknowledged: UInt64 = 0
     /// Groups erased.
     public var erased: UInt64 = 0
+    /// Pieces of blobs that were asked for and can't be read. Fault: the disk.
+    public var damagedPieces: UInt64 = 0
     /// Refusals by their number on the wire.
     public var refusals: [UInt8: UInt64] = [:]
 

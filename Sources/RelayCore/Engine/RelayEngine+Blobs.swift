@@ -17,15 +17,17 @@ extension RelayEngine {
             let isSame = blob.owner == mailbox.number && blob.byteCount == shape.byteCount
             return isSame ? .done : .refused(.exists, retryAfterSeconds: 0)
         }
-        // What a group has goes with the group: there is no later at which more would fit.
-        let present = try store.blobUsage(in: group.number)
-        guard present.count < limits.groupBlobs,
-            present.byteCount + shape.byteCount <= limits.groupBlobByteCount
-        else { return .refused(.limit, retryAfterSeconds: 0) }
         guard try store.unfinishedBlobs(of: mailbox.number) < limits.unfinishedBlobs else {
             return .refused(.rate, retryAfterSeconds: 60)
         }
-        guard store.blobUsage.byteCount + shape.byteCount <= limits.allBlobByteCount else {
+        // What a group has goes with the group: there is no later at which more would fit. A group
+        // of one has nobody who could read it.
+        let present = try store.blobUsage(in: group.number)
+        guard group.record.members.count(where: { $0?.isActive(on: now.day) == true }) > 1,
+            present.count < limits.groupBlobs,
+            present.byteCount + shape.byteCount <= limits.groupBlobByteCount
+        else { return .refused(.limit, retryAfterSeconds: 0) }
+        guard hasRoom(forBlobs: shape.byteCount) else {
             return .refused(.storage, retryAfterSeconds: 3_600)
         }
         try store.addBlob(
@@ -50,6 +52,9 @@ extension RelayEngine {
             piece.index <= blob.pieceCount
         else { return .refused(.malformed, retryAfterSeconds: 0) }
         guard piece.index == blob.pieceCount else { return .done }
+        guard hasRoom(forBlobs: content.count) else {
+            return .refused(.storage, retryAfterSeconds: 3_600)
+        }
         if let wait = takePiece(for: mailbox) {
             return .refused(.rate, retryAfterSeconds: wait)
         }
@@ -91,16 +96,34 @@ extension RelayEngine {
         if let wait = takePiece(for: mailbox) {
             return .refused(.rate, retryAfterSeconds: wait)
         }
-        guard let content = try store.piece(Int(piece.index), of: blob) else {
-            throw .corrupt("a piece of a blob is missing")
+        let content: [UInt8]
+        do throws(StoreError) {
+            guard let found = try store.piece(Int(piece.index), of: blob) else {
+                throw .corrupt("a piece of a blob is missing")
+            }
+            content = found
+        } catch {
+            // The others go on; `check` finds it.
+            guard case .corrupt = error else { throw error }
+            counters.damagedPieces += 1
+            return .refused(.noBlob, retryAfterSeconds: 0)
         }
         connection.repeatedByteCount += content.count
         return .piece(content)
     }
 
+    /// Only what is stored counts: what is begun takes nothing from others.
+    private func hasRoom(forBlobs byteCount: Int) -> Bool {
+        !refusesBlobs && store.blobUsage.byteCount + byteCount <= limits.allBlobByteCount
+    }
+
+    /// All mailboxes on one connection have twice what each of them has.
     private func takePiece(for mailbox: LiveMailbox) -> UInt32? {
-        mailbox.pieceBucket.take(
-            perSecond: limits.piecesPerSecond, burst: limits.pieceBurst,
+        mailbox.connection?.pieceBucket.take(
+            perSecond: 2 * limits.piecesPerSecond, burst: 2 * limits.pieceBurst,
             at: now.monotonicMilliseconds)
+            ?? mailbox.pieceBucket.take(
+                perSecond: limits.piecesPerSecond, burst: limits.pieceBurst,
+                at: now.monotonicMilliseconds)
     }
 }

@@ -42,12 +42,15 @@ extension RelayEngine {
     public func sweepRecords() throws(StoreError) {
         guard clock.allowsErasure(at: now) else { return }
         try store.prune(before: now.day)
-        try store.dropUnfinishedBlobs(before: now.day.before(limits.unfinishedBlobDays))
+        try store.dropUnfinishedBlobs(
+            before: now.day.before(limits.unfinishedBlobDays), empty: now.day.before(1))
         try store.setClockMark(hour: now.hour)
     }
 
     /// Deletes some of what is left of blobs that are gone; true if there is more to do.
-    public func sweepBlobs() throws(StoreError) -> Bool { try store.clearDroppedBlobs(limit: 32) }
+    public func sweepBlobs() throws(StoreError) -> Bool {
+        try defersClearing ? false : store.clearDroppedBlobs(limit: 16)
+    }
 
     /// Ends connections that have had no mailbox open for too long.
     public func sweepConnections() {

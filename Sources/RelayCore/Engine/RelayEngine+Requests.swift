@@ -73,7 +73,7 @@ extension RelayEngine {
         case .answered(let answer): return try repeated(answer, request.id, mailbox, connection)
         case .free: break
         }
-        if let blocked = mailbox.blocked {
+        if let blocked = mailbox.blocked, request.operation.keepsOrder {
             if blocked.id <= mailbox.record.requests.confirmed || request.id == blocked.id {
                 mailbox.blocked = nil
             } else if request.id > blocked.id {
@@ -90,7 +90,7 @@ extension RelayEngine {
             guard let answer else { return nil }
             outcome = answer
         }
-        try remember(outcome, of: request.id, mailbox)
+        try remember(outcome, of: request, mailbox)
         return outcome
     }
 
@@ -120,12 +120,13 @@ extension RelayEngine {
 
     /// Notes an answer, so that the same request gets it again.
     private func remember(
-        _ outcome: Outcome, of id: RequestID, _ mailbox: LiveMailbox
+        _ outcome: Outcome, of request: Request, _ mailbox: LiveMailbox
     ) throws(StoreError) {
         guard !mailbox.isErased else { return }
+        let id = request.id
         switch outcome {
         case .refused(let refusal, let seconds) where seconds > 0:
-            mailbox.blocked = (id, refusal)
+            if request.operation.keepsOrder { mailbox.blocked = (id, refusal) }
             return
         case .groupState, .opened, .refusedCounter, .keyPackage(_, lastResort: true), .blobState,
             .piece:
@@ -168,6 +169,15 @@ extension RelayEngine {
 }
 
 extension RelayProtocol.Operation {
+    /// Whether nothing asked later may overtake it. Blobs have no order among one another, and their
+    /// messages are sent once they are whole.
+    var keepsOrder: Bool {
+        switch self {
+        case .beginBlob, .putPiece, .inspectBlob, .readPiece: false
+        default: true
+        }
+    }
+
     /// Whether the store has to grow for it.
     var grows: Bool {
         switch self {

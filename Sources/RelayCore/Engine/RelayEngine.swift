@@ -52,6 +52,10 @@ public final class RelayEngine {
     var now = RelayTime(unixSeconds: 0, monotonicMilliseconds: 0)
     /// While the disk is nearly full, what would grow is refused.
     public var refusesGrowth = false
+    /// While there is little room on the disk, no blob grows.
+    public var refusesBlobs = false
+    /// While the disk is full, what is left of blobs stays: deleting it needs room in the log.
+    public var defersClearing = false
     /// Watches over the wall clock; the next engine goes on with it.
     public internal(set) var clock: ClockGuard
 

@@ -13,7 +13,7 @@ CREATE TABLE blob (
     pieces INTEGER NOT NULL,
     day INTEGER NOT NULL
 );
-CREATE INDEX blob_by_group ON blob (slot, hash);
+CREATE INDEX blob_by_group ON blob (slot, hash, size);
 CREATE INDEX blob_unfinished ON blob (owner) WHERE owner != 0;
 CREATE TABLE group_name (
     hash INTEGER NOT NULL PRIMARY KEY,

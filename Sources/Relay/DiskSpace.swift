@@ -1,0 +1,29 @@
+/// Room on a file system, and for what it is enough.
+struct DiskSpace: Equatable {
+    /// Octets that may be taken.
+    let free: UInt64
+    /// Octets in all.
+    let total: UInt64
+
+    /// Octets that must stay free, or a quarter of a small disk, so that the log can always be written
+    /// back; below, what would grow is refused.
+    var reserve: UInt64 { min(64 << 20, total / 4) }
+
+    /// Octets that blobs leave to messages and everything else: a tenth of the disk, of a large one
+    /// 8 GiB.
+    var blobReserve: UInt64 { max(reserve, min(8 << 30, total / 10)) }
+
+    /// Octets that may be taken before the reserve is touched.
+    var spare: UInt64 { free - min(free, reserve) }
+
+    /// Whether the log has room, through which every change goes.
+    var hasRoomForLog: Bool { free > reserve / 2 }
+
+    /// Whether the database may take more.
+    ///
+    /// - Parameter freed: octets in it that it can use again.
+    func hasRoom(freed: UInt64) -> Bool { hasRoomForLog && free + freed > reserve }
+
+    /// Whether blobs may take more of it.
+    func hasRoomForBlobs(freed: UInt64) -> Bool { hasRoomForLog && free + freed > blobReserve }
+}
