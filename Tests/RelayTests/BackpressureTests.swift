@@ -21,7 +21,7 @@ private final class Board: @unchecked Sendable {
         loop = try EventLoop(name: "board")
         server = try WebSocketServer(
             .init(subprotocol: ProtocolConstants.subprotocol), on: loop
-        ) { switchboard.handle($0, $1) }
+        ) { [weak switchboard] in switchboard?.handle($0, $1) }
         let (server, loop) = (server, loop)
         try loop.executeAndWait { switchboard.start(server, loop) }
     }
