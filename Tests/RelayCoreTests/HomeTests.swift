@@ -21,12 +21,15 @@ struct HomeTests {
             return
         }
         #expect(Set(all).count == 64)
-        let limit = Outcome.refused(.limit, retryAfterSeconds: 0)
-        #expect(try home.ask(.drawTickets(count: 1)) == limit)
-        #expect(try home.ask(.drawTickets(count: .max)) == limit)
+        func limit(_ seconds: UInt32) -> Outcome { .refused(.limit, retryAfterSeconds: seconds) }
+        world.now.unixSeconds += 1_000
+        #expect(try home.ask(.drawTickets(count: 1)) == limit(86_400 - 1_000))
+        #expect(try home.ask(.drawTickets(count: .max)) == limit(0))
         world.now.unixSeconds -= 86_400
-        #expect(try home.ask(.drawTickets(count: 1)) == limit)
-        world.advance(days: 2)
+        #expect(try home.ask(.drawTickets(count: 1)) == limit(2 * 86_400 - 1_000))
+        world.advance(seconds: 2 * 86_400 - 1_001)
+        #expect(try home.ask(.drawTickets(count: 1)) == limit(1))
+        world.advance(seconds: 1)
         guard case .tickets = try home.ask(.drawTickets(count: 64)) else {
             Issue.record("no tickets on the next day")
             return

@@ -50,8 +50,9 @@ private struct Page {
     }
 }
 
-@Suite struct `A page of metrics` {
-    private static func everything() -> RelayMetrics {
+/// A page with something in every place.
+enum Metrics {
+    static func everything() -> RelayMetrics {
         var health = RelayHealth()
         health.counters.refusals = [5: 3]
         health.batches.sizes.add(3)
@@ -67,9 +68,11 @@ private struct Page {
             certificateExpiry: Date(), reloads: .init(taken: 1, refused: 2), writerSilence: 0.5,
             isDraining: false, start: Date())
     }
+}
 
+@Suite struct `A page of metrics` {
     @Test func `is Prometheus' text format to the letter`() throws {
-        let page = try Page(Self.everything().page)
+        let page = try Page(Metrics.everything().page)
         for (name, kind) in page.kinds {
             #expect(name.hasSuffix("_total") == (kind == "counter"), "\(name)")
             #expect(name.hasPrefix("curtain_relay_") || name.hasPrefix("process_"))
@@ -80,7 +83,7 @@ private struct Page {
     }
 
     @Test func `has histograms that add up`() throws {
-        let page = try Page(Self.everything().page)
+        let page = try Page(Metrics.everything().page)
         let name = "curtain_relay_sync_seconds"
         #expect(page.kinds[name] == "histogram")
         #expect(page.samples[name + #"_bucket{le="0.0002"}"#] == 0)
@@ -92,7 +95,7 @@ private struct Page {
     }
 
     @Test func `tells stored from delivered, and why connections were cut`() throws {
-        let page = try Page(Self.everything().page)
+        let page = try Page(Metrics.everything().page)
         func value(_ name: String) -> Double? { page.samples["curtain_relay_" + name] }
         #expect(value(#"messages_accepted_total{way="stored"}"#) == 4)
         #expect(value(#"messages_accepted_total{way="delivered"}"#) == 9)
@@ -112,7 +115,7 @@ private struct Page {
     }
 
     @Test func `has a line in the operator's table for each metric, and no other`() throws {
-        let page = try Page(Self.everything().page)
+        let page = try Page(Metrics.everything().page)
         let chapter = try operatorsChapter()
         let documented = chapter.matches(
             of: /\n\| `((?:curtain_relay|process)_[a-z_]+)` \| (\w+) \|/)
@@ -125,7 +128,7 @@ private struct Page {
         "tools/operations/grafana.json", "tools/operations/alerts.yaml", "protocol/operations.md",
     ])
     func `has every metric that dashboard, alerts and chapter name`(file: String) throws {
-        let page = try Page(Self.everything().page)
+        let page = try Page(Metrics.everything().page)
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
         let text = try String(contentsOf: root.appending(path: file), encoding: .utf8)

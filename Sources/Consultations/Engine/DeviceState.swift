@@ -66,6 +66,8 @@ struct MailboxState {
     var expected = 0
     /// The relay asked for patience until then (Unix milliseconds).
     var pausedUntil: UInt64 = 0
+    /// Why, as the person was told.
+    var delay: Refusal?
 
     /// Whether a KeyPackage names it.
     var isOnShelf: Bool { record.kind == .shelf || record.kind == .lastResort }

@@ -201,13 +201,13 @@ extension Turn {
             }
             return try open(id)
         }
-        if seconds > 0 {
+        if seconds > 0, refusal != .limit {
             let time = now + UInt64(seconds) * 1_000
             state.mailboxes[id]?.link = .closed
             state.mailboxes[id]?.pausedUntil = time
             return wake(at: time)
         }
-        guard refusal == .notAllowed else { return try postpone(id, refusal) }
+        guard refusal == .notAllowed else { return try postpone(id, refusal, seconds) }
         state.mailboxes[id]?.link = .gone
         try loseConsultations(of: id)
         for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
@@ -238,7 +238,9 @@ extension Turn {
     }
 
     /// The relay has no room for this mailbox at the moment, or doesn't understand the question.
-    private mutating func postpone(_ id: MailboxID, _ refusal: Refusal) throws {
+    private mutating func postpone(
+        _ id: MailboxID, _ refusal: Refusal, _ seconds: UInt32
+    ) throws {
         for (number, consultation) in state.consultations where consultation.mailbox == id {
             emit(.trouble(consultation.id, .refused(refusal)))
             guard consultation.record.phase == .claiming else { continue }
@@ -246,7 +248,8 @@ extension Turn {
             return try fail(number, .refused, refusal: refusal)
         }
         state.mailboxes[id]?.link = .closed
-        state.mailboxes[id]?.pausedUntil = now + 3_600_000
-        wake(at: now + 3_600_000)
+        let time = now + UInt64(seconds > 0 ? seconds : 3_600) * 1_000
+        state.mailboxes[id]?.pausedUntil = time
+        wake(at: time)
     }
 }

@@ -83,6 +83,7 @@ extension Turn {
         try transaction.remove(at: 0, of: .pending, in: pending.scope)
         state.mailboxes[id]?.pending = nil
         state.mailboxes[id]?.pausedUntil = 0
+        state.mailboxes[id]?.delay = nil
     }
 
     mutating func receive(_ reply: Reply) throws {
@@ -134,7 +135,15 @@ extension Turn {
         }
         state.mailboxes[id]?.pausedUntil = time
         wake(at: time)
+        // Said once, and not what nobody notices.
+        guard seconds >= Self.noticedSeconds, state.mailboxes[id]?.delay != refusal,
+            let consultation = pending.consultation.flatMap({ state.consultations[$0] })
+        else { return }
+        state.mailboxes[id]?.delay = refusal
+        emit(.trouble(consultation.id, .delayed(refusal, seconds: seconds)))
     }
+
+    private static let noticedSeconds: UInt32 = 5
 
     private mutating func receive(
         _ outcome: Outcome, to pending: PendingRequest, for number: Vault.ConsultationNumber

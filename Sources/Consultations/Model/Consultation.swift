@@ -105,4 +105,6 @@ public enum Trouble: Hashable, Sendable {
     /// The relay refused a file of this device, which is gone from the outbox unless the others have
     /// heard of it already.
     case fileRefused(name: String, Refusal)
+    /// The relay refuses for now, and is asked again after so many seconds.
+    case delayed(Refusal, seconds: UInt32)
 }

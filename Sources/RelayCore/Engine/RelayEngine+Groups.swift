@@ -12,7 +12,7 @@ extension RelayEngine {
         guard mailbox.record.kind == .consultation, mailbox.record.memberships.isEmpty,
             mailbox.record.permitUses == 0
         else { return .refused(.notAllowed, retryAfterSeconds: 0) }
-        guard creation.members.count < memberLimit, store.groupCount < limits.groups else {
+        guard creation.members.count < memberLimit else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
         guard creation.deadline > now.day else {
@@ -26,6 +26,9 @@ extension RelayEngine {
         }
         guard try group(creation.groupID) == nil else {
             return .refused(.exists, retryAfterSeconds: 0)
+        }
+        guard store.groupCount < limits.groups else {
+            return .refused(.limit, retryAfterSeconds: Self.secondsWithoutRoom)
         }
         let added: [LiveMailbox]
         switch try admit(creation.members, besides: [mailbox]) {

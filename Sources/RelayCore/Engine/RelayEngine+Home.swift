@@ -11,8 +11,12 @@ extension RelayEngine {
         // A clock that was set back doesn't give new tickets.
         let drawn = mailbox.record.ticketDay >= today ? mailbox.record.ticketCount : 0
         let (sum, overflow) = drawn.addingReportingOverflow(count)
-        guard !overflow, sum <= limits.published.ticketsPerDay else {
+        guard count <= limits.published.ticketsPerDay else {
             return .refused(.limit, retryAfterSeconds: 0)
+        }
+        guard !overflow, sum <= limits.published.ticketsPerDay else {
+            let next = max(today, mailbox.record.ticketDay).adding(days: 1)
+            return .refused(.limit, retryAfterSeconds: seconds(until: next))
         }
         var tickets: [[UInt8]] = []
         for _ in 0..<count {
@@ -27,6 +31,13 @@ extension RelayEngine {
         mailbox.record.ticketCount = sum
         markDirty(mailbox)
         return .tickets(tickets)
+    }
+
+    /// Seconds until a day begins.
+    private func seconds(until day: Day) -> UInt32 {
+        UInt32(
+            clamping: UInt64(day.rawValue) * 86_400
+                - min(now.unixSeconds, UInt64(day.rawValue) * 86_400))
     }
 
     func stockShelf(_ stock: ShelfStock, of mailbox: LiveMailbox) throws(StoreError) -> Outcome {

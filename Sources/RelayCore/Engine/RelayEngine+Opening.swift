@@ -24,7 +24,7 @@ extension RelayEngine {
         }
         guard connection.mailboxes.count < limits.connectionMailboxes,
             store.mailboxCount < limits.mailboxes
-        else { return .refused(.limit, retryAfterSeconds: 0) }
+        else { return .refused(.limit, retryAfterSeconds: Self.secondsWithoutRoom) }
         guard !refusesGrowth else { return .refused(.storage, retryAfterSeconds: 60) }
 
         let record: MailboxRecord
@@ -65,7 +65,7 @@ extension RelayEngine {
         guard
             mailbox.connection === connection
                 || connection.mailboxes.count < limits.connectionMailboxes
-        else { return .refused(.limit, retryAfterSeconds: 0) }
+        else { return .refused(.limit, retryAfterSeconds: Self.secondsWithoutRoom) }
         mailbox.record.counter = counter
         markDirty(mailbox)
         if let older = mailbox.connection, older !== connection {

@@ -115,6 +115,9 @@ extension RelayEngine {
         }
     }
 
+    /// When to try again where nobody knows when others make room.
+    static let secondsWithoutRoom: UInt32 = 3_600
+
     /// Octets of stored answers and pieces after which a batch gives no more on a connection.
     static let repeatedByteLimit = 1 << 20
 

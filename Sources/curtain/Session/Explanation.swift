@@ -249,6 +249,11 @@ enum Explanation {
             Failure(
                 refusedFile(refusal).status,
                 "\(Sanitiser.line(name)): \(refusedFile(refusal).message)")
+        case .delayed(let refusal, let seconds):
+            Failure(
+                .tryAgain,
+                "the relay refuses for now (\(refusal.words)); it is asked again in "
+                    + (seconds < 120 ? "\(seconds) seconds" : "\(seconds / 60) minutes"))
         }
     }
 

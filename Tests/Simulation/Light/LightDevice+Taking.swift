@@ -11,7 +11,15 @@ extension LightDevice {
         guard
             let place = state.boxes[index].pending.firstIndex(where: { $0.request.id == reply.id })
         else { return }
-        if case .refused(_, let seconds) = reply.outcome, seconds > 0 {
+        let isGivenUp =
+            if case (.tickets, .refused(.limit, _)) =
+                (state.boxes[index].pending[place].purpose, reply.outcome)
+            {
+                true
+            } else {
+                false
+            }
+        if case .refused(_, let seconds) = reply.outcome, seconds > 0, !isGivenUp {
             // Everything behind it waits, and all of it is asked again.
             state.boxes[index].pausedUntil = world.now + Int(seconds) * 1_000_000
             state.boxes[index].mustRepeat = true
