@@ -19,8 +19,9 @@ struct IdleLoad {
         let crowdLoop = try LoadLoop()
         let population = Population(relay: relay, loop: loop)
         let asking = try await population.connection()
-        let mailboxes = try await population.mailboxes(2, on: asking, canBeAdded: true)
-        let pair = try await population.pair(mailboxes[0], mailboxes[1], on: asking)
+        let writing = try await population.mailboxes(1, on: asking, canBeAdded: false)
+        let reading = try await population.mailboxes(1, on: asking, canBeAdded: true)
+        let pair = try await population.pair(writing[0], reading[0], on: asking)
         func ping() async throws -> Double {
             _ = try await asking.ping(pair.group, as: pair.writer.id, count: 1_000)
             return median(try await asking.ping(pair.group, as: pair.writer.id, count: 5_000))
