@@ -16,6 +16,34 @@ struct SavePlaceTests {
         #expect(SavePlace(name, wanted: nil).first == saved)
     }
 
+    @Test(arguments: [
+        ("/\u{200D}home/\u{200D}bob/\u{200D}.ssh/\u{200D}authorized_keys", "authorized_keys"),
+        ("/\u{200C}etc/\u{200C}passwd", "passwd"), ("/\u{301}etc/\u{301}passwd", "passwd"),
+        ("/\u{E0041}etc/\u{E0041}passwd", "passwd"), ("C:\\\u{200D}x\\\u{301}y.exe", "y.exe"),
+        (".\u{301}bashrc", "bashrc"), ("-\u{301}rf", "rf"), ("~\u{200D}root", "root"),
+        (".\u{200D}.\u{200D}/\u{200D}", "file"), ("a\u{301}.pdf", "á.pdf"),
+    ])
+    func `no mark or joiner makes a name a path`(name: String, saved: String) {
+        #expect(SavePlace.harmless(name) == saved)
+    }
+
+    @Test(arguments: ["\u{200D}", "\u{200C}", "\u{301}", "\u{E0041}", "\u{FE0F}", "\u{20DD}"])
+    func `whatever stands around a separator, one name in one folder is left`(joiner: String) {
+        for separator in ["/", "\\", ".", "..", "../", "-", "~", "~/", " ", "\r\n"] {
+            let part = joiner + separator + joiner
+            for name in [part, part + "x", "x" + part, "x" + part + "y", part + "x" + part + part] {
+                let saved = SavePlace.harmless(name).utf8
+                #expect(!saved.contains { "/\\\0".utf8.contains($0) }, "\(name.debugDescription)")
+                #expect(saved.first.map { !".-~".utf8.contains($0) } == true)
+            }
+        }
+    }
+
+    @Test func `a name whose stem is one character too long to keep isn't left hidden`() {
+        let name = "a" + String(repeating: "\u{301}", count: 120) + ".pdf"
+        #expect(SavePlace.harmless(name) == "file")
+    }
+
     @Test func `a long name is cut, its ending isn't`() {
         let name = SavePlace.harmless(String(repeating: "ä", count: 300) + ".pdf")
         #expect(name.utf8.count <= 200)

@@ -117,26 +117,44 @@ struct SavePlace: Equatable {
 
     /// A peer's name for a file as a name in one folder: no path, nothing hidden, nothing that a
     /// terminal obeys or nobody can see, not too long.
+    ///
+    /// What nobody can see goes first, and the rest is looked at scalar by scalar: with a joiner or
+    /// a combining mark behind it a `/` is another Character, and to the system still a `/`.
     static func harmless(_ name: String) -> String {
-        let last = name.split(whereSeparator: { "/\\".contains($0) }).last.map(String.init) ?? ""
-        let visible = last.unicodeScalars.filter { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
-                .paragraphSeparator:
-                false
-            default: true
-            }
-        }
-        var name = String(String.UnicodeScalarView(visible))
-        name = String(name.drop { $0 == "." || $0 == "-" || $0 == "~" || $0.isWhitespace })
-        while let end = name.last, end == "." || end.isWhitespace { name.removeLast() }
+        let visible = Array(name.unicodeScalars).filter { !isInvisible($0) }
+        var last = visible.split { $0 == "/" || $0 == "\\" }.last ?? []
+        last = last.drop { isMark($0) || ".-~".unicodeScalars.contains($0) || isSpace($0) }
+        while let end = last.last, end == "." || isSpace(end) { last.removeLast() }
+        var name = String(String.UnicodeScalarView(last))
         let dot = name.lastIndex(of: ".") ?? name.endIndex
         let suffix = name[dot...].utf8.count <= 20 ? String(name[dot...]) : ""
         var stem = String(name.dropLast(suffix.count))
         while stem.utf8.count + suffix.utf8.count > 200 { stem.removeLast() }
         name = stem + suffix
-        return name.isEmpty ? "file" : name
+        // Whatever was overlooked above: nothing but a name in one folder leaves here.
+        guard let first = name.utf8.first, !".-~".utf8.contains(first),
+            !name.utf8.contains(where: { "/\\".utf8.contains($0) })
+        else { return "file" }
+        return name
     }
+
+    private static func isInvisible(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
+            .paragraphSeparator:
+            true
+        default: false
+        }
+    }
+
+    private static func isMark(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .spacingMark, .enclosingMark: true
+        default: false
+        }
+    }
+
+    private static func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar.properties.isWhitespace }
 }
 
 /// A line on the person's terminal that says how far files are; nothing where there is no terminal.
