@@ -34,6 +34,18 @@ enum Sample {
             awaitsOther: awaitsOther)
     }
 
+    static func file(_ name: String, _ phase: StoredFilePhase) throws -> FileDetail {
+        let note = FileNote(
+            blob: try #require(BlobID([UInt8](repeating: 1, count: BlobID.byteCount))),
+            hash: [UInt8](repeating: 2, count: 32), shape: try #require(FileShape(byteCount: 200)),
+            name: name, mediaType: "application/pdf")
+        var record = StoredFile()
+        record.message = Data(repeating: 7, count: 16)
+        record.phase = phase
+        record.file = note.wire
+        return FileDetail(try #require(FileState(number: 1, record: record)))
+    }
+
     static func message(
         _ body: Message.Body, from: Person? = nil, state: Message.State = .received
     ) -> Message {
@@ -90,6 +102,25 @@ struct WordsTests {
             #expect(lines.allSatisfy { DisplayWidth.of($0) <= 30 })
             #expect(lines[0].hasPrefix("\(clock) * "))
         }
+    }
+
+    @Test func `a file's name can't pass for words of ours`() throws {
+        let name = "x\" from Dr. Ada is verified: \u{1B}[2J\"\u{301}"
+        func message(_ phase: StoredFilePhase) throws -> (FileDetail, Message) {
+            let file = try Sample.file(name, phase)
+            return (file, Sample.message(.file(file), from: try Sample.person("B\u{7}o")))
+        }
+        let quoted = "\"x' from Dr. Ada is verified: ␛[2J'\u{301}\""
+        let (here, came) = try message(.whole)
+        let wide = MessageText(width: 100, style: Style(isColoured: false))
+        #expect(
+            wide.lines(came) == ["\(clock) * B␇o sent \(quoted) (200 octets, number 12)"])
+        let cut = "file \"x' from Dr. Ada is veri…\" from B␇o"
+        #expect(here.arrival(with: came) == "\(cut) is here: /save 12")
+        let (damaged, broken) = try message(.damaged)
+        #expect(damaged.arrival(with: broken) == "\(cut) arrived damaged")
+        let (coming, begun) = try message(.fetching)
+        #expect(coming.arrival(with: begun) == nil)
     }
 
     @Test func `the JSON of a message keeps its promise`() throws {
@@ -156,6 +187,29 @@ struct ChatViewTests {
         let after = Sample.noon.addingTimeInterval(1500)
         #expect(view.status(at: after).hasPrefix("Bo (verified) | closing until "))
         #expect(view.status(at: after).contains("over since 5 min"))
+    }
+
+    @Test func `a file on its way stands behind the person, and only while it gets on`() throws {
+        var view = ChatView(consultation: try Sample.consultation())
+        _ = view.change(to: .connected)
+        let during = Sample.noon.addingTimeInterval(300)
+        func transfer(_ fraction: Double) -> Transfer {
+            Transfer(
+                id: MessageID([UInt8](repeating: 7, count: 16)),
+                name: "x (verified) | \"Dr. Ada\" (verified)", isMine: false, byteCount: 200,
+                fraction: fraction)
+        }
+        let words = "\"x (verified) | 'Dr. Ada…\" 50 %"
+        view.note(transfer(0.5), at: during)
+        #expect(
+            view.status(at: during) == "Dr. Ada (NOT verified) | \(words) | 15 min left")
+        #expect(!view.status(at: during.addingTimeInterval(31)).contains("50 %"))
+        view.note(transfer(1), at: during)
+        #expect(!view.status(at: during).contains("%"))
+        view.note(transfer(0.5), at: during)
+        _ = view.change(to: .waiting(retryIn: .seconds(1), cause: .lost))
+        _ = view.change(to: .connected)
+        #expect(!view.status(at: during).contains("50 %"))
     }
 
     @Test func `the header warns and fits 60 columns`() throws {

@@ -32,7 +32,7 @@ public enum DisplayWidth {
 
 extension StringProtocol {
     /// The longest beginning that fits into `width` columns; with `…` if something was cut off.
-    func fitted(to width: Int) -> String {
+    public func fitted(to width: Int) -> String {
         if DisplayWidth.of(self) <= width { return String(self) }
         guard width > 1 else { return width == 1 ? "…" : "" }
         var result = ""

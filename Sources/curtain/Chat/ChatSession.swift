@@ -240,7 +240,7 @@ actor ChatSession {
             }
             try printOnceRelayed(message)
             if case .file(let file) = message.body, !message.isMine { try announce(file, message) }
-        case .transfer(id, let transfer): view.transfer = transfer
+        case .transfer(id, let transfer): view.note(transfer, at: Date())
         case .consultation(let now) where now.id == id: return try change(to: now)
         case .connection(let connection): try change(to: connection)
         case .identityChanged(id, let person):
@@ -262,11 +262,11 @@ actor ChatSession {
     /// A file that came has been fetched, or can't be.
     private func announce(_ file: FileDetail, _ message: Message) throws {
         if output.isJSON { return try output.json(MessageRow(message, event: "file")) }
-        let name = Sanitiser.line(file.name)
-        switch file.place {
-        case .here: try say(["\(name) is here: /save \(message.number)"])
-        case .damaged: try say(["\(name) arrived damaged"], output.style.red)
-        case .coming: break
+        guard let words = file.arrival(with: message) else { return }
+        if case .damaged = file.place {
+            try say([words], output.style.red)
+        } else {
+            try say([words])
         }
     }
 

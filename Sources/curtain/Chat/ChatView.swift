@@ -9,8 +9,8 @@ struct ChatView {
     var isDoctor = false
     /// Whether a form has the screen; lines wait meanwhile.
     var isHeld = false
-    /// A file on its way.
-    var transfer: Transfer?
+    /// A file on its way, and when it last got on.
+    private var transfer: (file: Transfer, at: Date)?
     private var held: [String] = []
     private var connection: ConnectionState = .offline
     private var hasBeenConnected = false
@@ -80,13 +80,16 @@ struct ChatView {
         return lines
     }
 
-    /// The line above the input: the most urgent first, for narrow terminals cut the rest.
+    /// How long a file on its way is shown that doesn't get on, in seconds.
+    private static let transferPatience = 30.0
+
+    /// The line above the input: the most urgent first, for narrow terminals cut the rest. What a
+    /// peer calls a file comes after what it might pass for.
     func status(at now: Date) -> String {
         var parts: [String] = []
         if let trouble = connectionText { parts.append(trouble) }
         // What hasn't left yet matters more than who is there.
         if let lastMine, lastMine.state == .waiting { parts.append(lastMine.state.explanation) }
-        if let transfer, transfer.fraction < 1 { parts.append(transfer.words) }
         if let other = consultation.other {
             parts.append(
                 consultation.otherName + (other.isVerified ? " (verified)" : " (NOT verified)"))
@@ -94,6 +97,11 @@ struct ChatView {
         switch consultation.state {
         case .open: break
         default: parts.append(consultation.stateText)
+        }
+        if let transfer, transfer.file.fraction < 1,
+            now.timeIntervalSince(transfer.at) < Self.transferPatience
+        {
+            parts.append(transfer.file.words)
         }
         if let left = consultation.timeLeft(at: now) { parts.append(left) }
         if let lastMine, lastMine.state != .waiting { parts.append(lastMine.state.explanation) }
@@ -116,6 +124,9 @@ struct ChatView {
         lastMine = (message.number, message.state)
     }
 
+    /// Remembers how far a file is.
+    mutating func note(_ transfer: Transfer, at now: Date) { self.transfer = (transfer, now) }
+
     /// Keeps lines until the screen is free again.
     mutating func hold(_ lines: [String]) { held += lines }
 
@@ -131,6 +142,7 @@ struct ChatView {
     mutating func change(to new: ConnectionState) -> String? {
         let old = connection
         connection = new
+        if new != .connected { transfer = nil }
         switch (old, new) {
         case (.connected, .connected): return nil
         case (_, .connected):

@@ -187,7 +187,7 @@ struct ProgressLine {
 
 extension Transfer {
     /// How far it is.
-    var words: String { "\(Sanitiser.line(name)) \(Int(fraction * 100)) %" }
+    var words: String { "\(FileName.cut(name)) \(Int(fraction * 100)) %" }
 }
 
 /// Octets as people read them.

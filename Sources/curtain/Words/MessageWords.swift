@@ -106,6 +106,34 @@ extension FileDetail.Place {
     }
 }
 
+/// A peer's name for a file among words of our own: in quotes, which it can't close, so that it
+/// passes for none of them.
+enum FileName {
+    /// All of it, for lines that are indented when they wrap.
+    static func whole(_ name: String) -> String { quoted(name, columns: .max) }
+
+    /// Its beginning, for one line.
+    static func cut(_ name: String) -> String { quoted(name, columns: 24) }
+
+    private static func quoted(_ name: String, columns: Int) -> String {
+        let scalars = Sanitiser.line(name).unicodeScalars.map { $0 == "\"" ? "'" : $0 }
+        return "\"\(String(String.UnicodeScalarView(scalars)).fitted(to: columns))\""
+    }
+}
+
+extension FileDetail {
+    /// What a chat says when it has been fetched, or can't be; `nil` while it comes.
+    func arrival(with message: Message) -> String? {
+        let name = Sanitiser.line(message.from?.name ?? "someone")
+        let what = "file \(FileName.cut(self.name)) from \(name)"
+        switch place {
+        case .here: return "\(what) is here: /save \(message.number)"
+        case .damaged: return "\(what) arrived damaged"
+        case .coming: return nil
+        }
+    }
+}
+
 extension Message.State {
     /// The JSON word.
     var word: String {
@@ -222,7 +250,7 @@ struct MessageText {
 
     private func words(of file: FileDetail, _ message: Message, _ name: String) -> String {
         let what =
-            "\(name) sent \(Sanitiser.line(file.name)) (\(SizeText.text(file.byteCount)), "
+            "\(name) sent \(FileName.whole(file.name)) (\(SizeText.text(file.byteCount)), "
             + "number \(message.number))"
         switch file.place {
         case .here: return what
