@@ -14,7 +14,7 @@ final class FileSource {
     ///
     /// - Throws: `.file(.unreadable)`, also for what is no regular file.
     init(_ path: String) throws(DeviceError) {
-        name = path.split(separator: "/").last.map(String.init) ?? ""
+        name = path.unicodeScalars.split(separator: "/").last.map { String($0) } ?? ""
         descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
         guard descriptor >= 0 else { throw .file(.unreadable) }
         var status = stat()
@@ -56,25 +56,49 @@ final class FileSource {
 }
 
 /// A file that appears under its name when it is whole, and never in the place of another.
+///
+/// Until then it has no name at all, so that nothing of it is left by a process that is killed;
+/// only where the file system has no such files it is a hidden draft, removed at the end.
 final class FileTarget {
     private let path: String
-    private let draft: String
+    private let folder: String
+    private let draft: String?
     private let descriptor: Int32
+    private let sync: (Int32) -> Int32
 
-    /// Begins it, beside where it is to be.
-    init(_ path: String) throws(DeviceError) {
+    /// Begins it, in the folder where it is to be.
+    ///
+    /// - Parameter sync: makes a file or folder durable; tests put their own in place of `fsync`.
+    init(_ path: String, sync: @escaping (Int32) -> Int32 = fsync) throws(DeviceError) {
         guard unsafe access(path, F_OK) != 0 else { throw .file(.exists) }
         self.path = path
-        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-        draft = folder + ".curtain-\(UInt64.random(in: 0...UInt64.max))"
-        descriptor = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        self.sync = sync
+        let scalars = path.unicodeScalars
+        folder = scalars.lastIndex(of: "/").map { String(scalars[...$0]) } ?? "./"
+        let nameless = unsafe open(folder, O_WRONLY | FileTarget.withoutName | O_CLOEXEC, 0o600)
+        if nameless >= 0 {
+            if unsafe access(FileTarget.place(of: nameless), F_OK) == 0 {
+                (descriptor, draft) = (nameless, nil)
+                return
+            }
+            close(nameless)
+        }
+        let hidden = folder + ".curtain-\(UInt64.random(in: 0...UInt64.max))"
+        descriptor = unsafe open(hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        draft = hidden
         guard descriptor >= 0 else { throw .file(.unwritable) }
     }
 
     deinit {
         close(descriptor)
-        unsafe unlink(draft)
+        if let draft { unsafe unlink(draft) }
     }
+
+    /// `O_TMPFILE` of open(2), which the C library shows to GNU sources only.
+    private static let withoutName = O_DIRECTORY | 0o20_000_000
+
+    /// What an open file without a name can be linked from, open(2).
+    private static func place(of descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
 
     /// Writes behind what is there.
     func write(_ octets: ArraySlice<UInt8>) throws(DeviceError) {
@@ -89,12 +113,25 @@ final class FileTarget {
         }
     }
 
-    /// Gives it its name.
+    /// Gives it its name. When this returns a power failure takes neither.
     func finish() throws(DeviceError) {
-        guard fsync(descriptor) == 0 else { throw .file(.unwritable) }
-        guard unsafe link(draft, path) == 0 else {
+        guard sync(descriptor) == 0 else { throw .file(.unwritable) }
+        let place = draft ?? Self.place(of: descriptor)
+        guard unsafe linkat(AT_FDCWD, place, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 else {
             throw .file(errno == EEXIST ? .exists : .unwritable)
         }
+        guard syncFolder() else {
+            unsafe unlink(path)
+            throw .file(.unwritable)
+        }
+    }
+
+    /// Makes the name durable, in a folder that may be read and a file system that can.
+    private func syncFolder() -> Bool {
+        let directory = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { return errno == EACCES }
+        defer { close(directory) }
+        return sync(directory) == 0 || errno == EINVAL
     }
 }
 
