@@ -16,7 +16,11 @@ struct FileNote: Equatable {
         }
 
         init(key: SecretBytes, header: [UInt8]) {
-            secret = SecretBytes(key.exposedCopy() + header)
+            secret = unsafe SecretBytes(count: key.count + header.count) { output in
+                unsafe key.withUnsafeBytes { unsafe output.copyMemory(from: $0) }
+                unsafe UnsafeMutableRawBufferPointer(rebasing: output[key.count...])
+                    .copyBytes(from: header)
+            }
         }
 
         var key: SecretBytes { secret.slice(0..<StreamSealing.keyByteCount) }
@@ -66,7 +70,7 @@ struct FileNote: Equatable {
         guard wire.key.count == StreamSealing.keyByteCount,
             wire.header.count == StreamSealing.headerByteCount
         else { return nil }
-        key = Key(key: SecretBytes([UInt8](wire.key)), header: [UInt8](wire.header))
+        key = Key(key: SecretBytes(wire.key), header: [UInt8](wire.header))
     }
 
     var wire: WireFile {
@@ -78,7 +82,7 @@ struct FileNote: Equatable {
         wire.name = name
         wire.mediaType = mediaType
         if let key {
-            wire.key = Data(key.key.exposedCopy())
+            wire.key = unsafe key.key.withUnsafeBytes { unsafe Data($0) }
             wire.header = Data(key.header)
         }
         return wire
