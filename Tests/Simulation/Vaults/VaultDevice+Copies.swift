@@ -44,6 +44,7 @@ extension VaultDevice {
     func takeStock(_ core: BareDevice) throws {
         hasFallenBack = false
         said = [:]
+        seen = [:]
         for it in core.consultations { said[it.id] = try texts(of: it.id, isMine: true, core) }
     }
 

@@ -40,7 +40,7 @@ final class VaultDevice: Client {
     private(set) var mailboxes: [MailboxID] = []
     /// The group of each consultation when all was calm, and how often it had said that it was
     /// reopened.
-    private var seen: [ConsultationID: (group: [UInt8], notices: Int)] = [:]
+    var seen: [ConsultationID: (group: [UInt8], notices: Int)] = [:]
 
     private static let passphrase = SecretBytes(Array("a passphrase".utf8))
 
