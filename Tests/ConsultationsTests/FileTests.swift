@@ -160,17 +160,69 @@ struct FileTests {
         #expect(try patient.messages().last?.state == .delivered)
     }
 
-    @Test func `a piece of another length ends the connection`() async throws {
+    @Test(arguments: [(4_096, 8_192), (8_192, 4_096), (65_536, 65_792)])
+    func `a sender who says another length than the blob's costs its file and nothing else`(
+        byteCount: Int, said: UInt64
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let blob = try #require(BlobID(Random.bytes(16)))
+        try world.relay.store.addBlob(blob, byteCount: byteCount)
+        try patient.claim(blob, byteCount: said)
+        try patient.say("and so on")
+        try world.settle()
+        #expect(doctor.troubles.isEmpty)
+        #expect(try doctor.receivedFiles().first?.place == .damaged)
+        #expect(try doctor.pieceCount() == 0)
+        #expect(try doctor.texts().last == "and so on")
+    }
+
+    @Test func `two messages that speak of one blob don't make a device ask for ever`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let content = Random.bytes(1_000)
+        try patient.send(content, named: "scan.pdf")
+        try doctor.send(content, named: "answer.pdf")
+        try world.settle()
+        for file in try patient.only().files {
+            try patient.claim(file.note.blob, byteCount: UInt64(file.shape.byteCount))
+        }
+        try world.settle()
+        #expect(try doctor.receivedFiles().map(\.place) == [.here, .damaged, .damaged])
+        #expect(try doctor.content(of: "scan.pdf") == content)
+        #expect(try doctor.content(of: "answer.pdf") == content)
+    }
+
+    @Test func `no more is fetched than the longest blob has`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        for megabytes: UInt64 in [768, 512, 256, 1] {
+            let blob = try #require(BlobID(Random.bytes(16)))
+            try patient.claim(blob, byteCount: megabytes << 20)
+        }
+        try world.settle()
+        #expect(try doctor.receivedFiles().map(\.isComing) == [true, false, true, false])
+    }
+
+    @Test func `what came damaged is fetched again in a fresh group`() async throws {
         let world = try World()
         let (patient, doctor) = try await world.open()
         world.alter(answersTo: doctor) { outcome in
             guard case .piece(let content) = outcome else { return outcome }
-            return .piece(content + [0])
+            return .piece(content.map { $0 ^ 1 })
         }
-        try patient.send(Random.bytes(1_000), named: "scan.pdf")
+        let content = Random.bytes(1_000)
+        try patient.send(content, named: "scan.pdf")
         try world.settle()
-        #expect(doctor.troubles.contains(.protocolViolation))
-        #expect(try doctor.receivedFiles().first?.isComing == true)
+        #expect(try doctor.receivedFiles().first?.place == .damaged)
+        world.tamper = nil
+        try patient.reopen()
+        try world.settle()
+        try world.calm()
+        try world.pass(seconds: 11)
+        #expect(try doctor.content(of: "scan.pdf") == content)
     }
 
     @Test func `a sender who seals something else than it says is found out`() async throws {
@@ -242,13 +294,98 @@ struct FileTests {
         #expect(world.relay.store.blobUsage == .init())
     }
 
+    @Test(arguments: [
+        BlobState(byteCount: 512, pieceCount: 1), .init(byteCount: 1_024, pieceCount: 0),
+    ])
+    func `another's blob of its name holds neither its message nor the end`(
+        told: BlobState
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.disconnect(doctor)
+        try patient.send(Random.bytes(1_000), named: "scan.pdf")
+        try world.settle()
+        world.alter(answersTo: patient) { outcome in
+            if case .blobState = outcome { .blobState(told) } else { outcome }
+        }
+        try patient.reopen()
+        try patient.end()
+        try world.settle()
+        try world.calm()
+        for seconds: UInt64 in [6, 11] { try world.pass(seconds: seconds) }
+        #expect(doctor.lastWords.contains { $0.isFile })
+        #expect(try patient.receipts().count == 1)
+    }
+
+    @Test(arguments: [false, true])
+    func `ending a second time gives up the files that it waits for`(
+        isKnown: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        func holdBlobs() {
+            world.alter(answersTo: patient) { outcome in
+                if case .blobState = outcome {
+                    .refused(.storage, retryAfterSeconds: 3_600)
+                } else {
+                    outcome
+                }
+            }
+        }
+        if isKnown {
+            // It was at the relay, and its message has to leave again.
+            world.disconnect(doctor)
+            try patient.send(Random.bytes(1_000), named: "scan.pdf")
+            try world.settle()
+            holdBlobs()
+            try patient.reopen()
+        } else {
+            holdBlobs()
+            try patient.send(Random.bytes(1_000), named: "scan.pdf")
+        }
+        try patient.say("meanwhile")
+        try world.settle()
+        try patient.end()
+        try world.settle()
+        try world.connect(doctor)
+        try world.settle()
+        #expect(try patient.receipts().isEmpty)
+        try patient.end()
+        try world.settle()
+        #expect(try patient.receipts().count == 1)
+        #expect(doctor.lastWords.contains { $0.isText })
+        #expect(doctor.lastWords.contains { $0.isFile } == isKnown)
+    }
+
     @Test func `what was being taken in when the process ended is gone`() async throws {
         let world = try World()
         let (patient, _) = try await world.open()
         try patient.begin(Random.bytes(200_000), named: "half.bin")
         #expect(try patient.pieceCount() > 0)
         try patient.crash()
-        try patient.perform { try $0.dropUnreadFiles() }
+        try patient.engine.dropUnreadFiles(at: world.now)
+        #expect(try patient.only().files.isEmpty)
+        #expect(try patient.pieceCount() == 0)
+    }
+
+    @Test func `a full disk lets a device open, and what it began to take in goes later`()
+        async throws
+    {
+        let world = try World()
+        let (patient, _) = try await world.open()
+        try patient.begin(Random.bytes(2_400_000), named: "half.bin")
+        let count = try patient.pieceCount()
+        try patient.crash()
+        var commits = 0
+        patient.engine.checkpoint = { checkpoint in
+            guard checkpoint == .beforeCommit else { return }
+            commits += 1
+            if commits > 1 { throw VaultError.diskFull }
+        }
+        try patient.engine.dropUnreadFiles(at: world.now)
+        #expect((1..<count).contains(try patient.pieceCount()))
+        try patient.crash()
+        try patient.engine.dropUnreadFiles(at: world.now)
         #expect(try patient.only().files.isEmpty)
         #expect(try patient.pieceCount() == 0)
     }
@@ -328,6 +465,26 @@ extension TestDevice {
         let made = pieces
         try perform { try $0.addPieces(made, to: file, of: number) }
         return (number, file, hash.value(), sealer.key)
+    }
+
+    /// Says of a blob that it is a file, whatever the relay has under that name.
+    fileprivate func claim(_ blob: BlobID, byteCount: UInt64) throws {
+        let number = try only().number
+        let shape = try #require(FileShape(byteCount: 100, blobByteCount: byteCount))
+        let hash = Random.bytes(32)
+        let note = FileNote(
+            blob: blob, hash: hash, shape: shape, name: "claim.bin", mediaType: "")
+        let key = try FileSealer(shape).key
+        try perform { turn in
+            let (file, message) = try turn.beginFile(note, for: number)
+            try turn.finishFile(file, of: number, hash: hash, key: key)
+            try turn.modify(number) { consultation, turn in
+                let sent = try turn.enqueue(.file(note), id: message, in: &consultation)
+                let index = try #require(consultation.files.firstIndex { $0.number == file })
+                consultation.files[index].record.groupID = consultation.record.groupID
+                consultation.files[index].record.messageNumber = sent
+            }
+        }
     }
 
     fileprivate func receivedFiles() throws -> [FileDetail] {

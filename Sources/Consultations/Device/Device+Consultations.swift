@@ -214,7 +214,8 @@ extension Device {
 
     /// Ends a consultation: closes it, lets what was sent before come in, keeps what policy says,
     /// confirms to the relay and erases this device's side. Goes on by itself while connected. A
-    /// locked consultation is erased here at once.
+    /// locked consultation is erased here at once. Called again, it gives up the files that the
+    /// close waits for.
     public func end(_ id: ConsultationID) throws(DeviceError) {
         try perform { turn in
             if let found = turn.state.consultations.values.first(where: { $0.id == id }) {

@@ -56,9 +56,7 @@ public actor Device {
         engine = try Engine(vault: vault, options: options)
         relayKey = engine.state.relayKey
         backoff = Backoff(bounds: options.backoff)
-        if engine.state.consultations.values.contains(where: \.isTakingFiles) {
-            try engine.perform(at: Clock.now()) { try $0.dropUnreadFiles() }
-        }
+        try engine.dropUnreadFiles(at: Clock.now())
     }
 
     // MARK: Units of work

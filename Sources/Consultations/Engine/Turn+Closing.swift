@@ -29,9 +29,9 @@ extension Turn {
                 try modify(number) { consultation, _ in consultation.record.standing.ending = true }
                 return announce(number)
             }
-            guard !consultation.record.standing.ending, !consultation.record.standing.closed else {
-                return
-            }
+            guard !consultation.record.standing.closed else { return }
+            // The Close waits for files: asking a second time gives them up.
+            guard !consultation.record.standing.ending else { return try giveUpFiles(of: number) }
             try modify(number) { consultation, turn in
                 consultation.record.standing.ending = true
                 // What was sent before goes before.

@@ -80,6 +80,7 @@ extension Turn {
         consultation.record.traffic.unreadable = 0
         consultation.record.traffic.sentInEpoch = 0
         for index in consultation.files.indices { consultation.files[index].reset() }
+        try fetchDamagedAgain(of: &consultation)
         try sendAgain(&consultation, relayed: true) { _ in false }
     }
 

@@ -8,8 +8,8 @@ public struct FileDetail: Hashable, Sendable {
         case here
         /// It is being fetched, or waits to be; this part of it is here.
         case coming(fraction: Double)
-        /// What came isn't what the sender speaks of, or can't be opened. Fault: the sender, or the
-        /// relay.
+        /// What came isn't what the sender speaks of, or it isn't fetched: no key came with it, its
+        /// blob is another file's, or there is too much already. Fault: the sender, or the relay.
         case damaged
     }
 

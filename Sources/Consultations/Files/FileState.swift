@@ -114,6 +114,17 @@ extension ConsultationState {
             ?? ready.first { $0.record.phase == .fetching }
     }
 
+    /// Octets of the blobs that are fetched unasked, in all groups together: as many as the longest
+    /// blob has. The others must not fill this device's disk.
+    private static let fetchedByteLimit = Int(BlobShape.longestByteCount)
+
+    /// Whether another file may be fetched.
+    func hasRoom(for blob: BlobShape) -> Bool {
+        let fetched = files.filter { !$0.record.mine && $0.record.phase != .damaged }
+        let byteCount = fetched.reduce(0) { $0 + $1.shape.byteCount }
+        return byteCount + blob.byteCount <= Self.fetchedByteLimit
+    }
+
     /// When the next paused one may go on.
     var transfersPausedUntil: UInt64? {
         files.filter {

@@ -77,17 +77,36 @@ extension Turn {
         announce(number)
     }
 
-    /// Removes what a process that ended had begun to take in.
-    mutating func dropUnreadFiles() throws {
+    /// Removes a part of what a process that ended had begun to take in: on a full disk there is no
+    /// room to remove all of it at once.
+    ///
+    /// - Returns: whether there is more.
+    mutating func dropUnreadPieces() throws -> Bool {
         for (number, consultation) in state.consultations {
-            for file in consultation.files where file.record.phase == .reading {
-                try dropFile(file.number, of: number)
+            guard let file = consultation.files.first(where: { $0.record.phase == .reading }) else {
+                continue
             }
+            let rest = file.pieceCount - Self.piecesDroppedTogether
+            guard rest > 0 else {
+                try dropFile(file.number, of: number)
+                return true
+            }
+            try modifyFile(file.number, of: number) { file, consultation, turn in
+                try turn.removePieces(from: rest, of: file, in: consultation)
+                file.record.pieces = UInt32(clamping: rest)
+            }
+            return true
         }
+        return false
     }
 
-    private func removePieces(of file: FileState, in consultation: ConsultationState) throws {
-        for index in 0..<file.pieceCount {
+    /// 1 MiB.
+    private static let piecesDroppedTogether = 16
+
+    private func removePieces(
+        from first: Int = 0, of file: FileState, in consultation: ConsultationState
+    ) throws {
+        for index in first..<file.pieceCount {
             try transaction.remove(
                 at: FileState.place(ofPiece: index, of: file.number), of: .pieces,
                 in: consultation.scope)
@@ -116,7 +135,8 @@ extension Turn {
 
     // MARK: A message that speaks of a file
 
-    /// Keeps what a received message says of a file; its content is fetched from now on.
+    /// Keeps what a received message says of a file; its content is fetched from now on, unless
+    /// there is no key to open it with, a file with that blob is here already, or it is too much.
     ///
     /// - Returns: the note without the key, for the message's record.
     func keep(
@@ -127,10 +147,13 @@ extension Turn {
         var record = StoredFile()
         record.message = Data(message)
         record.file = kept.wire
-        // Without a key there is nothing to be fetched for.
-        record.phase = note.key == nil ? .damaged : .fetching
+        let isRepeated = consultation.files.contains { $0.note.blob == note.blob }
+        let isFetched =
+            note.key != nil && !isRepeated && consultation.hasRoom(for: note.shape.blob)
+        record.phase = isFetched ? .fetching : .damaged
         let number = try transaction.append(record, to: .files, in: consultation.scope)
-        if let key = note.key {
+        // One that isn't to be fetched is known by having no key.
+        if isFetched, let key = note.key {
             try transaction.put(key.secret, at: number, of: .fileKeys, in: consultation.scope)
         }
         if let state = FileState(number: number, record: record) {
@@ -226,7 +249,7 @@ extension Turn {
         switch (operation, outcome) {
         case (.inspectBlob, .blobState(let told)):
             let isThere = told.byteCount == UInt64(file.shape.byteCount)
-            guard told == .none || isThere else { return try pause(file, of: number) }
+            guard told == .none || isThere else { return try letGo(file, of: number) }
             try modifyFile(file.number, of: number) { file, _, _ in
                 file.atRelay =
                     isThere
@@ -250,7 +273,11 @@ extension Turn {
             try modify(number) { consultation, _ in
                 consultation.record.standing.relayClosed = true
             }
-        case (_, .refused(.noBlob, _)), (.beginBlob, .refused(.exists, _)):
+        case (.beginBlob, .refused(.exists, _)): try letGo(file, of: number)
+        case (.putPiece, .refused(.noBlob, _)) where file.failures > 1:
+            // Again and again it is there and takes nothing: another has begun it.
+            try letGo(file, of: number)
+        case (_, .refused(.noBlob, _)):
             // Not there yet, or not any more: whoever sends it gives it again.
             try pause(file, of: number)
         case (_, .refused(let refusal, _)): try refused(refusal, file, of: number)
@@ -269,12 +296,43 @@ extension Turn {
         }
     }
 
+    /// Another's blob has its name, which whoever has read the message knows: the message, and the
+    /// Close behind it, don't wait for it.
+    private mutating func letGo(
+        _ file: FileState, of number: Vault.ConsultationNumber
+    ) throws {
+        guard !file.record.isUnsent else { return try pause(file, of: number) }
+        try modify(number) { consultation, turn in
+            try turn.noteAtRelay(file.number, in: &consultation)
+        }
+    }
+
+    /// The person doesn't want to wait for files any more: those that nobody knows of are dropped,
+    /// and the messages that speak of the others leave.
+    mutating func giveUpFiles(of number: Vault.ConsultationNumber) throws {
+        guard let consultation = state.consultations[number] else { return }
+        for file in consultation.files where file.isToBePut(into: consultation.record.groupID) {
+            if file.record.isUnsent {
+                try dropFile(file.number, of: number)
+            } else {
+                try letGo(file, of: number)
+            }
+        }
+    }
+
     /// The relay never takes it, or never gives it.
     private mutating func refused(
         _ refusal: Refusal, _ file: FileState, of number: Vault.ConsultationNumber
     ) throws {
         guard let id = state.consultations[number]?.id else { return }
         guard file.record.mine else {
+            // The blob is there, and shorter than its sender says.
+            if refusal == .malformed, file.record.phase == .fetching {
+                try modifyFile(file.number, of: number) { file, consultation, turn in
+                    try turn.spoil(&file, in: consultation)
+                }
+                return try showFetched(file.number, of: number)
+            }
             return try modifyFile(file.number, of: number) { file, _, turn in
                 file.pausedUntil = turn.now + 3_600_000
                 turn.wake(at: file.pausedUntil)
@@ -285,9 +343,7 @@ extension Turn {
             state.refusedFiles[file.messageID] = refusal
         } else {
             // It was at the relay before; its message needn't wait for it.
-            try modify(number) { consultation, turn in
-                try turn.noteAtRelay(file.number, in: &consultation)
-            }
+            try letGo(file, of: number)
         }
         emit(.trouble(id, .fileRefused(name: file.note.name, refusal)))
     }
@@ -347,10 +403,11 @@ extension Turn {
         guard let found = state.consultations[number]?.files.first(where: { $0.number == file }),
             found.record.phase == .fetching, found.pieceCount == index
         else { return }
-        guard content.count == found.shape.byteCount(ofPiece: index) else {
-            return giveUp(.protocolViolation)
-        }
         try modifyFile(file, of: number) { file, consultation, turn in
+            // The sender may say another length than the blob has; the relay isn't to blame then.
+            guard content.count == file.shape.byteCount(ofPiece: index) else {
+                return try turn.spoil(&file, in: consultation)
+            }
             if file.hash == nil { file.hash = try turn.hash(of: file, in: consultation) }
             file.hash?.add(content)
             try turn.transaction.put(
@@ -362,14 +419,41 @@ extension Turn {
             guard file.pieceCount == file.shape.pieceCount else { return }
             if file.hash?.value() == file.note.hash {
                 file.record.phase = .whole
+                file.hash = nil
             } else {
-                // What came isn't what the sender speaks of.
-                try turn.removePieces(of: file, in: consultation)
-                file.record.pieces = 0
-                file.record.phase = .damaged
+                try turn.spoil(&file, in: consultation)
             }
-            file.hash = nil
         }
+        try showFetched(file, of: number)
+    }
+
+    /// What came isn't what the sender speaks of.
+    private func spoil(_ file: inout FileState, in consultation: ConsultationState) throws {
+        try removePieces(of: file, in: consultation)
+        file.record.pieces = 0
+        file.record.phase = .damaged
+        file.hash = nil
+    }
+
+    /// What came damaged is fetched again in a fresh group, into which its sender puts it again.
+    func fetchDamagedAgain(of consultation: inout ConsultationState) throws {
+        for index in consultation.files.indices {
+            var file = consultation.files[index]
+            guard !file.record.mine, file.record.phase == .damaged,
+                consultation.hasRoom(for: file.shape),
+                try transaction.secret(
+                    at: file.number, of: .fileKeys, in: consultation.scope) != nil
+            else { continue }
+            file.record.phase = .fetching
+            try transaction.put(
+                file.record, at: file.number, of: .files, in: consultation.scope)
+            consultation.files[index] = file
+        }
+    }
+
+    private mutating func showFetched(
+        _ file: Int64, of number: Vault.ConsultationNumber
+    ) throws {
         guard let consultation = state.consultations[number],
             let file = consultation.files.first(where: { $0.number == file })
         else { return }

@@ -134,7 +134,8 @@ struct EndCommand: AsyncParsableCommand {
         discussion: """
             Nobody can write afterwards. This device erases its messages and keys at once; \
             prescriptions stay in the patient's and the doctor's record. The relay erases when both \
-            sides have confirmed, or at its deadline, and signs a receipt.
+            sides have confirmed, or at its deadline, and signs a receipt. Files that are on their \
+            way are sent first; ending it a second time gives them up.
             """)
 
     @OptionGroup var consultation: ConsultationArgument
@@ -177,6 +178,9 @@ struct EndCommand: AsyncParsableCommand {
             let kept = try await Self.prescriptions(of: found, on: device)
             if Prompt.isInteractive, !yes {
                 try output.output.sentence(Self.keeps(kept))
+                if case .closing = found.state, found.waiting > 0 {
+                    try output.output.sentence("Files that still wait to be sent are given up.")
+                }
                 let question =
                     "End the consultation with \(found.otherName) and erase it for good?"
                 guard try Prompt.confirm(question) else {

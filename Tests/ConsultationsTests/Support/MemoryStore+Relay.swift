@@ -23,6 +23,24 @@ extension MemoryStore {
         commit()
     }
 
+    /// A member's blob of zeros, whole, in every group.
+    func addBlob(_ id: BlobID, byteCount: Int) throws {
+        let shape = BlobShape(byteCount: UInt64(byteCount))
+        let day = Day(unixSeconds: 0)
+        for place in state.groups.keys {
+            let group = GroupNumber(rawValue: place)
+            try addBlob(
+                id, in: group, byteCount: byteCount, by: MailboxNumber(rawValue: 1), on: day)
+            commit()
+            for index in 0..<(shape?.pieceCount ?? 0) {
+                guard let blob = try blob(id, in: group) else { continue }
+                let piece = [UInt8](repeating: 0, count: shape?.byteCount(ofPiece: index) ?? 0)
+                try addPiece(piece, to: blob, on: day)
+                commit()
+            }
+        }
+    }
+
     /// A relay that says that other commits began the epochs.
     func forgeHistory() throws {
         for (place, var record) in state.groups {
