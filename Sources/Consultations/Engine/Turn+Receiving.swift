@@ -11,10 +11,12 @@ import Vault
 /// transaction: nothing is shown twice, and nothing that can't be read blocks what follows.
 extension Turn {
     mutating func receive(_ delivery: Delivery) throws {
-        guard let mailbox = state.mailboxes[delivery.mailbox], mailbox.link == .open,
-            !state.profile.copied
-        else { return }
-        acknowledge(delivery)
+        guard !state.profile.copied else { return }
+        let link = state.mailboxes[delivery.mailbox]?.link ?? .gone
+        // What came for a mailbox that was given up is wanted by nobody, but on its way it takes the
+        // others' room on the connection.
+        if link == .open || link == .gone { acknowledge(delivery) }
+        guard let mailbox = state.mailboxes[delivery.mailbox], link == .open else { return }
         state.mailboxes[delivery.mailbox]?.expected -= mailbox.expected > 0 ? 1 : 0
         let digest = Hash.sha256(delivery.content)
         let isRepeated = mailbox.handled.containsContent(digest)
