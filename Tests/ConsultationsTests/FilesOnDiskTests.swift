@@ -58,12 +58,12 @@ struct FilesOnDiskTests {
         #expect(synced == ["file", "folder, named"])
     }
 
-    @Test(arguments: [S_IFREG, S_IFDIR])
+    @Test(arguments: [Glibc.S_IFREG, Glibc.S_IFDIR])
     func `a disk that fails leaves nothing behind`(failing: mode_t) throws {
         do {
             let target = try FileTarget(folder.file("a.pdf")) { descriptor in
                 var status = stat()
-                guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != failing
+                guard unsafe fstat(descriptor, &status) == 0, status.st_mode & Glibc.S_IFMT != failing
                 else {
                     errno = EIO
                     return -1
