@@ -63,7 +63,8 @@ struct FilesOnDiskTests {
         do {
             let target = try FileTarget(folder.file("a.pdf")) { descriptor in
                 var status = stat()
-                guard unsafe fstat(descriptor, &status) == 0, status.st_mode & Glibc.S_IFMT != failing
+                guard unsafe fstat(descriptor, &status) == 0,
+                    status.st_mode & Glibc.S_IFMT != failing
                 else {
                     errno = EIO
                     return -1
