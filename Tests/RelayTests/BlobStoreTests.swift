@@ -354,38 +354,8 @@ struct BlobStoreTests {
     }
 
     @Test func `blobs are in a backup, and gone again if they were erased since`() throws {
-        let folder = try TemporaryFolder()
-        let path = folder.file("data")
-        let clinic = try SigningKey()
-        _ = try DataFolder(path: path).keys()
-        func run<Result>(
-            _ body: (RelayWorld, SQLiteStore) throws -> Result
-        ) throws -> Result {
-            let data = try DataFolder(path: path)
-            let lock = try data.lock()
-            defer { lock.release() }
-            let keys = try data.keys(holding: lock)
-            let database = try RelayDatabase(path: data.databasePath)
-            let identity = try RelayServer.identity(keys, database, clinic.publicKey)
-            let result = try database.queue.writeWithoutTransaction { database in
-                let store = try SQLiteStore(database)
-                let trail = try TrailKeeper(
-                    path: data.trailPath, mirrorPath: nil, store: store, identity: keys.identity)
-                let now = RelayTime(unixSeconds: 20_000 * 86_400, monotonicMilliseconds: 1_000)
-                let world = try RelayWorld(store: store, clinic: clinic, relay: identity) { body in
-                    try store.begin()
-                    try body()
-                    try trail.prepare(
-                        store, counters: RelayCounters(), isClockDoubted: false, at: now)
-                    try store.commit()
-                    try trail.publish()
-                }
-                return try body(world, store)
-            }
-            try database.queue.close()
-            return result
-        }
-        let (gone, kept, blobs) = try run { world, _ in
+        let place = try FolderWorld()
+        let (gone, kept, blobs) = try place.run { world, _, _ in
             let talks = [try TestConsultation(world), try TestConsultation(world)]
             let blobs = try talks.map { try TestBlob(of: $0, byteCount: Self.piece + 7) }
             for (blob, talk) in zip(blobs, talks) {
@@ -394,9 +364,9 @@ struct BlobStoreTests {
             }
             return (talks[0], talks[1], blobs)
         }
-        let backup = folder.file("backup")
-        _ = try RelayBackup.make(folder: path, to: backup)
-        try run { world, store in
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try place.run { world, store, _ in
             let line = try world.connect()
             for mailbox in [gone.patient, gone.doctor] { try line.open(mailbox) }
             try gone.patient.ask(gone.closing())
@@ -404,8 +374,8 @@ struct BlobStoreTests {
             try gone.doctor.ask(.confirm(gone.group))
             #expect(store.blobUsage.count == 1)
         }
-        _ = try Restoration.restore(from: backup, into: path)
-        try run { world, store in
+        _ = try Restoration.restore(from: backup, into: place.path)
+        try place.run { world, store, _ in
             try world.sweep()
             #expect(store.blobUsage == BlobUsage(count: 1, byteCount: Self.piece + 7))
             let line = try world.connect()
