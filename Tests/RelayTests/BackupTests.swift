@@ -1,5 +1,4 @@
 import Foundation
-import GRDB
 import TestSupport
 import Testing
 
@@ -7,12 +6,9 @@ import Testing
 
 @Suite struct `A backup` {
     @Test func `never takes the place of the relay's own files, or of what is no file`() throws {
-        let folder = try TemporaryFolder()
-        let data = folder.file("data")
-        _ = try DataFolder(path: data).keys()
-        let database = try RelayDatabase(path: data + "/relay.sqlite")
-        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
-        try database.queue.close()
+        let place = try FolderWorld()
+        try place.makeStore()
+        let (folder, data) = (place.folder, place.path)
         _ = try RelayBackup.make(folder: data, to: folder.file("backup"))
         let before = try Data(contentsOf: URL(fileURLWithPath: data + "/relay.sqlite"))
 

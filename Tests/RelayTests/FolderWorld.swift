@@ -22,6 +22,13 @@ struct FolderWorld {
         _ = try DataFolder(path: path).keys()
     }
 
+    /// Makes an empty store, and nothing else of what a start of the relay makes.
+    func makeStore() throws {
+        let database = try RelayDatabase(path: DataFolder(path: path).databasePath)
+        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
+        try database.queue.close()
+    }
+
     /// Opens everything as a start of the relay does, runs `body`, and closes it again.
     func run<Result>(
         at time: RelayTime? = nil, unwrittenLimit: Int = 1 << 20,

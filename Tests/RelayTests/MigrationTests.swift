@@ -78,9 +78,8 @@ import Testing
     }
 
     @Test func `a backup of the first schema is restored, its folder looked at as it is`() throws {
-        let folder = try TemporaryFolder()
-        let data = folder.file("data")
-        _ = try DataFolder(path: data).keys()
+        let place = try FolderWorld()
+        let (folder, data) = (place.folder, place.path)
         try makeFirst(at: data + "/relay.sqlite")
         #expect(throws: RelayError.olderDatabase) { try RelayStatus(folder: data) }
         let store = try RelayCheck(folder: data).points.first { $0.name == "store" }
@@ -102,14 +101,10 @@ import Testing
     }
 
     @Test func `a backup of a newer version is refused`() throws {
-        let folder = try TemporaryFolder()
-        let data = folder.file("data")
-        _ = try DataFolder(path: data).keys()
-        let database = try RelayDatabase(path: data + "/relay.sqlite")
-        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
-        try database.queue.close()
-        let backup = folder.file("backup")
-        _ = try RelayBackup.make(folder: data, to: backup)
+        let place = try FolderWorld()
+        try place.makeStore()
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
         let queue = try DatabaseQueue(path: backup)
         try queue.write { database in
             try database.execute(
@@ -117,7 +112,7 @@ import Testing
         }
         try queue.close()
         #expect(throws: RelayError.newerDatabase) {
-            try Restoration.restore(from: backup, into: folder.file("new"))
+            try Restoration.restore(from: backup, into: place.folder.file("new"))
         }
     }
 }

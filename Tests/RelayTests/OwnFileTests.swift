@@ -10,18 +10,15 @@ import Testing
 
 /// A relay's folder with a little in it, and something beside it that nobody may touch.
 private struct Place {
-    let folder: TemporaryFolder
-    var path: String { folder.file("data") }
+    private let world: FolderWorld
+    var folder: TemporaryFolder { world.folder }
+    var path: String { world.path }
     var victim: String { folder.file("victim") }
     let secret = Data("not the relay's".utf8)
 
     init() throws {
-        folder = try TemporaryFolder()
-        let data = try DataFolder(path: path)
-        _ = try data.keys()
-        let database = try RelayDatabase(path: data.databasePath)
-        try database.queue.writeWithoutTransaction { _ = try SQLiteStore($0) }
-        try database.queue.close()
+        world = try FolderWorld()
+        try world.makeStore()
         try RelayBackup.noteRehearsal(folder: path, passed: true)
         try secret.write(to: URL(fileURLWithPath: victim))
     }
