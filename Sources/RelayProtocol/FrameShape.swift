@@ -9,7 +9,7 @@ enum FrameShape {
         case plain
 
         /// What a field of it holds; `nil` for octets, numbers and what isn't known.
-        fileprivate func content(of field: UInt64) -> Message? {
+        fileprivate func content(of field: UInt32) -> Message? {
             switch (self, field) {
             case (.clientFrame, 2): .request
             case (.clientFrame, 1), (.clientFrame, 3): .plain
@@ -36,61 +36,30 @@ enum FrameShape {
 
     /// How many fields the octets are; `nil` if they are none, or more than a frame may have.
     static func fieldCount(_ octets: [UInt8], _ message: Message) -> Int? {
-        var walk = Walk(octets: octets)
-        guard walk.count(message, upTo: octets.count) else { return nil }
-        return ProtocolConstants.frameFields - walk.allowance
+        var scanner = ProtobufScanner(octets)
+        guard pass(message, in: &scanner) else { return nil }
+        return ProtocolConstants.frameFields - scanner.allowance
     }
 
-    private struct Walk {
-        let octets: [UInt8]
-        var position = 0
-        var allowance = ProtocolConstants.frameFields
-
-        init(octets: [UInt8]) { self.octets = octets }
-
-        /// Passes the fields of one message; as deep as the schema is, and no deeper.
-        mutating func count(_ message: Message, upTo end: Int) -> Bool {
-            while position < end {
-                guard allowance > 0, let tag = number(upTo: end), tag <= UInt32.max else {
-                    return false
-                }
-                allowance -= 1
+    /// Passes the fields of one message; as deep as the schema is, and no deeper.
+    private static func pass(_ message: Message, in scanner: inout ProtobufScanner) -> Bool {
+        while !scanner.isAtEnd {
+            guard let tag = scanner.tag() else { return false }
+            let isPassed =
                 switch tag & 7 {
-                case 0: guard number(upTo: end) != nil else { return false }
-                case 1: guard pass(8, upTo: end) else { return false }
-                case 5: guard pass(4, upTo: end) else { return false }
+                case 0: scanner.number() != nil
+                case 1: scanner.skip(8)
+                case 5: scanner.skip(4)
                 case 2:
-                    guard let length = number(upTo: end), let byteCount = Int(exactly: length),
-                        byteCount <= end - position
-                    else { return false }
                     if let inner = message.content(of: tag >> 3) {
-                        guard count(inner, upTo: position + byteCount) else { return false }
+                        scanner.message { pass(inner, in: &$0) ? true : nil } ?? false
                     } else {
-                        position += byteCount
+                        scanner.skipOctets()
                     }
-                default: return false  // Groups, which this schema never had.
+                default: false  // Groups, which this schema never had.
                 }
-            }
-            return true
+            guard isPassed else { return false }
         }
-
-        private mutating func pass(_ byteCount: Int, upTo end: Int) -> Bool {
-            guard byteCount <= end - position else { return false }
-            position += byteCount
-            return true
-        }
-
-        private mutating func number(upTo end: Int) -> UInt64? {
-            var value: UInt64 = 0
-            var shift: UInt64 = 0
-            while position < end, shift < 70 {
-                let octet = octets[position]
-                position += 1
-                value |= UInt64(octet & 0x7f) << shift
-                if octet < 0x80 { return value }
-                shift += 7
-            }
-            return nil
-        }
+        return true
     }
 }

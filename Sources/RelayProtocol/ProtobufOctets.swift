@@ -8,7 +8,7 @@ struct ProtobufScanner {
     private var position: Int
     private var end: Int
     /// Fields that may still come.
-    private var allowance = ProtocolConstants.frameFields
+    private(set) var allowance = ProtocolConstants.frameFields
 
     /// Begins at the first octet.
     init(_ octets: [UInt8]) {
@@ -38,11 +38,34 @@ struct ProtobufScanner {
         return true
     }
 
-    /// A number of at most 63 bits.
+    /// Passes octets, if so many come next.
+    mutating func skip(_ count: Int) -> Bool {
+        guard count <= end - position else { return false }
+        position += count
+        return true
+    }
+
+    /// Passes octets behind their length.
+    mutating func skipOctets() -> Bool {
+        guard let count = length() else { return false }
+        return skip(count)
+    }
+
+    /// A tag of any length.
+    mutating func tag() -> UInt32? {
+        guard allowance > 0, let number = number(), let tag = UInt32(exactly: number) else {
+            return nil
+        }
+        allowance -= 1
+        return tag
+    }
+
+    /// A number of at most ten octets, whose bits beyond 64 count for nothing, as in the generated
+    /// code.
     mutating func number() -> UInt64? {
         var value: UInt64 = 0
         var shift: UInt64 = 0
-        while position < end, shift < 63 {
+        while position < end, shift < 64 {
             let octet = octets[position]
             position += 1
             value |= UInt64(octet & 0x7f) << shift

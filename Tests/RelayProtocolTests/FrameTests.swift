@@ -223,6 +223,23 @@ struct FrameTests {
         }
     }
 
+    @Test(arguments: 1...11, [0, 1, 2, 0x7f] as [UInt8])
+    func `both ways of reading agree on numbers of any length`(length: Int, last: UInt8) throws {
+        let name = [10, 32] + [UInt8](repeating: 1, count: 32)
+        let message = name + [16, 1, 26, 1, 7]
+        let number = [UInt8](repeating: 0x83, count: length - 1) + [last]
+        let request = name + [16] + number + [0x82, 1, UInt8(message.count)] + message
+        let octets = [18, UInt8(request.count)] + request
+        if length > 10 {
+            #expect(ClientFrame(common: octets) == nil)
+            #expect(throws: RelayProtocolError.notAFrame) { try ClientFrame(decoding: octets) }
+        } else {
+            let frame = try #require(ClientFrame(common: octets))
+            #expect(try ClientFrame(uncommon: octets) == frame)
+            #expect(frame.requests.count == 1)
+        }
+    }
+
     /// A frame of empty parts: within which fields, and the parts' own number.
     struct Crowd: Sendable, CustomTestStringConvertible {
         let testDescription: String
