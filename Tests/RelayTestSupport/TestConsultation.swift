@@ -1,0 +1,89 @@
+public import Cryptography
+import RelayCore
+public import RelayProtocol
+
+/// An MLSMessage with a PrivateMessage whose ciphertext is `body`; nothing in it is encrypted.
+public func privateMessage(
+    _ group: GroupID, epoch: UInt64, contentType: UInt8 = 1, body: [UInt8]
+) -> [UInt8] {
+    var bytes: [UInt8] = [0, 1, 0, 2, 32] + group.bytes
+    bytes += (0..<8).map { UInt8(truncatingIfNeeded: epoch >> UInt64(8 * (7 - $0))) }
+    bytes += [contentType, 0, 0]
+    if body.count < 64 {
+        bytes.append(UInt8(body.count))
+    } else if body.count < 16_384 {
+        bytes += [UInt8(0x40 | body.count >> 8), UInt8(body.count & 0xff)]
+    } else {
+        bytes += [
+            UInt8(0x80 | body.count >> 24), UInt8(body.count >> 16 & 0xff),
+            UInt8(body.count >> 8 & 0xff), UInt8(body.count & 0xff),
+        ]
+    }
+    return bytes + body
+}
+
+/// Two owners in a group, each with a home and a line.
+public struct TestConsultation {
+    /// Who made the group.
+    public let patient: TestMailbox
+    /// Who was added.
+    public let doctor: TestMailbox
+    /// The group.
+    public let group: GroupID
+    /// Their homes.
+    public let patientHome: TestMailbox
+    /// Their homes.
+    public let doctorHome: TestMailbox
+
+    /// Makes both and the group, and takes the Welcome.
+    public init(_ world: RelayWorld, permitUses: UInt32 = 1) throws {
+        let patientLine = try world.connect()
+        let doctorLine = try world.connect()
+        patientHome = try patientLine.makeHome()
+        doctorHome = try doctorLine.makeHome()
+        patient = try patientLine.makeFresh(from: patientHome, permitUses: 0)
+        doctor = try doctorLine.makeFresh(from: doctorHome, permitUses: permitUses)
+        guard let group = GroupID(Random.bytes(32)) else { throw RelayWorld.Problem.noReply }
+        self.group = group
+        let outcome = try patient.ask(
+            .createGroup(
+                GroupCreation(
+                    groupID: group, epoch: 1, commitHash: Random.bytes(32),
+                    members: [doctor.member(.owner)],
+                    welcomes: [WelcomeDelivery(mailbox: doctor.id, content: [1, 2, 3])],
+                    deadline: world.now.day.adding(days: 60))))
+        guard outcome == .done else { throw RelayWorld.Problem.unexpected(outcome) }
+    }
+
+    /// Sends `body` in an epoch.
+    @discardableResult public func send(
+        _ body: [UInt8], from mailbox: TestMailbox, epoch: UInt64 = 1
+    ) throws -> Outcome {
+        try mailbox.ask(
+            .send(
+                MessageRequest(
+                    groupID: group, epoch: epoch,
+                    content: privateMessage(group, epoch: epoch, body: body))))
+    }
+
+    /// A commit that ends `epoch`.
+    public func commit(
+        epoch: UInt64, body: [UInt8] = Random.bytes(50), adds: [Member] = [],
+        removes: [MailboxID] = []
+    ) -> RelayProtocol.Operation {
+        .commit(
+            CommitRequest(
+                groupID: group, epoch: epoch,
+                content: privateMessage(group, epoch: epoch, contentType: 3, body: body),
+                adds: adds, removes: removes,
+                welcomes: adds.map { WelcomeDelivery(mailbox: $0.mailbox, content: [9]) }))
+    }
+
+    /// The last message.
+    public func closing(epoch: UInt64 = 1) -> RelayProtocol.Operation {
+        .close(
+            MessageRequest(
+                groupID: group, epoch: epoch,
+                content: privateMessage(group, epoch: epoch, body: [4, 2])))
+    }
+}
