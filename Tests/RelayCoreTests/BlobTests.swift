@@ -110,11 +110,8 @@ struct BlobTests {
     @Test func `a removed guest reads nothing any more`() throws {
         let world = try RelayWorld()
         let talk = try TestConsultation(world)
-        let blob = try TestBlob(of: talk, byteCount: 300)
-        #expect(try blob.begin(by: talk.patient) == .done)
-        #expect(try blob.put(0, by: talk.patient) == .done)
-        let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        let blob = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
+        let guest = try talk.addGuest()
         #expect(try blob.read(0, by: guest) == .piece(blob.pieces[0]))
         try talk.patient.ask(talk.commit(epoch: 2, removes: [guest.id]))
         #expect(try blob.read(0, by: guest) == refused(.notAllowed))
@@ -125,9 +122,7 @@ struct BlobTests {
         let memory = MemoryStore()
         let world = try RelayWorld(memory: memory)
         let talk = try TestConsultation(world)
-        let blob = try TestBlob(of: talk, byteCount: 300)
-        #expect(try blob.begin(by: talk.patient) == .done)
-        #expect(try blob.put(0, by: talk.patient) == .done)
+        let blob = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
         let late = try TestBlob(of: talk, byteCount: 300)
         #expect(try late.begin(by: talk.patient) == .done)
         #expect(try talk.patient.ask(talk.closing()) == .done)
@@ -205,9 +200,7 @@ struct BlobTests {
         let memory = MemoryStore()
         let world = try RelayWorld(memory: memory)
         let talk = try TestConsultation(world)
-        let whole = try TestBlob(of: talk, byteCount: 300)
-        #expect(try whole.begin(by: talk.doctor) == .done)
-        #expect(try whole.put(0, by: talk.doctor) == .done)
+        let whole = try TestBlob(of: talk, byteCount: 300, putBy: talk.doctor)
         let blob = try TestBlob(of: talk, byteCount: 4 * Self.piece)
         let empty = try TestBlob(of: talk, byteCount: 300)
         #expect(try blob.begin(by: talk.patient) == .done)
@@ -237,9 +230,7 @@ struct BlobTests {
     @Test func `many questions at once are answered with few octets at once`() throws {
         let world = try RelayWorld()
         let talk = try TestConsultation(world)
-        let blob = try TestBlob(of: talk, byteCount: Self.piece)
-        #expect(try blob.begin(by: talk.patient) == .done)
-        #expect(try blob.put(0, by: talk.patient) == .done)
+        let blob = try TestBlob(of: talk, byteCount: Self.piece, putBy: talk.patient)
         let line = try #require(talk.doctor.line)
         line.replies = []
         let requests = (0..<200).map { _ in talk.doctor.request(.readPiece(blob.reference(0))) }
@@ -258,9 +249,7 @@ struct BlobTests {
         limits.pieceBurst = 2
         let world = try RelayWorld(limits: limits)
         let talk = try TestConsultation(world)
-        let blob = try TestBlob(of: talk, byteCount: Self.piece)
-        #expect(try blob.begin(by: talk.patient) == .done)
-        #expect(try blob.put(0, by: talk.patient) == .done)
+        let blob = try TestBlob(of: talk, byteCount: Self.piece, putBy: talk.patient)
         #expect(try blob.read(0, by: talk.patient) == .piece(blob.pieces[0]))
         let request = talk.patient.request(.readPiece(blob.reference(0)))
         let line = try #require(talk.patient.line)
@@ -275,11 +264,8 @@ struct BlobTests {
         limits.pieceBurst = 2
         let world = try RelayWorld(limits: limits)
         let talk = try TestConsultation(world)
-        let blob = try TestBlob(of: talk, byteCount: 300)
-        #expect(try blob.begin(by: talk.patient) == .done)
-        #expect(try blob.put(0, by: talk.patient) == .done)
-        let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        let blob = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
+        let guest = try talk.addGuest()
         world.advance(seconds: 2)
         let line = try world.connect()
         for mailbox in [talk.patient, talk.doctor, guest] { try line.open(mailbox) }
@@ -346,9 +332,7 @@ struct BlobTests {
     @Test func `a full disk takes no blob and no piece, and gives what it has`() throws {
         let world = try RelayWorld()
         let talk = try TestConsultation(world)
-        let whole = try TestBlob(of: talk, byteCount: 300)
-        #expect(try whole.begin(by: talk.patient) == .done)
-        #expect(try whole.put(0, by: talk.patient) == .done)
+        let whole = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
         world.engine.refusesGrowth = true
         #expect(try whole.read(0, by: talk.doctor) == .piece(whole.pieces[0]))
         #expect(

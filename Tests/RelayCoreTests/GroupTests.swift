@@ -170,8 +170,7 @@ struct GroupTests {
 
     @Test func `a removed guest gets its removal as the last thing`() throws {
         let guestLine = try world.connect()
-        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        let guest = try talk.addGuest(of: guestLine.makeHome())
         try talk.send([1], from: talk.doctor, epoch: 2)
         #expect(
             try talk.doctor.ask(talk.commit(epoch: 2, removes: [guest.id])).isCommitted(epoch: 3))
@@ -193,9 +192,7 @@ struct GroupTests {
 
     @Test func `an expired guest gets nothing and may do nothing`() throws {
         let guestLine = try world.connect()
-        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
-        try talk.patient.ask(
-            talk.commit(epoch: 1, adds: [guest.member(.guest, expires: world.now.day)]))
+        let guest = try talk.addGuest(of: guestLine.makeHome(), expires: world.now.day)
         _ = try guestLine.drain()
         world.advance(days: 1)
         try talk.send([1], from: talk.doctor, epoch: 2)
@@ -239,12 +236,7 @@ struct GroupTests {
         #expect(try create(by: talk.patient) == notAllowed)
         let line = try line(talk.patient)
         #expect(try create(by: line.makeFresh(from: talk.patientHome, permitUses: 1)) == notAllowed)
-        #expect(try talk.patient.ask(talk.closing()) == .done)
-        #expect(try talk.patient.ask(.confirm(talk.group)) == .done)
-        guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
-            Issue.record("not erased")
-            return
-        }
+        try talk.end()
         #expect(try create(by: talk.patient) == notAllowed)
     }
 

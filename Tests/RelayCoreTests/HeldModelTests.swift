@@ -55,8 +55,7 @@ private final class HeldModel {
         members = [Member(talk.patient), Member(talk.doctor)]
         for _ in 0..<2 {
             let line = try world.connect()
-            let guest = try line.makeFresh(from: line.makeHome())
-            try talk.patient.ask(talk.commit(epoch: epoch, adds: [guest.member(.guest)]))
+            let guest = try talk.addGuest(of: line.makeHome(), epoch: epoch)
             epoch += 1
             members.append(Member(guest))
         }

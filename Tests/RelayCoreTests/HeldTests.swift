@@ -67,8 +67,7 @@ struct HeldTests {
 
     @Test func `nothing is answered before the last recipient has it`() throws {
         let guestLine = try world.connect()
-        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        let guest = try talk.addGuest(of: guestLine.makeHome())
         for mailbox in [talk.patient, talk.doctor, guest] { _ = try line(mailbox).drain() }
         try post([1], from: talk.patient, epoch: 2)
         _ = try line(guest).drain()
@@ -84,8 +83,7 @@ struct HeldTests {
     @Test func `what isn't acknowledged in time is stored, and only for those who lack it`() throws
     {
         let guestLine = try world.connect()
-        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+        let guest = try talk.addGuest(of: guestLine.makeHome())
         for mailbox in [talk.patient, talk.doctor, guest] { _ = try line(mailbox).drain() }
         try post([1], from: talk.patient, epoch: 2)
         _ = try line(guest).drain()
@@ -290,9 +288,7 @@ struct HeldTests {
 
     @Test func `a guest whose time is over is waited for no longer`() throws {
         let guestLine = try world.connect()
-        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
-        let add = guest.member(.guest, expires: world.now.day)
-        try talk.patient.ask(talk.commit(epoch: 1, adds: [add]))
+        let guest = try talk.addGuest(of: guestLine.makeHome(), expires: world.now.day)
         for mailbox in [talk.patient, talk.doctor, guest] { _ = try line(mailbox).drain() }
         try post([1], from: talk.patient, epoch: 2)
         _ = try line(talk.doctor).drain()

@@ -190,11 +190,6 @@ struct RequestTests {
         let storage = Outcome.refused(.storage, retryAfterSeconds: 60)
         #expect(try talk.send([1], from: talk.patient) == storage)
         talk.patient.lastRequest -= 1
-        #expect(try talk.patient.ask(talk.closing()) == .done)
-        #expect(try talk.patient.ask(.confirm(talk.group)) == .done)
-        guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
-            Issue.record("not erased")
-            return
-        }
+        try talk.end()
     }
 }

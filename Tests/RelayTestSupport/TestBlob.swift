@@ -22,6 +22,15 @@ public struct TestBlob {
         pieces = (0..<shape.pieceCount).map { Random.bytes(shape.byteCount(ofPiece: $0) ?? 0) }
     }
 
+    /// A blob of a group, of random octets, which a member has put.
+    public init(of talk: TestConsultation, byteCount: Int, putBy mailbox: TestMailbox) throws {
+        try self.init(of: talk, byteCount: byteCount)
+        for operation in [beginning] + pieces.indices.map({ putting($0) }) {
+            let outcome = try mailbox.ask(operation)
+            guard outcome == .done else { throw RelayWorld.Problem.unexpected(outcome) }
+        }
+    }
+
     /// Names a piece.
     public func reference(_ index: Int) -> PieceReference {
         PieceReference(

@@ -79,6 +79,33 @@ public struct TestConsultation {
                 welcomes: adds.map { WelcomeDelivery(mailbox: $0.mailbox, content: [9]) }))
     }
 
+    /// Adds a guest by a commit of the patient's that ends `epoch`.
+    ///
+    /// - Parameter home: whose ticket makes its mailbox, on the same line; else the doctor's.
+    public func addGuest(
+        of home: TestMailbox? = nil, epoch: UInt64 = 1, expires: Day? = nil
+    ) throws -> TestMailbox {
+        let home = home ?? doctorHome
+        guard let line = home.line else { throw RelayWorld.Problem.noReply }
+        let guest = try line.makeFresh(from: home)
+        let outcome = try patient.ask(
+            commit(epoch: epoch, adds: [guest.member(.guest, expires: expires)]))
+        guard case .committed = outcome else { throw RelayWorld.Problem.unexpected(outcome) }
+        return guest
+    }
+
+    /// Closes the group in an epoch, and both confirm: it is erased.
+    public func end(epoch: UInt64 = 1) throws {
+        for (mailbox, operation) in [
+            (patient, closing(epoch: epoch)), (patient, .confirm(group)),
+        ] {
+            let outcome = try mailbox.ask(operation)
+            guard outcome == .done else { throw RelayWorld.Problem.unexpected(outcome) }
+        }
+        let outcome = try doctor.ask(.confirm(group))
+        guard case .erased = outcome else { throw RelayWorld.Problem.unexpected(outcome) }
+    }
+
     /// The last message.
     public func closing(epoch: UInt64 = 1) -> RelayProtocol.Operation {
         .close(

@@ -79,9 +79,7 @@ struct BlobStoreTests {
         let place = try StoreWorld()
         try place.run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            _ = try TestBlob(of: talk, byteCount: 2 * Self.piece, putBy: talk.patient)
             try store.begin()
             try store.database.execute(sql: "DELETE FROM piece WHERE number & 0xffff = 1")
             let problems = try store.inspect()
@@ -105,9 +103,7 @@ struct BlobStoreTests {
     @Test func `a piece that can't be read is no blob, and everything else goes on`() throws {
         try StoreWorld().run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece, putBy: talk.patient)
             try store.database.execute(
                 sql: "UPDATE piece SET content = zeroblob(65576) WHERE number & 0xffff = 0")
             try store.database.execute(sql: "DELETE FROM piece WHERE number & 0xffff = 1")
@@ -129,9 +125,7 @@ struct BlobStoreTests {
         let place = try StoreWorld()
         try place.run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 300)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            #expect(try blob.put(0, by: talk.patient) == .done)
+            let blob = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
             try store.database.execute(sql: "UPDATE blob SET \(damage)")
             let damaged = StoreError.corrupt("what is kept of a blob is damaged")
             let group = try #require(try store.group(talk.group)).0
@@ -148,11 +142,7 @@ struct BlobStoreTests {
     @Test func `what belongs to nothing is found`() throws {
         try StoreWorld().run { world, store in
             let talk = try TestConsultation(world)
-            for _ in 0..<2 {
-                let blob = try TestBlob(of: talk, byteCount: 300)
-                #expect(try blob.begin(by: talk.patient) == .done)
-                #expect(try blob.put(0, by: talk.patient) == .done)
-            }
+            for _ in 0..<2 { _ = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient) }
             #expect(try store.inspect() == [])
             try store.database.execute(sql: "DELETE FROM blob WHERE number = 2")
             #expect(try store.inspect() == ["a piece is of a blob that isn't there"])
@@ -166,20 +156,14 @@ struct BlobStoreTests {
     func `what is erased while it is looked at isn't damaged`(isDeep: Bool) throws {
         try StoreWorld().run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 70 * Self.piece)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            for index in blob.pieces.indices {
-                #expect(try blob.put(index, by: talk.patient) == .done)
-            }
+            _ = try TestBlob(of: talk, byteCount: 70 * Self.piece, putBy: talk.patient)
             // After the mailboxes, after the group's messages, and then amid the pieces.
             var pauses = 0
             let problems = try store.inspect(isDeep: isDeep) { () throws(StoreError) in
                 pauses += 1
                 guard pauses == 3 else { return }
                 do {
-                    try talk.patient.ask(talk.closing())
-                    try talk.patient.ask(.confirm(talk.group))
-                    try talk.doctor.ask(.confirm(talk.group))
+                    try talk.end()
                     try world.sweep()
                 } catch {
                     throw .failed("the group can't be erased")
@@ -207,14 +191,8 @@ struct BlobStoreTests {
     @Test func `what is left of blobs is deleted with pauses, and not on a full disk`() throws {
         try StoreWorld().run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 40 * Self.piece)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            for index in blob.pieces.indices {
-                #expect(try blob.put(index, by: talk.patient) == .done)
-            }
-            try talk.patient.ask(talk.closing())
-            try talk.patient.ask(.confirm(talk.group))
-            try talk.doctor.ask(.confirm(talk.group))
+            _ = try TestBlob(of: talk, byteCount: 40 * Self.piece, putBy: talk.patient)
+            try talk.end()
             var schedule = WriterSchedule(from: world.now)
             func left(after milliseconds: UInt64) throws -> Int? {
                 world.advance(milliseconds: milliseconds)
@@ -239,15 +217,9 @@ struct BlobStoreTests {
         let place = try StoreWorld()
         try place.run { world, store in
             let talk = try TestConsultation(world)
-            let blob = try TestBlob(of: talk, byteCount: 20 * Self.piece)
-            #expect(try blob.begin(by: talk.patient) == .done)
-            for index in blob.pieces.indices {
-                #expect(try blob.put(index, by: talk.patient) == .done)
-            }
+            _ = try TestBlob(of: talk, byteCount: 20 * Self.piece, putBy: talk.patient)
             let before = store.freedByteCount
-            try talk.patient.ask(talk.closing())
-            try talk.patient.ask(.confirm(talk.group))
-            try talk.doctor.ask(.confirm(talk.group))
+            try talk.end()
             try world.sweep()
             #expect(store.freedByteCount > before + 19 * UInt64(Self.piece))
         }
@@ -300,12 +272,7 @@ struct BlobStoreTests {
             let slot = try #require(try store.group(talk.group)).0
             let number = try #require(try store.blob(blob.id, in: slot)).number
             needles = try traces(of: blob, numbered: number, in: place)
-            try talk.patient.ask(talk.closing())
-            try talk.patient.ask(.confirm(talk.group))
-            guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
-                Issue.record("not erased")
-                return
-            }
+            try talk.end()
             #expect(
                 store.blobUsage
                     == BlobUsage(count: 1, byteCount: Int(kept.byteCount + blob.byteCount)))
@@ -332,8 +299,7 @@ struct BlobStoreTests {
         let place = try StoreWorld()
         try place.run { world, store in
             let talk = try TestConsultation(world)
-            let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
-            try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+            let guest = try talk.addGuest()
             let blob = try TestBlob(of: talk, byteCount: 2 * Self.piece)
             #expect(try blob.begin(by: guest) == .done)
             let before = store.blobUsage
@@ -357,10 +323,8 @@ struct BlobStoreTests {
         let place = try FolderWorld()
         let (gone, kept, blobs) = try place.run { world, _, _ in
             let talks = [try TestConsultation(world), try TestConsultation(world)]
-            let blobs = try talks.map { try TestBlob(of: $0, byteCount: Self.piece + 7) }
-            for (blob, talk) in zip(blobs, talks) {
-                #expect(try blob.begin(by: talk.patient) == .done)
-                for index in 0..<2 { #expect(try blob.put(index, by: talk.patient) == .done) }
+            let blobs = try talks.map {
+                try TestBlob(of: $0, byteCount: Self.piece + 7, putBy: $0.patient)
             }
             return (talks[0], talks[1], blobs)
         }
@@ -369,9 +333,7 @@ struct BlobStoreTests {
         try place.run { world, store, _ in
             let line = try world.connect()
             for mailbox in [gone.patient, gone.doctor] { try line.open(mailbox) }
-            try gone.patient.ask(gone.closing())
-            try gone.patient.ask(.confirm(gone.group))
-            try gone.doctor.ask(.confirm(gone.group))
+            try gone.end()
             #expect(store.blobUsage.count == 1)
         }
         _ = try Restoration.restore(from: backup, into: place.path)

@@ -69,14 +69,6 @@ struct FolderWorld {
         return result
     }
 
-    func end(_ talk: TestConsultation) throws {
-        try talk.patient.ask(talk.closing())
-        try talk.patient.ask(.confirm(talk.group))
-        guard case .erased = try talk.doctor.ask(.confirm(talk.group)) else {
-            throw RelayWorld.Problem.noReply
-        }
-    }
-
     func faults(heads: [TrailHead] = [], mirror: String? = nil) throws -> [TrailFault] {
         try TrailAudit(folder: path, mirrorPath: mirror, heads: heads).verifier.faults
     }

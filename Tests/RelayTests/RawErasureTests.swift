@@ -58,12 +58,7 @@ struct RawErasureTests {
             traces.add(target.doctor.id.bytes)
             #expect(try place.count(of: target.group.bytes) > 0, "the search finds nothing at all")
 
-            #expect(try target.patient.ask(target.closing()) == .done)
-            #expect(try target.patient.ask(.confirm(target.group)) == .done)
-            guard case .erased = try target.doctor.ask(.confirm(target.group)) else {
-                Issue.record("not erased")
-                return
-            }
+            try target.end()
             #expect(world.lastBatch?.hasErased == true)
             #expect(try store.forgetLog())
             for needle in traces.needles { #expect(try place.count(of: needle) == 0) }

@@ -57,7 +57,7 @@ import Testing
             try line.open(TestMailbox(), creation: .home(admissionToken: token))
             // A shelf that its owner withdrew.
             try erased.doctorHome.ask(.stockShelf(ShelfStock(packages: [], withdraw: true)))
-            try place.end(erased)
+            try erased.end()
             return (token, tickets[0], package)
         }
         #expect(claimed == [1])
@@ -192,7 +192,7 @@ import Testing
             let line = try world.connect()
             try line.open(talk.patient)
             try line.open(talk.doctor)
-            try place.end(talk)
+            try talk.end()
         }
         let report = try Restoration.restore(from: backup, into: place.path)
         #expect(report.groupsErased == 1)

@@ -293,7 +293,7 @@ import Testing
             let token = try world.token()
             try #require(talk.patient.line).open(
                 TestMailbox(), creation: .home(admissionToken: token))
-            try place.end(talk)
+            try talk.end()
             return (talk, token)
         }
         let spent = Hash.sha256(label: "spent token", Array(token[33..<49]))

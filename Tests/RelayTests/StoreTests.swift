@@ -58,8 +58,7 @@ struct StoreTests {
         }
         let (identity, talk, time) = try place.run { world, store in
             let talk = try TestConsultation(world)
-            let guest = try #require(talk.doctor.line).makeFresh(from: talk.doctorHome)
-            try talk.patient.ask(talk.commit(epoch: 1, adds: [guest.member(.guest)]))
+            _ = try talk.addGuest()
             try expectSums(store)
             for size in 1...5 {
                 let body = [UInt8](repeating: 7, count: 100 * size)
