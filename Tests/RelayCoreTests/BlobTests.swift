@@ -306,11 +306,7 @@ struct BlobTests {
         let talk = try TestConsultation(world)
         let line = try #require(talk.patient.line)
         let lone = try line.makeFresh(from: talk.patientHome, permitUses: 0)
-        let group = try #require(GroupID(Random.bytes(32)))
-        let creation = GroupCreation(
-            groupID: group, epoch: 1, commitHash: Random.bytes(32), members: [], welcomes: [],
-            deadline: world.now.day.adding(days: 9))
-        #expect(try lone.ask(.createGroup(creation)) == .done)
+        let group = try lone.makeGroup(until: world.now.day.adding(days: 9))
         let beginning = BlobBeginning(groupID: group, blob: try blobID(), byteCount: 300)
         #expect(try lone.ask(.beginBlob(beginning)) == refused(.limit))
     }

@@ -117,16 +117,10 @@ import Testing
         let ended = try TestConsultation(world, permitUses: 2)
         let sender = try world.connect()
         let second = try sender.makeFresh(from: sender.makeHome(), permitUses: 0)
-        let group = try #require(GroupID(Random.bytes(32)))
-        let outcome = try second.ask(
-            .createGroup(
-                GroupCreation(
-                    groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                    members: [ended.doctor.member(.owner)],
-                    welcomes: [
-                        WelcomeDelivery(mailbox: ended.doctor.id, content: Random.bytes(500))
-                    ], deadline: world.now.day.adding(days: 60))))
-        #expect(outcome == .done)
+        _ = try second.makeGroup(
+            of: [ended.doctor.member(.owner)],
+            welcomes: [WelcomeDelivery(mailbox: ended.doctor.id, content: Random.bytes(500))],
+            until: world.now.day.adding(days: 60))
         #expect(try ended.doctor.ask(ended.closing()) == .done)
         #expect(try ended.doctor.ask(.confirm(ended.group)) == .done)
         try ended.patient.ask(.confirm(ended.group))
@@ -151,11 +145,7 @@ import Testing
         let talk = try TestConsultation(world)
         let doctor = try #require(talk.doctor.line)
         _ = try doctor.drain()
-        try talk.patient.ask(
-            .send(
-                MessageRequest(
-                    groupID: talk.group, epoch: 1,
-                    content: privateMessage(talk.group, epoch: 1, body: [1]))))
+        try talk.patient.ask(.sending([1], to: talk.group))
         let came = try #require(doctor.deliveries.first)
         #expect(memory.messageCount == 1)
         let unknown = DeliveryID(high: 1, low: 2)

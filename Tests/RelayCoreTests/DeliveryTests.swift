@@ -152,14 +152,8 @@ struct DeliveryTests {
         var groups: [(TestMailbox, GroupID)] = []
         for _ in 0..<3 {
             let mailbox = try sender.makeFresh(from: home, permitUses: 0)
-            let group = try #require(GroupID(Random.bytes(32)))
-            let outcome = try mailbox.ask(
-                .createGroup(
-                    GroupCreation(
-                        groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                        members: [shared.member(.owner)], welcomes: [],
-                        deadline: world.now.day.adding(days: 9))))
-            #expect(outcome == .done)
+            let group = try mailbox.makeGroup(
+                of: [shared.member(.owner)], until: world.now.day.adding(days: 9))
             groups.append((mailbox, group))
         }
         for number in 0..<40 {

@@ -177,13 +177,8 @@ struct ErasureTests {
         let home = try line.makeHome()
         let shared = try line.makeFresh(from: home, permitUses: 3)
         let patient = try line.makeFresh(from: home, permitUses: 0)
-        let group = try #require(GroupID(Random.bytes(32)))
-        try patient.ask(
-            .createGroup(
-                GroupCreation(
-                    groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                    members: [shared.member(.owner)], welcomes: [],
-                    deadline: world.now.day.adding(days: 2))))
+        _ = try patient.makeGroup(
+            of: [shared.member(.owner)], until: world.now.day.adding(days: 2))
         world.advance(days: 2)
         try world.sweep()
         let receipts = line.deliveries.filter { $0.kind == .receipt }

@@ -206,11 +206,7 @@ struct GroupTests {
         func create(
             _ id: GroupID, by creator: TestMailbox, members: [Member] = [], days: UInt32 = 10
         ) throws -> Outcome {
-            try creator.ask(
-                .createGroup(
-                    GroupCreation(
-                        groupID: id, epoch: 1, commitHash: Random.bytes(32), members: members,
-                        welcomes: [], deadline: world.now.day.adding(days: days))))
+            try creator.ask(.making(id, of: members, until: world.now.day.adding(days: days)))
         }
         let id = try #require(GroupID(Random.bytes(32)))
         #expect(try create(talk.group, by: mailbox) == .refused(.exists, retryAfterSeconds: 0))
@@ -225,12 +221,8 @@ struct GroupTests {
 
     @Test func `a mailbox makes one group and goes with it, so each group costs a ticket`() throws {
         func create(by creator: TestMailbox) throws -> Outcome {
-            try creator.ask(
-                .createGroup(
-                    GroupCreation(
-                        groupID: #require(GroupID(Random.bytes(32))), epoch: 1,
-                        commitHash: Random.bytes(32), members: [], welcomes: [],
-                        deadline: world.now.day.adding(days: 10))))
+            let id = try #require(GroupID(Random.bytes(32)))
+            return try creator.ask(.making(id, until: world.now.day.adding(days: 10)))
         }
         // Neither beside another group, nor with a permit that keeps the mailbox when it ends.
         #expect(try create(by: talk.patient) == notAllowed)
@@ -250,17 +242,11 @@ struct GroupTests {
         var talks: [(maker: TestMailbox, group: GroupID)] = []
         for count in 1...3 {
             let maker = try sender.makeFresh(from: home, permitUses: 0)
-            let group = try #require(GroupID(Random.bytes(32)))
-            try maker.ask(
-                .createGroup(
-                    GroupCreation(
-                        groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                        members: [shared.member(.guest)], welcomes: [],
-                        deadline: world.now.day.adding(days: 9))))
+            let group = try maker.makeGroup(
+                of: [shared.member(.guest)], until: world.now.day.adding(days: 9))
             talks.append((maker, group))
             for number in 0..<UInt8(count) {
-                let content = privateMessage(group, epoch: 1, body: [number])
-                try maker.ask(.send(MessageRequest(groupID: group, epoch: 1, content: content)))
+                try maker.ask(.sending([number], to: group))
             }
         }
         let before = memory.backlogCount

@@ -116,10 +116,7 @@ private final class HeldModel {
     private func request(_ body: [UInt8], of member: Member) -> Request {
         let confirmed = (member.outbox.first?.request.id.rawValue ?? member.mailbox.lastRequest + 1)
         return member.mailbox.request(
-            .send(
-                MessageRequest(
-                    groupID: group, epoch: epoch,
-                    content: privateMessage(group, epoch: epoch, body: body))),
+            .sending(body, to: group, epoch: epoch),
             confirmed: confirmed - 1)
     }
 

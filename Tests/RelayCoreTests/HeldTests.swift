@@ -30,10 +30,7 @@ struct HeldTests {
         let line = try line(mailbox)
         line.replies = []
         let request = mailbox.request(
-            .send(
-                MessageRequest(
-                    groupID: talk.group, epoch: epoch,
-                    content: privateMessage(talk.group, epoch: epoch, body: body))),
+            .sending(body, to: talk.group, epoch: epoch),
             confirmed: mailbox.lastRequest)
         try line.send(ClientFrame(requests: [request]))
         return request

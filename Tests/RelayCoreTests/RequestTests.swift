@@ -8,10 +8,7 @@ struct RequestTests {
     @Test func `the same send again is taken once, also after a crash`() throws {
         let world = try RelayWorld()
         let talk = try TestConsultation(world)
-        let message = RelayProtocol.Operation.send(
-            MessageRequest(
-                groupID: talk.group, epoch: 1,
-                content: privateMessage(talk.group, epoch: 1, body: [5])))
+        let message = RelayProtocol.Operation.sending([5], to: talk.group)
         let request = talk.patient.request(message)
         let line = try #require(talk.patient.line)
         #expect(try line.ask(request) == .done)
@@ -82,11 +79,7 @@ struct RequestTests {
         _ = try line.drain()
         let patient = try #require(talk.patient.line)
         let requests = (0..<5).map { number in
-            talk.patient.request(
-                .send(
-                    MessageRequest(
-                        groupID: talk.group, epoch: 1,
-                        content: privateMessage(talk.group, epoch: 1, body: [UInt8(number)]))))
+            talk.patient.request(.sending([UInt8(number)], to: talk.group))
         }
         patient.replies = []
         try patient.send(ClientFrame(requests: requests))

@@ -22,6 +22,39 @@ public func privateMessage(
     return bytes + body
 }
 
+extension RelayProtocol.Operation {
+    /// Sends a message whose ciphertext is `body`.
+    public static func sending(_ body: [UInt8], to group: GroupID, epoch: UInt64 = 1) -> Self {
+        .send(
+            MessageRequest(
+                groupID: group, epoch: epoch,
+                content: privateMessage(group, epoch: epoch, body: body)))
+    }
+
+    /// Makes a group of the asker and `members`.
+    public static func making(
+        _ group: GroupID, of members: [Member] = [], welcomes: [WelcomeDelivery] = [],
+        until deadline: Day
+    ) -> Self {
+        .createGroup(
+            GroupCreation(
+                groupID: group, epoch: 1, commitHash: Random.bytes(32), members: members,
+                welcomes: welcomes, deadline: deadline))
+    }
+}
+
+extension TestMailbox {
+    /// Makes a group of this mailbox and `members`.
+    public func makeGroup(
+        of members: [Member] = [], welcomes: [WelcomeDelivery] = [], until deadline: Day
+    ) throws -> GroupID {
+        guard let group = GroupID(Random.bytes(32)) else { throw RelayWorld.Problem.noReply }
+        let outcome = try ask(.making(group, of: members, welcomes: welcomes, until: deadline))
+        guard outcome == .done else { throw RelayWorld.Problem.unexpected(outcome) }
+        return group
+    }
+}
+
 /// Two owners in a group, each with a home and a line.
 public struct TestConsultation {
     /// Who made the group.
@@ -43,27 +76,17 @@ public struct TestConsultation {
         doctorHome = try doctorLine.makeHome()
         patient = try patientLine.makeFresh(from: patientHome, permitUses: 0)
         doctor = try doctorLine.makeFresh(from: doctorHome, permitUses: permitUses)
-        guard let group = GroupID(Random.bytes(32)) else { throw RelayWorld.Problem.noReply }
-        self.group = group
-        let outcome = try patient.ask(
-            .createGroup(
-                GroupCreation(
-                    groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                    members: [doctor.member(.owner)],
-                    welcomes: [WelcomeDelivery(mailbox: doctor.id, content: [1, 2, 3])],
-                    deadline: world.now.day.adding(days: 60))))
-        guard outcome == .done else { throw RelayWorld.Problem.unexpected(outcome) }
+        group = try patient.makeGroup(
+            of: [doctor.member(.owner)],
+            welcomes: [WelcomeDelivery(mailbox: doctor.id, content: [1, 2, 3])],
+            until: world.now.day.adding(days: 60))
     }
 
     /// Sends `body` in an epoch.
     @discardableResult public func send(
         _ body: [UInt8], from mailbox: TestMailbox, epoch: UInt64 = 1
     ) throws -> Outcome {
-        try mailbox.ask(
-            .send(
-                MessageRequest(
-                    groupID: group, epoch: epoch,
-                    content: privateMessage(group, epoch: epoch, body: body))))
+        try mailbox.ask(.sending(body, to: group, epoch: epoch))
     }
 
     /// A commit that ends `epoch`.

@@ -59,12 +59,10 @@ import Testing
     private static func creation(_ world: RelayWorld, days: UInt32 = 9, others: Int = 0) throws
         -> RelayProtocol.Operation
     {
-        .createGroup(
-            GroupCreation(
-                groupID: try #require(GroupID(Random.bytes(32))), epoch: 1,
-                commitHash: Random.bytes(32),
-                members: try (0..<others).map { _ in try TestMailbox().member(.guest) },
-                welcomes: [], deadline: world.now.day.adding(days: days)))
+        .making(
+            try #require(GroupID(Random.bytes(32))),
+            of: try (0..<others).map { _ in try TestMailbox().member(.guest) },
+            until: world.now.day.adding(days: days))
     }
 
     private static func repeated(

@@ -104,19 +104,9 @@ struct RawErasureTests {
                 let mailbox = try line.makeFresh(from: home, permitUses: 0)
                 let other = try world.connect()
                 let doctor = try other.makeFresh(from: other.makeHome())
-                let group = try #require(GroupID(Random.bytes(32)))
-                #expect(
-                    try mailbox.ask(
-                        .createGroup(
-                            GroupCreation(
-                                groupID: group, epoch: 1, commitHash: Random.bytes(32),
-                                members: [doctor.member(.owner)], welcomes: [],
-                                deadline: world.now.day.adding(days: 9)))) == .done)
-                try mailbox.ask(
-                    .send(
-                        MessageRequest(
-                            groupID: group, epoch: 1,
-                            content: privateMessage(group, epoch: 1, body: marker))))
+                let group = try mailbox.makeGroup(
+                    of: [doctor.member(.owner)], until: world.now.day.adding(days: 9))
+                try mailbox.ask(.sending(marker, to: group))
                 groups.append((mailbox, group))
             }
             try home.ask(.stockShelf(ShelfStock(packages: [])))

@@ -9,6 +9,16 @@ import Testing
 @testable import Relay
 
 @Suite struct `A restore of an older backup` {
+    private func expectSpent(_ token: [UInt8], _ ticket: [UInt8], on line: RelayLine) throws {
+        #expect(
+            try line.open(TestMailbox(), creation: .home(admissionToken: token))
+                == .refused(.token, retryAfterSeconds: 0))
+        #expect(
+            try line.open(
+                TestMailbox(), creation: .fresh(ticket: ticket, permitHash: nil, permitUses: 0))
+                == .refused(.ticket, retryAfterSeconds: 0))
+    }
+
     @Test func `brings nothing back that was erased, spent or claimed since`() throws {
         let place = try FolderWorld(mirrored: true)
         let backup = place.folder.file("backup")
@@ -92,14 +102,7 @@ import Testing
             let drained = try line.drain()
             #expect(drained.contains { $0.content.suffix(300) == keptBody[...] })
             // Spent is spent, claimed is claimed, withdrawn is withdrawn.
-            #expect(
-                try line.open(TestMailbox(), creation: .home(admissionToken: token))
-                    == .refused(.token, retryAfterSeconds: 0))
-            #expect(
-                try line.open(
-                    TestMailbox(),
-                    creation: .fresh(ticket: spareTicket, permitHash: nil, permitUses: 0))
-                    == .refused(.ticket, retryAfterSeconds: 0))
+            try expectSpent(token, spareTicket, on: line)
             #expect(
                 try kept.doctor.ask(.claimKeyPackage(shelf: kept.doctorHome.id))
                     == .keyPackage(sealed: [2], lastResort: false))
@@ -225,14 +228,7 @@ import Testing
             #expect(
                 try talk.doctor.ask(.claimKeyPackage(shelf: talk.doctorHome.id))
                     == .refused(.shelfEmpty, retryAfterSeconds: 0))
-            #expect(
-                try line.open(TestMailbox(), creation: .home(admissionToken: token))
-                    == .refused(.token, retryAfterSeconds: 0))
-            #expect(
-                try line.open(
-                    TestMailbox(),
-                    creation: .fresh(ticket: ticket, permitHash: nil, permitUses: 0))
-                    == .refused(.ticket, retryAfterSeconds: 0))
+            try expectSpent(token, ticket, on: line)
             // An invitation made afterwards, which ends later, is taken.
             let new = try world.token(expires: time.unixSeconds + 7_201)
             guard

@@ -35,11 +35,7 @@ private final class Lent: @unchecked Sendable {
         let loop = try EventLoop(name: "test")
         let sender = try #require(talk.patient.line).id
         let frame = ClientFrame(requests: [
-            talk.patient.request(
-                .send(
-                    MessageRequest(
-                        groupID: talk.group, epoch: 1,
-                        content: privateMessage(talk.group, epoch: 1, body: [2]))))
+            talk.patient.request(.sending([2], to: talk.group))
         ])
         try loop.executeAndWait {
             let way = ShortWay(
