@@ -55,6 +55,9 @@ package final class EngineGate: @unchecked Sendable {
         }
     }
 
+    /// Keeps the loop out until the writer lets it in again; while the loop has the engine.
+    package func withdraw() { monitor.withLock { engine = nil } }
+
     /// Gives it back.
     package func leave() {
         monitor.withLock {

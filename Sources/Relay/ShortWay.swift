@@ -2,31 +2,45 @@ import RelayCore
 import RelayProtocol
 import WebSockets
 
-/// Decides on the loop's thread what needs no disk (`RelayEngine.receivedFromMemory`), so that a
-/// message between two connected devices wakes no other thread. Lives on the loop's thread.
+/// Does on the loop's thread what needn't wake the writer's: decides what needs no disk
+/// (`RelayEngine.receivedFromMemory`), so a message between two connected devices, and stores a few
+/// messages that came alone. Lives on the loop's thread.
 final class ShortWay {
     private let gate: EngineGate
     private let clock: SystemClock
     private let loop: EventLoop
-    /// Sends what follows.
+    /// Sends what follows from memory.
     private let send: (ConnectionOutput) -> Void
-    /// Asks the writer to look after what is due.
+    /// Makes a batch of what is queued, while this thread has the gate; `nil` if it can't.
+    private let write: () -> RelayRelease?
+    /// Sends what a batch lets go.
+    private let release: (RelayRelease) -> Void
+    /// Asks the writer to look after what is queued or due.
     private let wakeWriter: () -> Void
     /// While this turn of the loop has the engine.
     private var engine: RelayEngine?
     private var since: UInt64 = 0
-    /// Seconds from the turn's first frame to when its deliveries left.
+    /// Frames of this turn with messages to be stored.
+    private var storingCount = 0
+    private var willEndTurn = false
+    /// Seconds from the turn's first frame to when its deliveries left, of what was never stored.
     private(set) var deliverySeconds = Histogram(bounds: Histogram.seconds)
     private var isWatching = false
 
+    /// Frames to be stored in one turn, above which the writer stores them while this thread reads on.
+    private static let fewFrames = 2
+
     init(
         gate: EngineGate, clock: SystemClock, loop: EventLoop,
-        send: @escaping (ConnectionOutput) -> Void, wakeWriter: @escaping () -> Void
+        send: @escaping (ConnectionOutput) -> Void, write: @escaping () -> RelayRelease?,
+        release: @escaping (RelayRelease) -> Void, wakeWriter: @escaping () -> Void
     ) {
         self.gate = gate
         self.clock = clock
         self.loop = loop
         self.send = send
+        self.write = write
+        self.release = release
         self.wakeWriter = wakeWriter
     }
 
@@ -44,6 +58,15 @@ final class ShortWay {
         }
     }
 
+    /// Whether a frame about to be queued needs to wake nobody: this turn ends with storing it.
+    func stores(_ frame: ClientFrame) -> Bool {
+        guard frame.hasFewMessages else { return false }
+        storingCount += 1
+        guard storingCount <= Self.fewFrames else { return false }
+        planEndOfTurn()
+        return true
+    }
+
     /// The engine until the end of this turn.
     private func enter() -> RelayEngine? {
         if let engine { return engine }
@@ -51,19 +74,36 @@ final class ShortWay {
         engine = entered
         since = SystemClock.nanoseconds
         entered.beginFromMemory(at: clock.now)
-        loop.atEndOfTurn { [self] in leave() }
+        planEndOfTurn()
         return entered
     }
 
-    private func leave() {
-        guard let engine else { return }
+    private func planEndOfTurn() {
+        guard !willEndTurn else { return }
+        willEndTurn = true
+        loop.atEndOfTurn { [self] in endTurn() }
+    }
+
+    private func endTurn() {
+        willEndTurn = false
+        let stores = (1...Self.fewFrames).contains(storingCount)
+        storingCount = 0
+        let output = engine?.finishFromMemory()
+        guard let engine = engine ?? (stores ? gate.tryEnter() : nil) else {
+            return stores ? wakeWriter() : ()
+        }
         self.engine = nil
-        let output = engine.finishFromMemory()
+        let batch = stores ? write() : nil
         let deadline = engine.nextDeadline
         gate.leave()
-        for connection in output.connections { send(connection) }
-        if output.deliveryCount > 0 {
+        if let output {
+            for connection in output.connections { send(connection) }
             deliverySeconds.add(SystemClock.seconds(since: since), times: output.deliveryCount)
+        }
+        if let batch {
+            release(batch)
+        } else if stores {
+            wakeWriter()
         }
         if let deadline { watch(until: deadline) }
     }
@@ -82,6 +122,17 @@ final class ShortWay {
             guard let next else { return }
             if next <= clock.now.monotonicMilliseconds { return wakeWriter() }
             watch(until: next)
+        }
+    }
+}
+
+extension ClientFrame {
+    /// A device sends a message or a few, and asks for nothing else.
+    fileprivate var hasFewMessages: Bool {
+        guard hello == nil, (1...4).contains(requests.count) else { return false }
+        return requests.allSatisfy {
+            if case .send = $0.operation { return true }
+            return false
         }
     }
 }

@@ -87,6 +87,8 @@ final class Switchboard: @unchecked Sendable {
                     send(FramePacker.encode(output.frame), output.closing, to: number, server)
                     pauseIfNeeded(number)
                 },
+                write: { writer.writeInstead() },
+                release: { [unowned self] in handOut($0) },
                 wakeWriter: { writer.events.add(.due) })
         }
         for id in Array(early) { handle(id.0, id.1) }
@@ -122,8 +124,9 @@ final class Switchboard: @unchecked Sendable {
                         frame = rest
                     }
                 }
+                let isStoredHere = shortWay?.stores(frame) ?? false
                 writer?.events.add(
-                    .frame(number, frame, byteCount: byteCount), canWait: canWait)
+                    .frame(number, frame, byteCount: byteCount), canWait: canWait || isStoredHere)
                 if canWait { hurryLater() }
             } catch {
                 writer?.events.add(.garbage(number, byteCount: byteCount))
@@ -151,9 +154,13 @@ final class Switchboard: @unchecked Sendable {
         }
     }
 
-    /// Sends what a durable batch lets go.
+    /// Sends what a durable batch of the writer lets go.
     func release(_ release: RelayRelease) {
-        defer { writer?.gate.released() }
+        handOut(release)
+        writer?.gate.released()
+    }
+
+    private func handOut(_ release: RelayRelease) {
         guard let server else { return }
         for number in release.opened where traffic[number]?.hasMailbox == false {
             setMailbox(true, of: number, server)

@@ -6,6 +6,8 @@ final class WorkQueue<Item: Sendable>: @unchecked Sendable {
     private var isUrgent = false
     /// When the first one that somebody waits for came, else the last.
     private var since: UInt64 = 0
+    /// Whoever takes them has come back for more.
+    private var isWaiting = false
 
     /// Items that can wait, above which they are taken none the less.
     private static var patientLimit: Int { 32 }
@@ -37,11 +39,24 @@ final class WorkQueue<Item: Sendable>: @unchecked Sendable {
     /// came, in nanoseconds of the steady clock.
     func takeAll(waitingAtMost milliseconds: Int) -> (items: [Item], since: UInt64) {
         monitor.withLock {
-            if !isUrgent, milliseconds > 0 { monitor.wait(atMost: milliseconds) }
-            isUrgent = false
-            var taken: [Item] = []
-            swap(&taken, &items)
-            return (taken, since)
+            if !isUrgent, milliseconds > 0 {
+                isWaiting = true
+                monitor.wait(atMost: milliseconds)
+                isWaiting = false
+            }
+            return take()
         }
+    }
+
+    /// Takes all items in place of the one who waits for them and isn't needed: nothing urgent came.
+    func takeInstead() -> (items: [Item], since: UInt64)? {
+        monitor.withLock { isWaiting && !isUrgent ? take() : nil }
+    }
+
+    private func take() -> (items: [Item], since: UInt64) {
+        isUrgent = false
+        var taken: [Item] = []
+        swap(&taken, &items)
+        return (taken, since)
     }
 }

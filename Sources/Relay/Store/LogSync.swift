@@ -22,6 +22,9 @@ struct LogSync {
         self.database = database
         // Commits write without a sync; checkpoints sync as ever.
         try database.execute(sql: "PRAGMA synchronous = NORMAL")
+        // GRDB's observers insist on the thread of its queue, and nobody observes.
+        unsafe sqlite3_commit_hook(database.sqliteConnection, nil, nil)
+        unsafe sqlite3_rollback_hook(database.sqliteConnection, nil, nil)
     }
 
     private var changes: Int32 { unsafe sqlite3_total_changes(database.sqliteConnection) }

@@ -41,4 +41,13 @@ struct RelayRelease: Sendable {
     var closesAll = false
     /// Nothing comes any more.
     var isLast = false
+
+    /// Whether the loop has nothing to do for it.
+    var isEmpty: Bool { outputs.isEmpty && handled.isEmpty && !closesAll && !isLast }
+
+    /// A frame has been dealt with.
+    mutating func note(_ id: RelayCore.ConnectionID, _ byteCount: Int) {
+        let sum = handled[id] ?? (0, 0)
+        handled[id] = (sum.frames + 1, sum.byteCount + byteCount)
+    }
 }

@@ -6,9 +6,12 @@ import Logging
 import RelayCore
 import RelayProtocol
 
-/// The one thread that writes. It takes all that waits as one batch, commits it with one sync, and
-/// only then lets answers and deliveries go.
-final class RelayWriter: Sendable {
+/// The thread that writes. It takes all that waits as one batch, commits it with one sync, and only
+/// then lets answers and deliveries go. A few messages that come while it sleeps, the loop's thread
+/// writes in its place, without waking it (`writeInstead`).
+///
+/// Unchecked: what varies is used under the gate.
+final class RelayWriter: @unchecked Sendable {
     private let database: RelayDatabase
     private let trail: TrailKeeper
     private let identity: RelayIdentity
@@ -28,6 +31,8 @@ final class RelayWriter: Sendable {
     var canHold: Bool { limits.withLock { $0.holdMilliseconds > 0 } }
     /// Between this thread and the loop.
     let gate = EngineGate()
+    /// Whoever has the gate may use it.
+    private var shift: WriterShift?
 
     private static let tickMilliseconds = 1_000
 
@@ -88,70 +93,84 @@ final class RelayWriter: Sendable {
             guarding = try makeGuard(store, at: start)
             lasting.clock = guarding
         }
-        try forget(store)
+        try store.forget(log)
         let engine = try makeEngine(store, guarding, lasting.counters)
         defer { lasting.clock = engine.clock }
         lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
-        var schedule = WriterSchedule(from: start)
-        var survey = try desk.survey(at: start)
-        report(desk, lasting.figures, survey, start)
+        let shift = try WriterShift(
+            desk, from: start, figures: lasting.figures, limits: limits,
+            refusedConnections: refusedConnections, health: health, log: log)
+        self.shift = shift
+        defer {
+            self.shift = nil
+            lasting.figures = shift.figures
+        }
         hasBegun.signal()
         var patience = 0
-        var hasCommitted = false
         while true {
             let (new, since) = events.takeAll(
                 waitingAtMost: desk.backup != nil || !lasting.undone.isEmpty ? 0 : patience)
             lasting.undone = lasting.undone.isEmpty ? new : lasting.undone + new
-            let hadEvents = !lasting.undone.isEmpty
             gate.enter()
             let now = clock.now
             watchDisk(desk, lasting, at: now)
-            if schedule.isTimeForDisk(at: now) {
+            if shift.schedule.isTimeForDisk(at: now) {
                 for trouble in trail.newTroubles() { log.warning("\(trouble)") }
-                survey = try desk.survey(at: now)
+                shift.survey = try desk.survey(at: now)
             }
-            var batch = RelayRelease()
-            let deliveryCount: Int
-            let eventCount = trail.eventCount
-            // What a batch counts that fails is counted again.
-            lasting.counters = engine.counters
-            do {
-                deliveryCount = try write(
-                    &lasting.undone, desk, &schedule, &batch, &lasting.figures, at: now)
-                hasCommitted = true
+            let batch: RelayRelease
+            do throws(StoreError) {
+                if let failure = shift.failure {
+                    lasting.undone = failure.events + lasting.undone
+                    throw failure.error
+                }
+                batch = try shift.write(&lasting.undone, since: since, sweeps: true, at: now)
             } catch {
-                store.rollback()
+                lasting.counters = shift.countersBefore
                 guard error == .full else { throw error }
-                trail.dropEvents(behind: eventCount)
                 lasting.noteFull(at: now)
                 log.warning("the disk is full; all devices connect again, nothing accepted is lost")
                 // Where nothing at all can be written, nothing more is tried before the end.
-                let isLast = closeAll(&lasting.undone, mayStop: !hasCommitted)
-                if !isLast, !hasCommitted {
+                let isLast = closeAll(&lasting.undone, mayStop: !shift.hasCommitted)
+                if !isLast, !shift.hasCommitted {
                     lasting.undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
                 }
                 return !isLast
             }
-            if engine.counters.damagedPieces > lasting.counters.damagedPieces {
-                log.warning("a piece of a file can't be read; `check` says more")
-            }
-            let hadWork = hadEvents || store.hasWritten
-            if store.hasLog, schedule.isTimeForLog(at: now, hadWork: hadWork) {
+            if store.hasLog, shift.schedule.isTimeForLog(at: now, hadWork: shift.takeHasWorked()) {
                 try emptyLog(store, &lasting, at: now)
             }
-            lasting.figures.deliverySeconds.add(
-                SystemClock.seconds(since: since), times: deliveryCount)
-            report(desk, lasting.figures, survey, now)
-            patience = Self.patience(engine, schedule, at: now)
+            shift.report(at: now)
+            patience = Self.patience(engine, shift.schedule, at: now)
             // Before the loop may take the engine: both use the same database.
             if !batch.isLast { desk.stepBackup() }
-            let hasRelease = !batch.outputs.isEmpty || !batch.handled.isEmpty || batch.isLast
-            gate.leave(with: batch.isLast ? nil : engine, hasRelease: hasRelease)
+            gate.leave(with: batch.isLast ? nil : engine, hasRelease: !batch.isEmpty)
             lasting.undone.removeAll()
-            if hasRelease { release(batch) }
+            if !batch.isEmpty { release(batch) }
             if batch.isLast { return false }
+        }
+    }
+
+    /// Makes a batch of what waits on the loop's thread, which has the gate; what it lets go, or `nil`
+    /// if that is the writer's to do.
+    ///
+    /// Waking this thread and being woken by it takes longer than all else that a message costs beside
+    /// the disk. But while the loop waits for the disk, nobody else is served: so it does for a few
+    /// messages only, after the writer has found nothing to do and while the disk is fast.
+    func writeInstead() -> RelayRelease? {
+        guard let shift, shift.isQuick, let (events, since) = events.takeInstead() else { return nil }
+        var items = events
+        do throws(StoreError) {
+            let now = clock.now
+            let batch = try shift.write(&items, since: since, sweeps: false, at: now)
+            shift.report(at: now)
+            return batch
+        } catch {
+            gate.withdraw()
+            shift.fail(error, items)
+            return nil
         }
     }
 
@@ -179,7 +198,7 @@ final class RelayWriter: Sendable {
         for event in undone {
             switch event {
             case .frame(let id, _, let byteCount), .garbage(let id, let byteCount):
-                note(id, byteCount, in: &batch)
+                batch.note(id, byteCount)
             case .stop: batch.isLast = mayStop
             case .opened, .closed, .limits, .task, .due: break
             }
@@ -234,77 +253,6 @@ final class RelayWriter: Sendable {
         return try store.clockMark()
     }
 
-    /// Writes one batch; what it lets go is in `batch` once this returns, with how many deliveries.
-    private func write(
-        _ events: inout [RelayEvent], _ desk: WriterDesk, _ schedule: inout WriterSchedule,
-        _ batch: inout RelayRelease, _ figures: inout BatchFigures, at now: RelayTime
-    ) throws(StoreError) -> Int {
-        let (store, engine) = (desk.store, desk.engine)
-        try store.begin()
-        engine.begin(at: now)
-        try carry(events, into: desk, &batch)
-        try schedule.sweep(engine, at: now)
-        let output = try engine.finish()
-        if batch.isLast { trail.note(TrailEvent(.stopped, [])) }
-        try trail.prepare(
-            store, counters: engine.counters,
-            refusedConnections: refusedConnections.withLock { $0 },
-            isClockDoubted: engine.clockDoubt != nil, at: now)
-        try store.commit()
-        if !events.isEmpty { figures.sizes.add(Double(events.count)) }
-        if let seconds = store.syncSeconds { figures.syncSeconds.add(seconds) }
-        try trail.publish()
-        desk.batchIsDurable()
-        events.removeAll(where: \.isDoneOnceDurable)
-        if output.hasErased { try forget(store) }
-        for connection in output.connections {
-            if connection.hasMailbox {
-                batch.opened.append(connection.connection)
-            } else {
-                batch.unopened.append(connection.connection)
-            }
-            batch.outputs.append(
-                (
-                    connection.connection, FramePacker.encode(connection.frame),
-                    connection.closing
-                ))
-        }
-        return output.deliveryCount
-    }
-
-    private func carry(
-        _ events: [RelayEvent], into desk: WriterDesk, _ batch: inout RelayRelease
-    ) throws(StoreError) {
-        let engine = desk.engine
-        for event in events {
-            switch event {
-            case .opened(let id): engine.connected(id)
-            case .frame(let id, let frame, let byteCount):
-                note(id, byteCount, in: &batch)
-                try engine.received(frame, from: id)
-            case .garbage(let id, let byteCount):
-                note(id, byteCount, in: &batch)
-                engine.receivedGarbage(from: id)
-            case .closed(let id): try engine.disconnected(id)
-            case .limits(let new):
-                limits.withLock { $0 = new }
-                engine.limits = new
-            case .task(let task): try task(desk)
-            case .due: break  // The end of the batch sees to it.
-            case .stop:
-                try engine.sayGoodbye()
-                batch.isLast = true
-            }
-        }
-    }
-
-    private func note(
-        _ id: RelayCore.ConnectionID, _ byteCount: Int, in batch: inout RelayRelease
-    ) {
-        let sum = batch.handled[id] ?? (0, 0)
-        batch.handled[id] = (sum.frames + 1, sum.byteCount + byteCount)
-    }
-
     /// Empties the log if that can be done now; else a later batch tries again.
     private func emptyLog(
         _ store: SQLiteStore, _ lasting: inout Lasting, at now: RelayTime
@@ -314,14 +262,6 @@ final class RelayWriter: Sendable {
         } catch {
             guard error == .full else { throw error }
             lasting.noteFull(at: now)
-        }
-    }
-
-    /// What was erased must be gone from the log too before anyone is told.
-    private func forget(_ store: SQLiteStore) throws(StoreError) {
-        // Each try waits for seconds until nobody reads any more (`RelayDatabase`).
-        while try !store.forgetLog() {
-            log.warning("another process reads the database and delays an erasure")
         }
     }
 
@@ -344,19 +284,6 @@ final class RelayWriter: Sendable {
         } else if engine.refusesBlobs, !was.refusingBlobs {
             log.warning("there is little room on the disk; no more files are taken")
         }
-    }
-
-    private func report(
-        _ desk: WriterDesk, _ batches: BatchFigures, _ survey: StoreSurvey, _ now: RelayTime
-    ) {
-        let (engine, store) = (desk.engine, desk.store)
-        let figures = RelayHealth(
-            lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
-            isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
-            mailboxes: store.mailboxCount, groups: store.groupCount,
-            messages: store.waiting, blobs: store.blobUsage, counters: engine.counters,
-            batches: batches, survey: survey)
-        health.withLock { $0 = figures }
     }
 
     /// What outlives an engine.
