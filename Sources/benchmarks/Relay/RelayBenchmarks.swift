@@ -127,7 +127,7 @@ struct RelayBenchmarks {
 
     private func time(of results: [PairLoad.Result]) -> String {
         String(
-            format: "relay's processor time %.1f µs each; p50 %.1f ms, p99 %.1f ms",
+            format: "relay's processor time %.1f µs each; p50 %.3g ms, p99 %.3g ms",
             median(results.map(\.relayTime)), median(results.map(\.median)),
             median(results.map(\.high)))
     }
