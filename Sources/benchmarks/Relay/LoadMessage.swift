@@ -1,3 +1,4 @@
+import Glibc
 import RelayProtocol
 
 /// The messages of the load to one group: MLS PrivateMessages as the relay sees them, with 1 KiB
@@ -29,7 +30,15 @@ struct LoadMessage {
     /// Whether a content is that message's, octet by octet.
     mutating func matches(_ content: [UInt8], number: UInt64) -> Bool {
         setNumber(number)
-        return content == octets
+        guard content.count == octets.count else { return false }
+        // Arrays compare their elements one by one, which would be a sixth of the generator's time.
+        return unsafe content.withUnsafeBytes { content in
+            unsafe octets.withUnsafeBytes { octets in
+                guard let one = unsafe content.baseAddress, let other = unsafe octets.baseAddress
+                else { return false }
+                return unsafe memcmp(one, other, octets.count) == 0
+            }
+        }
     }
 
     private mutating func setNumber(_ number: UInt64) {
