@@ -160,10 +160,11 @@ public final class RelayEngine {
         return output
     }
 
-    /// What is to be sent.
+    /// What is to be sent: to those who wait for an answer first.
     func takeOutput() -> BatchOutput {
         var output = BatchOutput(hasErased: hasErased, deliveryCount: deliveryCount)
         output.connections.reserveCapacity(talking.count)
+        _ = talking.partition { $0.frame.replies.isEmpty }
         for connection in talking {
             connection.hasOutput = false
             connection.repeatedByteCount = 0

@@ -34,7 +34,7 @@ struct LoadMessage {
         // Arrays compare their elements one by one, which would be a sixth of the generator's time.
         return unsafe content.withUnsafeBytes { content in
             unsafe octets.withUnsafeBytes { octets in
-                guard let one = unsafe content.baseAddress, let other = unsafe octets.baseAddress
+                guard let one = content.baseAddress, let other = octets.baseAddress
                 else { return false }
                 return unsafe memcmp(one, other, octets.count) == 0
             }
