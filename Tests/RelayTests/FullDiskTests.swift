@@ -61,6 +61,14 @@ private final class LoneWriter: Sendable {
         mayGoOn.signal()
     }
 
+    /// Has this thread make a batch of an event, as the loop's would.
+    func writeInstead(_ event: RelayEvent) -> RelayRelease? {
+        while writer.gate.tryEnter() == nil { usleep(1_000) }
+        defer { writer.gate.leave() }
+        writer.events.add(event, canWait: true)
+        return writer.writeInstead(ifSyncedWithin: .infinity)
+    }
+
     /// Whether it ended in order, within a time.
     func hasEnded() -> Bool { ended.wait(timeout: .now() + 20) == .success }
 
@@ -110,6 +118,37 @@ private final class LoneWriter: Sendable {
         let names = entries.compactMap { TrailEvent($0)?["name"] }
         #expect(names == ["first", "second"])
         #expect(entries.contains { $0.kind == .stopped })
+    }
+
+    @Test func `loses nothing of a batch that the loop made in the writer's place`() throws {
+        let lone = try LoneWriter()
+        let isDone = DispatchSemaphore(value: 0)
+        let left = Lock(1)
+        let threads = Lock<[pthread_t]>([])
+        // Until the writer has come back from its first look.
+        while lone.writeInstead(.due) == nil { usleep(1_000) }
+        let noting: WriterTask = { desk throws(StoreError) in
+            threads.withLock { $0.append(pthread_self()) }
+            desk.trail.note(TrailEvent(.command, [("name", "noted")]))
+            let isFull = left.withLock { count in
+                count -= 1
+                return count >= 0
+            }
+            if isFull { throw .full }
+            desk.afterCommit { _ in isDone.signal() }
+        }
+        #expect(lone.writeInstead(.task(noting)) == nil)
+        // Nobody may use that engine any more, and the writer is told of it by the loop.
+        #expect(lone.writer.gate.tryEnter() == nil)
+        lone.writer.events.add(.due)
+        #expect(isDone.wait(timeout: .now() + 20) == .success)
+        lone.writer.events.add(.stop)
+        #expect(lone.hasEnded())
+        let ran = threads.withLock { $0 }
+        #expect(ran.count == 2 && ran.first == pthread_self() && ran.last != pthread_self())
+        let names = try TrailAudit(folder: lone.path, last: 100).entries
+            .compactMap { TrailEvent($0)?["name"] }
+        #expect(names == ["noted"])
     }
 
     /// Copies of the database in the folder.

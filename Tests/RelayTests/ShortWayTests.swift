@@ -1,3 +1,5 @@
+import Cryptography
+import Foundation
 import RelayCore
 import RelayProtocol
 import RelayTestSupport
@@ -10,41 +12,96 @@ import WebSockets
 private final class Lent: @unchecked Sendable {
     let world: RelayWorld
     let talk: TestConsultation
-    var way: ShortWay?
+    let gate = EngineGate()
+    let loop: EventLoop
+    private(set) lazy var way = ShortWay(
+        gate: gate, clock: SystemClock(), loop: loop, send: { _ in },
+        write: { [unowned self] in
+            wrote += 1
+            return canWrite ? RelayRelease() : nil
+        }, release: { [unowned self] _ in released += 1 },
+        wakeWriter: { [unowned self] in woke += 1 })
+    var canWrite = true
+    var wrote = 0
+    var released = 0
+    var woke = 0
 
     init() throws {
         world = try RelayWorld()
         world.now = SystemClock().now
         talk = try TestConsultation(world)
+        loop = try EventLoop(name: "test")
+        gate.enter()
+        gate.leave(with: world.engine, hasRelease: false)
+    }
+
+    func message(_ body: UInt8) throws -> ClientFrame {
+        ClientFrame(requests: [
+            talk.patient.request(.sending([body], to: talk.group))
+        ])
     }
 }
 
-@Suite struct ShortWayTests {
-    @Test(.timeLimit(.minutes(1)))
-    func `measures how long deliveries take that are never stored`() async throws {
+@Suite(.timeLimit(.minutes(1))) struct ShortWayTests {
+    @Test func `measures how long deliveries take that are never stored`() async throws {
         let lent = try Lent()
-        let (world, talk) = (lent.world, lent.talk)
-        let line = try #require(talk.doctor.line)
+        let line = try #require(lent.talk.doctor.line)
         // The first message is stored: that the doctor keeps up isn't known before.
-        try talk.send([1], from: talk.patient)
+        try lent.talk.send([1], from: lent.talk.patient)
         _ = try line.drain()
-        world.now = SystemClock().now
-        let gate = EngineGate()
-        gate.enter()
-        gate.leave(with: world.engine, hasRelease: false)
-        let loop = try EventLoop(name: "test")
-        let sender = try #require(talk.patient.line).id
-        let frame = ClientFrame(requests: [
-            talk.patient.request(.sending([2], to: talk.group))
-        ])
-        try loop.executeAndWait {
-            let way = ShortWay(
-                gate: gate, clock: SystemClock(), loop: loop, send: { _ in }, wakeWriter: {})
-            lent.way = way
-            #expect(way.take(frame, from: sender).rest == nil)
+        lent.world.now = SystemClock().now
+        let sender = try #require(lent.talk.patient.line).id
+        let frame = try lent.message(2)
+        try lent.loop.executeAndWait {
+            #expect(lent.way.take(frame, from: sender).rest == nil)
         }
-        let counted = try loop.executeAndWait { lent.way?.deliverySeconds.count }
+        let counted = try lent.loop.executeAndWait { lent.way.deliverySeconds.count }
         #expect(counted == 1)
-        await loop.shutdownAndWait()
+        await lent.loop.shutdownAndWait()
+    }
+
+    @Test func `stores a few messages at the end of their turn, without the writer`() async throws {
+        let lent = try Lent()
+        let frame = try lent.message(1)
+        try lent.loop.executeAndWait {
+            #expect(lent.way.stores(frame))
+            #expect(lent.way.stores(frame))
+            #expect(lent.wrote == 0)
+        }
+        try lent.loop.executeAndWait {
+            #expect((lent.wrote, lent.released, lent.woke) == (1, 1, 0))
+            #expect(lent.gate.tryEnter() != nil)
+        }
+        await lent.loop.shutdownAndWait()
+    }
+
+    @Test func `leaves many messages, and all other requests, to the writer`() async throws {
+        let lent = try Lent()
+        let frame = try lent.message(1)
+        let other = ClientFrame(requests: [
+            lent.talk.patient.request(.inspectGroup(lent.talk.group))
+        ])
+        try lent.loop.executeAndWait {
+            #expect(!lent.way.stores(other))
+            #expect(!lent.way.stores(ClientFrame(hello: Hello(nonce: Random.bytes(32)))))
+            #expect(lent.way.stores(frame))
+            #expect(lent.way.stores(frame))
+            #expect(!lent.way.stores(frame))
+        }
+        try lent.loop.executeAndWait { #expect(lent.wrote == 0) }
+        await lent.loop.shutdownAndWait()
+    }
+
+    @Test(arguments: [true, false])
+    func `wakes the writer where it can't store them itself`(isBusy: Bool) async throws {
+        let lent = try Lent()
+        let frame = try lent.message(1)
+        if isBusy { lent.gate.enter() }
+        lent.canWrite = false
+        try lent.loop.executeAndWait { #expect(lent.way.stores(frame)) }
+        try lent.loop.executeAndWait {
+            #expect((lent.wrote, lent.released, lent.woke) == (isBusy ? 0 : 1, 0, 1))
+        }
+        await lent.loop.shutdownAndWait()
     }
 }

@@ -61,4 +61,22 @@ struct WorkQueueTests {
         #expect(queue.takeAll(waitingAtMost: 0).items == [2])
         #expect(queue.takeAll(waitingAtMost: 1).items.isEmpty)
     }
+
+    @Test func `another thread takes what could wait in place of one who sleeps on`() {
+        let (items, _) = take {
+            queue.add(1, canWait: true)
+            usleep(50_000)
+            #expect(queue.takeInstead()?.items == [1])
+            queue.add(2)
+        }
+        #expect(items == [2])
+    }
+
+    @Test func `nothing is taken in place of one who is away or is being woken`() {
+        queue.add(1, canWait: true)
+        #expect(queue.takeInstead() == nil)
+        queue.add(2)
+        #expect(queue.takeInstead() == nil)
+        #expect(queue.takeAll(waitingAtMost: 0).items == [1, 2])
+    }
 }

@@ -158,9 +158,11 @@ final class RelayWriter: @unchecked Sendable {
     ///
     /// Waking this thread and being woken by it takes longer than all else that a message costs beside
     /// the disk. But while the loop waits for the disk, nobody else is served: so it does for a few
-    /// messages only, after the writer has found nothing to do and while the disk is fast.
-    func writeInstead() -> RelayRelease? {
-        guard let shift, shift.isQuick, let (events, since) = events.takeInstead() else { return nil }
+    /// messages only, while the writer has nothing to do and the last sync took at most `seconds`.
+    func writeInstead(ifSyncedWithin seconds: Double = 0.000_5) -> RelayRelease? {
+        guard let shift, shift.syncs(within: seconds),
+            let (events, since) = events.takeInstead()
+        else { return nil }
         var items = events
         do throws(StoreError) {
             let now = clock.now

@@ -27,10 +27,6 @@ final class WriterShift {
     /// Why a batch on the loop's thread failed, and what was to be in it.
     private(set) var failure: (error: StoreError, events: [RelayEvent])?
 
-    /// Seconds of a sync up to which the loop may wait for one itself. A message that has to be stored
-    /// gets on no sooner in either case; everything else would wait, too.
-    private static let quickSync = 0.000_5
-
     init(
         _ desk: WriterDesk, from start: RelayTime, figures: BatchFigures, limits: Lock<RelayLimits>,
         refusedConnections: Lock<[String: UInt64]>, health: Lock<RelayHealth>, log: Logger
@@ -47,8 +43,8 @@ final class WriterShift {
         report(at: start)
     }
 
-    /// Whether the loop may make a batch itself.
-    var isQuick: Bool { lastSyncSeconds <= Self.quickSync && desk.backup == nil }
+    /// Whether the last sync took at most so many seconds.
+    func syncs(within seconds: Double) -> Bool { lastSyncSeconds <= seconds }
 
     /// Writes one batch; what it lets go once this returns.
     ///
