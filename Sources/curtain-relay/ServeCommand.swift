@@ -79,6 +79,8 @@ struct ServeCommand: ParsableCommand {
             _exit(ExitStatus.inputOutput.rawValue)
         }
         running.begin(server)
+        // A signal that came before the loop took signals over.
+        if Task.isCancelled { server.stop() }
         if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
         let scheme = settings.hasTLS ? "wss" : "ws"
         FileHandle.standardOutput.write(

@@ -119,7 +119,8 @@ import Testing
                 let ending = try await child.wait(for: .seconds(20))
                 #expect(
                     ending == .exited(0) || ending == .killed(signal: signal)
-                        || ending == .exited(128 + signal), "\(arguments)")
+                        || ending == .exited(128 + signal),
+                    "\(arguments): \(ending)\n\(child.output)\n\(child.errors)")
                 try await patient.curtain("me")
             }
             try await patient.curtain("send", id, "still here")

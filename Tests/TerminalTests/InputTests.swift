@@ -110,6 +110,15 @@ struct ProgramTests {
         #expect(status(ExitCode(66)) == .ended(.notFound))
     }
 
+    @Test func `what fails after an interruption ends by the signal`() async {
+        let work = Task {
+            while !Task.isCancelled { await Task.yield() }
+            return Program.outcome(of: Failure.quiet(.tryAgain), in: Root.self) { _ in nil }
+        }
+        work.cancel()
+        #expect(await work.value == .interrupted)
+    }
+
     @Test func `a wrong command line is a usage error`() {
         for arguments in [["--at", "soon"], ["--at"], ["--nonsense"], []] {
             do {

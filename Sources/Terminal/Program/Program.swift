@@ -15,8 +15,9 @@ public enum Program {
     public static func run<Root: ParsableCommand>(
         _ root: Root.Type, explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
     ) async -> Never {
+        Signals.install()
         let work = Task { await perform(root, explain: explain) }
-        Signals.install { work.cancel() }
+        Signals.onInterruption { work.cancel() }
         let outcome = await work.value
         TerminalMode.restoreAll()
         switch outcome {
@@ -55,7 +56,8 @@ public enum Program {
     static func outcome<Root: ParsableCommand>(
         of error: any Error, in root: Root.Type, explain: (any Error) -> Failure?
     ) -> Outcome {
-        if error is CancellationError { return .interrupted }
+        // What fails because the person interrupted it is no failure of the command's.
+        if error is CancellationError || Task.isCancelled { return .interrupted }
         if error is BrokenPipe { return .ended(.inputOutput) }
         if let failure = explain(error) ?? error as? Failure {
             Diagnostic.report(failure)

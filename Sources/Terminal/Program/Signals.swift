@@ -22,12 +22,10 @@ enum Signals {
     /// How long a command has for ending by itself after it was asked to.
     private static let graceMilliseconds: Int32 = 3000
 
-    /// Takes over SIGINT, SIGTERM and SIGHUP, and ignores SIGPIPE.
-    ///
-    /// - Parameter onInterruption: called once, on another thread, when the program shall end.
-    static func install(onInterruption: @escaping @Sendable () -> Void) {
+    /// Takes over SIGINT, SIGTERM and SIGHUP, and ignores SIGPIPE. Comes before any work: a loop
+    /// that takes signals over must find these handlers, not be undone by them.
+    static func install() {
         let isFirst = state.withLock { state in
-            state.onInterruption = onInterruption
             defer { state.isInstalled = true }
             return !state.isInstalled
         }
@@ -40,6 +38,16 @@ enum Signals {
         _ = signal(SIGPIPE, SIG_IGN)
         for number in [SIGINT, SIGTERM, SIGHUP] { _ = signal(number, noteSignal) }
         Thread.detachNewThread { listen(to: signals.read) }
+    }
+
+    /// Calls `body` once, possibly on another thread, when the program shall end; at once if it was
+    /// asked to already.
+    static func onInterruption(_ body: @escaping @Sendable () -> Void) {
+        let isInterrupted = state.withLock { state in
+            state.onInterruption = body
+            return state.interruption != nil
+        }
+        if isInterrupted { body() }
     }
 
     /// Readable from the moment on at which the program was asked to end; -1 before `install`.

@@ -82,8 +82,6 @@ struct SessionOptions: ParsableArguments {
         } catch {
             await device.close()
             try await show(lastWords.value, on: output)
-            // What fails because the person interrupted it is no failure of the relay's.
-            try Task.checkCancellation()
             throw error
         }
     }
