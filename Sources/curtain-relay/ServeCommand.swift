@@ -92,6 +92,7 @@ struct ServeCommand: ParsableCommand {
             }
         }
         server.wait()
+        running.end()
     }
 }
 
@@ -107,6 +108,11 @@ private final class Running: Sendable {
 
     func begin(_ server: RelayServer) {
         self.server.withLock { $0 = server }
+    }
+
+    /// Lets go of the server, whose configuration leads back here.
+    func end() {
+        server.withLock { $0 = nil }
     }
 
     func reload() {
