@@ -37,7 +37,7 @@ extension ForgeryFixture {
             else { preconditionFailure("no GroupInfo") }
             let checks = try LeafChecks(
                 algorithms: Self.algorithms, groupID: group.groupID, extensions: group.extensions,
-                policy: policy, validator: Anyone(), now: Self.now, isSending: false)
+                policy: Self.policy, validator: Anyone(), now: Self.now, isSending: false)
             _ = try Group.verifiedTree(
                 nil, groupInfo: info, checks: checks, algorithms: Self.algorithms)
         } catch {
@@ -167,7 +167,7 @@ extension ForgeryFixture {
                 .reInit(
                     ReInit(
                         groupID: [8], version: ProtocolVersion(rawValue: UInt16(script.octet())),
-                        cipherSuite: Self.algorithms.suite, extensions: [])))
+                        cipherSuite: Self.suite, extensions: [])))
         }
     }
 

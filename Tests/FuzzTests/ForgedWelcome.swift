@@ -53,7 +53,7 @@ extension ForgeryFixture {
         if script.flag() { script.damage(&encoded) }
         Self.compareVerdicts(on: encoded)
         var context = GroupContext(
-            cipherSuite: Self.algorithms.suite, groupID: context.groupID, epoch: context.epoch + 1,
+            cipherSuite: Self.suite, groupID: context.groupID, epoch: context.epoch + 1,
             treeHash: tree.treeHash(), confirmedTranscriptHash: script.octets(32),
             extensions: forgedExtensions(&script))
         if let damaged = try? RatchetTree(decoding: encoded, algorithms: Self.algorithms) {
@@ -93,7 +93,7 @@ extension ForgeryFixture {
                 groupInfo: MLSMessage.groupInfo(groupInfo).encoded(),
                 leaf: Self.leaf(11), signingKey: newcomerKey,
                 replacing: script.flag() ? script.choice(members)?.index : nil,
-                validator: Anyone(), at: Self.now, policy: policy
+                validator: Anyone(), at: Self.now, policy: Self.policy
             ).group
         }
         let welcome = try seal(
@@ -103,7 +103,7 @@ extension ForgeryFixture {
                 preSharedKeys: preSharedKeyIDs), joined.welcomeSecret)
         return try Group.join(
             welcome: welcome, bundle: newcomer, preSharedKeys: preSharedKeys, existing: [],
-            validator: Anyone(), at: Self.now, policy: policy)
+            validator: Anyone(), at: Self.now, policy: Self.policy)
     }
 
     /// New keys on the signer's path, as its commit would have set them; gives the newcomer's secret.
@@ -159,7 +159,7 @@ extension ForgeryFixture {
         let hpke = Self.algorithms.hpke("Welcome", context: encryptedInfo)
         return MLSMessage.welcome(
             Welcome(
-                cipherSuite: Self.algorithms.suite,
+                cipherSuite: Self.suite,
                 secrets: [
                     EncryptedGroupSecrets(
                         newMember: newcomer.reference,

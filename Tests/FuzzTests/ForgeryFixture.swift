@@ -7,19 +7,15 @@ internal import TLSSyntax
 ///
 /// What it makes is signed, hashed and sealed as it must be, whatever its content: so that what is
 /// behind the cryptography is reached.
-struct ForgeryFixture: Sendable {
+struct ForgeryFixture: FuzzFixture, Sendable {
     static let shared: ForgeryFixture = {
         do { return try ForgeryFixture() } catch {
             fatalError("the fixture can't be made: \(error)")
         }
     }()
 
-    static let now: UnixSeconds = 1_800_000_000
-    static let lifetime = Lifetime(notBefore: now - 3600, notAfter: now + 86_400)
     static let algorithms = CipherAlgorithms.x25519ChaCha20SHA256
-    static let customProposal = ProposalType(rawValue: 0xF0AA)
     static let customExtension = ExtensionType(rawValue: 0xF0AB)
-    static let component = ComponentID(rawValue: 0x8001)
 
     /// Every member's view, the victim's last.
     let groups: [Group]
@@ -35,7 +31,6 @@ struct ForgeryFixture: Sendable {
     /// Key packages to add.
     let keyPackages: [KeyPackage]
     let preSharedKeys: PreSharedKeys
-    let policy: GroupPolicy
     let server: SigningKey
 
     var victim: Group { groups[groups.count - 1] }
@@ -56,30 +51,19 @@ struct ForgeryFixture: Sendable {
     }
 
     private init() throws {
-        var policy = GroupPolicy.standard
-        policy.acceptsExternalCommits = true
-        policy.acceptsNewMemberProposals = true
-        policy.handshakeFormat = .publicMessage
-        policy.applicationProposals = [
-            Self.customProposal: ApplicationProposalRules(isOpenToOutsiders: true)
-        ]
-        policy.ephemeralComponents = [Self.component]
-        self.policy = policy
         server = try SigningKey()
-        let senders = ExternalSender.groupContextExtension([
-            ExternalSender(signatureKey: server.publicKey.bytes, credential: .basic(identity: [7]))
-        ])
+        let senders = Self.allowing(server)
         let keys = try (0..<14).map { _ in try SigningKey() }
         func bundle(_ number: Int) throws -> KeyPackageBundle {
             try KeyPackageBundle(
-                suite: Self.algorithms.suite, leaf: Self.leaf(number), signingKey: keys[number],
+                suite: Self.suite, leaf: Self.leaf(number), signingKey: keys[number],
                 lifetime: Self.lifetime)
         }
         var groups = [
             try Group.create(
-                groupID: [1, 2, 3], suite: Self.algorithms.suite, leaf: Self.leaf(0),
+                groupID: [1, 2, 3], suite: Self.suite, leaf: Self.leaf(0),
                 signingKey: keys[0], lifetime: Self.lifetime, extensions: [senders],
-                policy: policy)
+                policy: Self.policy)
         ]
         /// The member at a place commits, and all follow.
         func commit(
@@ -110,8 +94,7 @@ struct ForgeryFixture: Sendable {
                 groups.append(
                     try Group.join(
                         welcome: commit.welcome ?? [], bundle: bundle, existing: [],
-                        validator: Anyone(),
-                        at: Self.now, policy: policy))
+                        validator: Anyone(), at: Self.now, policy: Self.policy))
             }
         }
         // A tree with parents, blank leaves, blank parents and unmerged leaves.
@@ -134,7 +117,7 @@ struct ForgeryFixture: Sendable {
             (4, .preSharedKey(.external(id: [5]))),
             (5, .groupContextExtensions([senders])),
             (1, .application(.ephemeral(component: Self.component, data: [1]))),
-            (2, .reInit(ReInit(groupID: [9], cipherSuite: Self.algorithms.suite, extensions: []))),
+            (2, .reInit(ReInit(groupID: [9], cipherSuite: Self.suite, extensions: []))),
         ]
         for (place, request) in requests {
             let own = groups[place].member(at: groups[place].ownLeafIndex)?.signatureKey
@@ -145,7 +128,7 @@ struct ForgeryFixture: Sendable {
         }
         let outside = try Group.externalProposal(
             .application(.custom(type: Self.customProposal, data: [2])), groupID: [1, 2, 3],
-            epoch: groups[0].epoch, suite: Self.algorithms.suite, senderIndex: 0,
+            epoch: groups[0].epoch, suite: Self.suite, senderIndex: 0,
             signingKey: server)
         try spread(outside, but: nil)
         let asking = try Group.newMemberProposal(

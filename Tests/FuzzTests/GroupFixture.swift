@@ -3,7 +3,7 @@ internal import MLS
 internal import TLSSyntax
 
 /// A group of three whose second member receives what is fuzzed.
-struct GroupFixture: Sendable {
+struct GroupFixture: FuzzFixture, Sendable {
     static let shared: GroupFixture = {
         do { return try GroupFixture() } catch { fatalError("the fixture can't be made: \(error)") }
     }()
@@ -25,12 +25,6 @@ struct GroupFixture: Sendable {
     private let bundle: KeyPackageBundle
     private let treelessWelcome: [UInt8]
 
-    private static let now: UnixSeconds = 1_800_000_000
-    private static let lifetime = Lifetime(notBefore: now - 3600, notAfter: now + 86_400)
-    private static let suite = CipherSuite.x25519ChaCha20
-    private static let customProposal = ProposalType(rawValue: 0xF0AA)
-    private static let component = ComponentID(rawValue: 0x8001)
-
     private struct Client {
         let key: SigningKey
         let leaf: LeafConfiguration
@@ -50,23 +44,12 @@ struct GroupFixture: Sendable {
 
     private init() throws {
         let clients = try (0..<4).map { _ in try Client() }
-        var policy = GroupPolicy.standard
-        policy.acceptsExternalCommits = true
-        policy.acceptsNewMemberProposals = true
-        policy.handshakeFormat = .publicMessage
-        policy.applicationProposals = [
-            Self.customProposal: ApplicationProposalRules(isOpenToOutsiders: true)
-        ]
-        policy.ephemeralComponents = [Self.component]
         outsider = try SigningKey()
-        let senders = ExternalSender.groupContextExtension([
-            ExternalSender(
-                signatureKey: outsider.publicKey.bytes, credential: .basic(identity: [7]))
-        ])
+        let senders = Self.allowing(outsider)
         var first = try Group.create(
             groupID: [1, 2, 3], suite: Self.suite, leaf: clients[0].leaf,
             signingKey: clients[0].key, lifetime: Self.lifetime, extensions: [senders],
-            policy: policy)
+            policy: Self.policy)
         func add(_ bundles: [KeyPackageBundle], withTree: Bool) throws -> PendingCommit {
             var content = CommitContent()
             content.adds = bundles.map(\.keyPackage)
@@ -81,7 +64,7 @@ struct GroupFixture: Sendable {
         committerKey = clients[0].key
         group = try Group.join(
             welcome: commit.welcome ?? [], bundle: bundles[0], existing: [], validator: Anyone(),
-            at: Self.now, policy: policy)
+            at: Self.now, policy: Self.policy)
         serialized = group.serialized()
         signingKey = clients[1].key
         state = serialized.exposedCopy()
@@ -97,7 +80,7 @@ struct GroupFixture: Sendable {
         groupInfo = try first.groupInfo(allowsJoining: true, signingKey: clients[0].key)
         let external = try Group.joinExternally(
             groupInfo: groupInfo, leaf: leaf, signingKey: newcomer.key, validator: Anyone(),
-            at: Self.now, policy: policy)
+            at: Self.now, policy: Self.policy)
         let ephemeral = ApplicationProposal.ephemeral(component: Self.component, data: [1])
         let custom = ApplicationProposal.custom(type: Self.customProposal, data: [2, 3])
         let reInit = ReInit(groupID: [9], cipherSuite: Self.suite, extensions: [])
