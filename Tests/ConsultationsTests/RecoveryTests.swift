@@ -19,6 +19,24 @@ struct RecoveryTests {
         return copy
     }
 
+    /// A device on a copied home, after it has said `text` and connected.
+    private func begin(
+        on home: String, saying text: String? = nil, in world: World
+    ) throws -> TestDevice {
+        let device = try world.addOpened("old", home: home)
+        if let text { try device.say(text) }
+        try world.connect(device)
+        try world.settle()
+        return device
+    }
+
+    /// The person says that this device goes on, and it connects.
+    private func recover(_ device: TestDevice, in world: World) throws {
+        try device.perform { try $0.recover() }
+        try world.connect(device)
+        try world.settle()
+    }
+
     @Test(arguments: [true, false])
     func `an old backup goes on when the person says so, and gets what it had lost`(
         _ isPatient: Bool
@@ -37,11 +55,7 @@ struct RecoveryTests {
         try other.say("vier")
         try world.settle()
 
-        let old = try world.addOpened("old", home: home)
-        world.watch(old)
-        try old.say("fünf")
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, saying: "fünf", in: world)
         #expect(old.troubles.last == .copied)
         #expect(old.stateWords == ["locked"])
         #expect(throws: DeviceError.copied) { try old.say("no") }
@@ -50,9 +64,7 @@ struct RecoveryTests {
         try world.connect(lost)
         try world.settle()
         world.disconnect(lost)
-        try old.perform { try $0.recover() }
-        try world.connect(old)
-        try world.settle()
+        try recover(old, in: world)
         for _ in 0..<3 { try world.pass(seconds: 61) }
         #expect(old.stateWords == ["open"])
         #expect(try old.reopenings() == [.olderVault])
@@ -87,16 +99,10 @@ struct RecoveryTests {
         try world.settle()
         world.disconnect(lost)
 
-        let old = try world.addOpened("old", home: home)
-        world.watch(old)
-        try old.say("drei")
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, saying: "drei", in: world)
         #expect(old.troubles.last == .copied)
         #expect(try other.texts().sorted() == ["eins", "zwei"])
-        try old.perform { try $0.recover() }
-        try world.connect(old)
-        try world.settle()
+        try recover(old, in: world)
         for _ in 0..<3 { try world.pass(seconds: 61) }
         #expect(try old.texts().sorted() == ["drei", "zwei"])
         #expect(try other.texts().sorted() == ["drei", "eins", "zwei"])
@@ -118,17 +124,13 @@ struct RecoveryTests {
         try world.connect(doctor)
         try world.settle()
         world.disconnect(doctor)
-        let thief = try world.addOpened("copy", home: home)
         // The copy is behind and empties the shelf; that raises the counter that the relay has.
-        try world.connect(thief)
-        try world.settle()
+        let thief = try begin(on: home, in: world)
         #expect(thief.engine.state.profile.copied)
         try world.connect(doctor)
         try world.settle()
         #expect(doctor.engine.state.profile.copied)
-        try doctor.perform { try $0.recover() }
-        try world.connect(doctor)
-        try world.settle()
+        try recover(doctor, in: world)
         #expect(doctor.stateWords == ["open"])
         #expect(doctor.engine.state.profile.practice.shelfPackages > 0)
         try doctor.say("wieder da")
@@ -156,9 +158,7 @@ struct RecoveryTests {
         try world.settle()
         world.tamper = nil
         #expect(patient.engine.state.profile.copied == (ahead == 5))
-        try patient.perform { try $0.recover() }
-        try world.connect(patient)
-        try world.settle()
+        try recover(patient, in: world)
         try patient.say("ich bin es")
         try world.settle()
         #expect(try doctor.texts() == ["ich bin es"])
@@ -175,10 +175,7 @@ struct RecoveryTests {
         try world.settle()
         for device in [patient, doctor] { world.disconnect(device) }
 
-        let old = try world.addOpened("old", home: home)
-        world.watch(old)
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, in: world)
         try old.perform { try $0.recover() }
         try world.connect(old)
         try old.say("neu")
@@ -213,9 +210,7 @@ struct RecoveryTests {
         try world.settle()
         world.disconnect(patient)
 
-        let old = try world.addOpened("old", home: home)
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, in: world)
         try #require(old.engine.state.profile.copied)
         try old.perform { try $0.recover() }
         try world.connect(old)
@@ -247,12 +242,8 @@ struct RecoveryTests {
         try #require(other.engine.state.consultations.isEmpty)
         world.disconnect(lost)
 
-        let old = try world.addOpened("old", home: home)
-        try world.connect(old)
-        try world.settle()
-        try old.perform { try $0.recover() }
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, in: world)
+        try recover(old, in: world)
         for _ in 0..<3 { try world.pass(seconds: 61) }
         for device in [old, other] {
             #expect(device.engine.state.consultations.isEmpty)
@@ -285,14 +276,8 @@ struct RecoveryTests {
         try #require(try doctor.texts() == ["eins"])
         world.disconnect(patient)
 
-        let old = try world.addOpened("old", home: home)
-        world.watch(old)
-        try old.say("zwei")
-        try world.connect(old)
-        try world.settle()
-        try old.perform { try $0.recover() }
-        try world.connect(old)
-        try world.settle()
+        let old = try begin(on: home, saying: "zwei", in: world)
+        try recover(old, in: world)
         for _ in 0..<3 { try world.pass(seconds: 61) }
         #expect(world.repeatedKeys == 0)
         #expect(try doctor.texts() == ["eins", "zwei"])

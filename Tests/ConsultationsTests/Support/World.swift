@@ -73,6 +73,7 @@ final class World {
     func addOpened(_ name: String, home: String) throws -> TestDevice {
         let device = try TestDevice(name: name, home: home, world: self)
         devices.append(device)
+        watch(device)
         return device
     }
 
