@@ -170,7 +170,7 @@ private struct Remains {
                 let first = Bool.random(using: &generator) ? doctor : patient
                 let second = first.home == doctor.home ? patient : doctor
                 for (person, arguments) in [(first, ["end", id]), (second, ["sync"])] {
-                    let child = try stage.child(
+                    let child = try stage.launcher.start(
                         .curtain, arguments,
                         environment: person.environment)
                     try await Task.sleep(

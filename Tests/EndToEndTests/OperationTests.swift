@@ -269,7 +269,7 @@ import WebSockets
         try await relay.start()
         try await relay.makeCertificate(named: "localhost")
         let proxyPort = try ListeningSocket().port
-        let nginx = try relay.child(
+        let nginx = try relay.launcher.start(
             .nginx, ["-p", relay.file(""), "-c", try nginxSettings(relay, port: proxyPort)])
         defer { nginx.kill() }
 

@@ -44,13 +44,14 @@ struct Person: Sendable {
 
     /// Starts `curtain` and lets it run.
     func start(_ arguments: String..., keepsInput: Bool = true) throws -> Child {
-        try stage.child(.curtain, arguments, environment: environment, keepsInput: keepsInput)
+        try stage.launcher.start(
+            .curtain, arguments, environment: environment, keepsInput: keepsInput)
     }
 
     /// Starts `curtain` and waits until it holds the vault. (Asking by another command could itself
     /// be what holds it.)
     func hold(_ arguments: [String]) async throws -> Child {
-        let child = try stage.child(
+        let child = try stage.launcher.start(
             .curtain, arguments, environment: environment, keepsInput: true)
         try await eventually("\(child.name) holds the vault") {
             let holder = FileManager.default.contents(atPath: home + "/vault.lock") ?? Data()

@@ -15,11 +15,11 @@ final class RelayAlone: Sendable {
         var process: Child?
         var port: UInt16 = 0
         var metricsPort: UInt16 = 0
-        var count = 0
     }
 
     let clinic: TestClinic
     private let folder: TemporaryFolder
+    let launcher: Launcher
     private let state = Lock(State())
 
     var dataFolder: String { file("relay") }
@@ -27,6 +27,7 @@ final class RelayAlone: Sendable {
 
     init() throws {
         folder = try TemporaryFolder()
+        launcher = Launcher(home: folder.path, logPrefix: folder.file("log"))
         clinic = try TestClinic()
         try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: file("root.pem")))
         try configure()
@@ -65,9 +66,10 @@ final class RelayAlone: Sendable {
             ] + options
         let child =
             if let shell {
-                try child(.shell, ["-c", shell, Program.relay.path] + arguments, environment)
+                try launcher.start(
+                    .shell, ["-c", shell, Program.relay.path] + arguments, environment: environment)
             } else {
-                try child(.relay, arguments, environment)
+                try launcher.start(.relay, arguments, environment: environment)
             }
         let port = try await child.listeningPort()
         let metrics = child.errors.firstMatch(of: #/metrics on http://127\.0\.0\.1:([0-9]+)/#)
@@ -107,7 +109,8 @@ final class RelayAlone: Sendable {
     func run(
         _ program: Program, _ arguments: [String], environment: [String: String] = [:]
     ) async throws -> Child.Outcome {
-        try await child(program, arguments, environment).outcome(within: .seconds(60))
+        try await launcher.start(program, arguments, environment: environment)
+            .outcome(within: .seconds(60))
     }
 
     /// A certificate for localhost that stands for itself, in `tls.pem` and `tls.key`.
@@ -119,20 +122,6 @@ final class RelayAlone: Sendable {
                 + ["-addext", "subjectAltName=DNS:localhost"]
                 + ["-keyout", file("tls.key"), "-out", file("tls.pem")]
         ).expect(0)
-    }
-
-    /// Starts a program and lets it run.
-    func child(
-        _ program: Program, _ arguments: [String], _ environment: [String: String] = [:]
-    ) throws -> Child {
-        let number = state.withLock { state in
-            state.count += 1
-            return state.count
-        }
-        return try Child(
-            program, arguments,
-            environment: environment.merging(["HOME": folder.path]) { own, _ in own },
-            outputPrefix: file("log\(number)"))
     }
 
     // MARK: - Asking

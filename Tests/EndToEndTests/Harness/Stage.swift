@@ -7,12 +7,12 @@ final class Stage: Sendable {
     private struct State {
         var relay: Child?
         var port: UInt16 = 0
-        var count = 0
     }
 
     let folder: String
     /// Whether the relay speaks TLS, with a certificate of an authority made for the occasion.
     let isSecure: Bool
+    let launcher: Launcher
     private let state = Lock(State())
 
     var relayFolder: String { folder + "/relay" }
@@ -41,6 +41,7 @@ final class Stage: Sendable {
     private init(isSecure: Bool) throws {
         self.isSecure = isSecure
         folder = NSTemporaryDirectory() + "curtain-\(getpid())-\(UUID().uuidString.prefix(8))"
+        launcher = Launcher(home: folder, logPrefix: folder + "/log/")
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700])
@@ -79,7 +80,7 @@ final class Stage: Sendable {
     /// Starts the relay, on the same port every time.
     func startRelay(_ options: [String] = []) async throws {
         let address = relayAddress
-        let child = try child(
+        let child = try launcher.start(
             .relay,
             [
                 "serve", "--data", relayFolder, "--clinic-root", rootFile, "--listen", address,
@@ -167,27 +168,12 @@ final class Stage: Sendable {
 
     // MARK: - Processes
 
-    /// Starts a process and lets it run.
-    func child(
-        _ program: Program, _ arguments: [String], environment: [String: String] = [:],
-        keepsInput: Bool = false
-    ) throws -> Child {
-        let number = state.withLock { state in
-            state.count += 1
-            return state.count
-        }
-        return try Child(
-            program, arguments,
-            environment: environment.merging(["HOME": folder]) { own, _ in own },
-            outputPrefix: folder + "/log/\(number)", keepsInput: keepsInput)
-    }
-
     /// Runs a command to its end and checks how it ended; nil takes any ending.
     func run(
         _ program: Program, _ arguments: [String], environment: [String: String] = [:],
         input: [String] = [], exits status: Int32? = 0, within limit: Duration = .seconds(120)
     ) async throws -> Child.Outcome {
-        let child = try child(
+        let child = try launcher.start(
             program, arguments, environment: environment, keepsInput: !input.isEmpty)
         for line in input { child.type(line) }
         child.closeInput()
