@@ -75,21 +75,12 @@ struct FileTests {
             let sender = index == 1 ? doctor : patient
             try sender.send(content, named: "\(index).bin")
         }
-        for step in 0..<150 {
-            let device = Bool.random(using: &world.random) ? patient : doctor
-            do {
-                switch UInt32.random(in: 0..<100, using: &world.random) {
-                case 0..<4: world.disconnect(device)
-                case 4..<14: try world.connect(device)
-                case 14..<17: try device.crash()
-                case 17..<22: device.crashAtNextCommit(.beforeCommit)
-                case 22..<27: device.crashAtNextCommit(.afterCommit)
-                case 27..<29: try world.restartRelay()
-                case 29..<31: try device.say("\(step)")
-                default: for _ in 0..<3 { _ = try world.step() }
-                }
-            } catch is TestDevice.Killed {}
-        }
+        try Turmoil(world, patient, doctor).run(
+            steps: 150,
+            [
+                .disconnect: 4, .connect: 10, .crash: 3, .crashBeforeCommit: 5,
+                .crashAfterCommit: 5, .restartRelay: 2, .say: 2,
+            ])
         try world.calm()
         for (index, content) in contents.enumerated() {
             for device in [patient, doctor] {

@@ -11,10 +11,11 @@ import Vault
 /// What a relay that lies, and a member that breaks the rules, can do to a device: nothing that
 /// ends it, and nothing that erases what a person wants to keep.
 struct HostileTests {
-    /// Sends as a member with other software would: straight from the group's keys.
-    private func send(
+    /// Asks as a member with other software would: straight from the group's keys.
+    private func start(
         from device: TestDevice,
-        _ body: (inout Group, SigningKey, MemberValidator, UInt64) throws -> EncryptedMessage
+        _ body: (inout Group, GroupID, SigningKey, MemberValidator, UInt64) throws
+            -> RelayProtocol.Operation
     ) throws {
         let number = try device.only().number
         try device.perform { turn in
@@ -25,13 +26,21 @@ struct HostileTests {
                 guard var group = consultation.group, let id = GroupID(consultation.groupID) else {
                     return
                 }
-                let message = try body(&group, identity, validator, seconds)
+                let operation = try body(&group, id, identity, validator, seconds)
                 consultation.group = group
-                try turn.start(
-                    .send(
-                        MessageRequest(groupID: id, epoch: message.epoch, content: message.bytes)),
-                    for: consultation.mailbox, consultation: number)
+                try turn.start(operation, for: consultation.mailbox, consultation: number)
             }
+        }
+    }
+
+    /// Sends in the same way.
+    private func send(
+        from device: TestDevice,
+        _ body: (inout Group, SigningKey, MemberValidator, UInt64) throws -> EncryptedMessage
+    ) throws {
+        try start(from: device) { group, id, identity, validator, seconds in
+            let message = try body(&group, identity, validator, seconds)
+            return .send(MessageRequest(groupID: id, epoch: message.epoch, content: message.bytes))
         }
     }
 
@@ -205,25 +214,14 @@ struct HostileTests {
         try world.settle()
         try second.request(doctor.card())
         try world.settle()
-        let number = try patient.only().number
-        try patient.perform { turn in
-            let identity = turn.state.identity
-            let validator = MemberValidator(root: turn.state.root)
-            let seconds = turn.seconds
-            try turn.modify(number) { consultation, turn in
-                guard var group = consultation.group, let id = GroupID(consultation.groupID) else {
-                    return
-                }
-                var content = CommitContent()
-                content.reInit = ReInit(
-                    groupID: Random.bytes(32), cipherSuite: group.suite, extensions: [])
-                let commit = try group.commit(
-                    content, signingKey: identity, validator: validator, at: seconds)
-                try turn.start(
-                    .commit(
-                        CommitRequest(groupID: id, epoch: commit.epoch, content: commit.message)),
-                    for: consultation.mailbox, consultation: number)
-            }
+        try start(from: patient) { group, id, identity, validator, seconds in
+            var content = CommitContent()
+            content.reInit = ReInit(
+                groupID: Random.bytes(32), cipherSuite: group.suite, extensions: [])
+            let commit = try group.commit(
+                content, signingKey: identity, validator: validator, at: seconds)
+            return .commit(
+                CommitRequest(groupID: id, epoch: commit.epoch, content: commit.message))
         }
         try world.settle()
         let ids = doctor.engine.state.consultations.values.map(\.id).sorted()

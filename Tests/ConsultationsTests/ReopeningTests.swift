@@ -361,55 +361,17 @@ struct ReopeningTests {
         world.options.refreshAfterMessages = 3
         world.options.reopeningsPerHour = 1_000
         let (patient, doctor) = try await world.open()
-        var said: [String: [String]] = [patient.name: [], doctor.name: []]
-        var backup: MemoryState?
-        for step in 0..<150 {
-            let device = Bool.random(using: &world.random) ? patient : doctor
-            do {
-                switch UInt32.random(in: 0..<100, using: &world.random) {
-                case 0..<14:
-                    try device.say("\(device.name) \(step)")
-                    said[device.name]?.append("\(device.name) \(step)")
-                case 14..<20: world.disconnect(device)
-                case 20..<30: try world.connect(device)
-                case 30..<33: try device.crash()
-                case 33..<40: device.crashAtNextCommit(.beforeCommit)
-                case 40..<47: device.crashAtNextCommit(.afterCommit)
-                case 47..<49: try world.restartRelay()
-                case 49..<52: try device.reopen()
-                case 52..<53: backup = backup ?? world.relay.store.committed
-                case 53..<55:
-                    if let found = backup {
-                        try world.restoreRelay(found)
-                        backup = nil
-                    }
-                case 55..<58: try world.pass(seconds: 61)
-                default:
-                    for _ in 0..<3 { _ = try world.step() }
-                }
-            } catch is TestDevice.Killed {
-                let mine = try device.messages().filter(\.isMine).compactMap {
-                    if case .text(let text) = $0.body { text } else { nil }
-                }
-                #expect(mine.starts(with: said[device.name] ?? []), "what was said is gone")
-                said[device.name] = mine
-            }
-        }
+        let turmoil = Turmoil(world, patient, doctor)
+        try turmoil.run(
+            steps: 150,
+            [
+                .say: 14, .disconnect: 6, .connect: 10, .crash: 3, .crashBeforeCommit: 7,
+                .crashAfterCommit: 7, .restartRelay: 2, .reopen: 3, .backUpRelay: 1,
+                .restoreRelay: 2, .wait: 3,
+            ])
         try world.calm()
         for _ in 0..<20 { try world.pass(seconds: 61) }
         for _ in 0..<4 { try world.pass(seconds: 3_600) }
-        for device in [patient, doctor] {
-            let messages = try device.messages()
-            #expect(try device.gaps().isEmpty)
-            #expect(messages.filter(\.isMine).allSatisfy { $0.state >= .delivered })
-            for (name, texts) in said {
-                #expect(try device.texts().filter { $0.hasPrefix(name) }.sorted() == texts.sorted())
-            }
-            #expect(device.stateWords == ["open"])
-        }
-        #expect(world.repeatedKeys == 0)
-        #expect(
-            try patient.only().group?.epochAuthenticator
-                == doctor.only().group?.epochAuthenticator)
+        try turmoil.expectWhole(inOrder: false)
     }
 }
