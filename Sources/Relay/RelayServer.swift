@@ -30,6 +30,8 @@ public struct RelayHealth: Equatable, Sendable {
     public var batches = BatchFigures()
     /// What of its store changes slowly.
     public var survey = StoreSurvey()
+    /// For how long something erased couldn't be removed from the log, in seconds.
+    public var erasureDelaySeconds: UInt64 = 0
 }
 
 /// A running relay: one loop for the sockets, one thread that decides and writes.

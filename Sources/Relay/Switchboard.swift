@@ -168,8 +168,8 @@ final class Switchboard: @unchecked Sendable {
         for number in release.unopened where traffic[number]?.hasMailbox == true {
             setMailbox(false, of: number, server)
         }
-        for (number, frames, closing) in release.outputs {
-            send(frames, closing, to: number, server)
+        for output in release.outputs {
+            send(output.frames, output.closing, to: output.connection, server)
         }
         for (number, handled) in release.handled {
             totalByteCount -= handled.byteCount

@@ -97,12 +97,16 @@ private final class Board: @unchecked Sendable {
         // The system takes some megabytes for each that doesn't read.
         for (_, number) in readers {
             while try pending(board, number) == 0 {
-                try board.release(RelayRelease(outputs: [(number, [pattern(20_000)], nil)]))
+                try board.release(
+                    RelayRelease(outputs: [
+                        .init(connection: number, frames: [pattern(20_000)], closing: nil)
+                    ]))
             }
             #expect(try pending(board, number) < 64 << 10)
         }
         try board.loop.executeAndWait { board.switchboard.limits.unsentByteCount = 50_000 }
-        try board.release(RelayRelease(outputs: [(lastNumber, [[1]], nil)]))
+        try board.release(
+            RelayRelease(outputs: [.init(connection: lastNumber, frames: [[1]], closing: nil)]))
         while try board.loop.executeAndWait({ board.switchboard.cuts.slowReader }) == 0 {
             try await Task.sleep(for: .milliseconds(5))
         }

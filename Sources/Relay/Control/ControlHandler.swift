@@ -81,7 +81,7 @@ struct ControlHandler: Sendable {
                 connections: desk.engine.connectionCount,
                 store: try desk.store.figures(desk.store.waiting),
                 isClockDoubted: desk.engine.clockDoubt != nil,
-                isFull: desk.engine.refusesGrowth, troubles: desk.trail.troubles,
+                isFull: desk.engine.refusesGrowth, troubles: desk.troubles,
                 certificatePath: inForce.certificatePath,
                 certificateExpiry: inForce.certificate?.expiry.timeIntervalSince1970,
                 certificateHash: inForce.certificate?.hash,

@@ -10,6 +10,10 @@ final class WriterDesk {
     let engine: RelayEngine
     /// A backup on its way, a piece of which is copied after every batch.
     private(set) var backup: BackupRun?
+    /// Something erased still stands in the log, because another process reads the database.
+    var delaysErasure = false
+    /// What is wrong, in words.
+    var troubles: [String] { trail.troubles + (delaysErasure ? [WithheldAnswers.trouble] : []) }
     private var completions: [(WriterDesk) -> Void] = []
 
     init(store: SQLiteStore, trail: TrailKeeper, engine: RelayEngine) {

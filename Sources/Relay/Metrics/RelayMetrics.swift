@@ -174,6 +174,10 @@ struct RelayMetrics {
             "What is wrong with the audit trail and its mirror: so many things.",
             survey.trailTroubles)
         page.add(
+            prefix + "erasure_delay_seconds", .gauge,
+            "For how long another process that reads the database has kept an erasure from its end.",
+            health.erasureDelaySeconds)
+        page.add(
             prefix + "disk_free_bytes", .gauge, "Room on the data folder's file system.",
             freeByteCount.map { Double($0) })
         page.add(

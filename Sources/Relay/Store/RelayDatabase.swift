@@ -50,6 +50,9 @@ struct RelayDatabase: Sendable {
         try queue.close()
     }
 
+    /// For how long another process is waited for.
+    static let busyMilliseconds: Int32 = 5_000
+
     /// Opens a database by its own name: SQLite follows no link from its log and journal, but would
     /// from the database itself.
     ///
@@ -66,7 +69,7 @@ struct RelayDatabase: Sendable {
         unsafe free(folder)
         var configuration = Configuration()
         configuration.readonly = readonly
-        configuration.busyMode = .timeout(5)
+        configuration.busyMode = .timeout(Double(busyMilliseconds) / 1_000)
         configuration.prepareDatabase { database in
             // Should it have become a link since.
             let opened = unsafe sqlite3_db_filename(database.sqliteConnection, "main")

@@ -1,6 +1,5 @@
 import Cryptography
 import GRDB
-import Logging
 import RelayCore
 import RelayProtocol
 
@@ -120,14 +119,6 @@ final class SQLiteStore: RelayStore {
         guard try WriteAheadLog(database).forget() else { return false }
         hasLog = false
         return true
-    }
-
-    /// What was erased must be gone from the log too before anyone is told.
-    func forget(_ log: Logger) throws(StoreError) {
-        // Each try waits for seconds until nobody reads any more (`RelayDatabase`).
-        while try !forgetLog() {
-            log.warning("another process reads the database and delays an erasure")
-        }
     }
 
     /// Octets of the file that nothing is in, and that what comes is written to first; 0 if that

@@ -32,8 +32,13 @@ import RelayCore
         return true
     }
 
-    /// Does the first part of `forget`.
+    /// Does the first part of `forget`; waits for no reader.
     func blank() throws(StoreError) -> Bool {
+        unsafe sqlite3_busy_timeout(database.sqliteConnection, 0)
+        defer {
+            unsafe sqlite3_busy_timeout(
+                database.sqliteConnection, RelayDatabase.busyMilliseconds)
+        }
         guard try checkpoint(SQLITE_CHECKPOINT_RESTART) else { return false }
         let (file, methods) = try unsafe open()
         var end: sqlite3_int64 = 0

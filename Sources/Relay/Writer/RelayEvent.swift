@@ -30,8 +30,17 @@ enum RelayEvent: Sendable {
 
 /// What the writer tells the loop, after the batch is durable.
 struct RelayRelease: Sendable {
-    /// Encoded frames, and whether the connection ends.
-    var outputs: [(RelayCore.ConnectionID, [[UInt8]], ConnectionOutput.Closing?)] = []
+    /// What goes out over one connection.
+    struct Output: Sendable {
+        let connection: RelayCore.ConnectionID
+        /// Encoded.
+        let frames: [[UInt8]]
+        /// Why the connection ends afterwards, if it does.
+        let closing: ConnectionOutput.Closing?
+    }
+
+    /// In the order in which they leave.
+    var outputs: [Output] = []
     /// Which of them have a mailbox open, and which have none.
     var opened: [RelayCore.ConnectionID] = []
     var unopened: [RelayCore.ConnectionID] = []

@@ -35,6 +35,8 @@ final class RelayWriter: @unchecked Sendable {
     private var shift: WriterShift?
 
     private static let tickMilliseconds = 1_000
+    /// The same while the log is to forget something.
+    private static let forgetMilliseconds = 100
 
     init(
         database: RelayDatabase, trail: TrailKeeper, identity: RelayIdentity,
@@ -93,7 +95,6 @@ final class RelayWriter: @unchecked Sendable {
             guarding = try makeGuard(store, at: start)
             lasting.clock = guarding
         }
-        try store.forget(log)
         let engine = try makeEngine(store, guarding, lasting.counters)
         defer { lasting.clock = engine.clock }
         lasting.isWaiting = false
@@ -143,7 +144,7 @@ final class RelayWriter: @unchecked Sendable {
                 try emptyLog(store, &lasting, at: now)
             }
             shift.report(at: now)
-            patience = Self.patience(engine, shift.schedule, at: now)
+            patience = Self.patience(engine, shift, at: now)
             // Before the loop may take the engine: both use the same database.
             if !batch.isLast { desk.stepBackup() }
             gate.leave(with: batch.isLast ? nil : engine, hasRelease: !batch.isEmpty)
@@ -160,7 +161,7 @@ final class RelayWriter: @unchecked Sendable {
     /// the disk. But while the loop waits for the disk, nobody else is served: so it does for a few
     /// messages only, while the writer has nothing to do and the last sync took at most `seconds`.
     func writeInstead(ifSyncedWithin seconds: Double = 0.000_5) -> RelayRelease? {
-        guard let shift, shift.syncs(within: seconds),
+        guard let shift, shift.isQuick(within: seconds),
             let (events, since) = events.takeInstead()
         else { return nil }
         var items = events
@@ -213,13 +214,14 @@ final class RelayWriter: @unchecked Sendable {
 
     /// Milliseconds to wait for something to do.
     private static func patience(
-        _ engine: RelayEngine, _ schedule: WriterSchedule, at now: RelayTime
+        _ engine: RelayEngine, _ shift: WriterShift, at now: RelayTime
     ) -> Int {
-        guard !schedule.isCatchingUp else { return 0 }
-        let deadlines = [engine.nextDeadline, schedule.nextClearing].compactMap { $0 }
-        guard let deadline = deadlines.min() else { return tickMilliseconds }
+        guard !shift.schedule.isCatchingUp else { return 0 }
+        let longest = shift.isForgetting ? forgetMilliseconds : tickMilliseconds
+        let deadlines = [engine.nextDeadline, shift.schedule.nextClearing].compactMap { $0 }
+        guard let deadline = deadlines.min() else { return longest }
         guard deadline > now.monotonicMilliseconds else { return 0 }
-        return Int(min(deadline - now.monotonicMilliseconds, UInt64(tickMilliseconds)))
+        return Int(min(deadline - now.monotonicMilliseconds, UInt64(longest)))
     }
 
     private func makeGuard(

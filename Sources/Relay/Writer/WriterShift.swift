@@ -24,6 +24,7 @@ final class WriterShift {
     /// Something was written since `takeHasWorked`.
     private var hasWorked = false
     private var lastSyncSeconds = Double.infinity
+    private var withheld = WithheldAnswers()
     /// Why a batch on the loop's thread failed, and what was to be in it.
     private(set) var failure: (error: StoreError, events: [RelayEvent])?
 
@@ -40,11 +41,16 @@ final class WriterShift {
         schedule = WriterSchedule(from: start)
         countersBefore = desk.engine.counters
         survey = try desk.survey(at: start)
+        // What the relay before this one erased may still stand in the log.
+        withheld.begin(at: start)
         report(at: start)
     }
 
-    /// Whether the last sync took at most so many seconds.
-    func syncs(within seconds: Double) -> Bool { lastSyncSeconds <= seconds }
+    /// Whether the last sync took at most so many seconds, and nothing else is to be waited for.
+    func isQuick(within seconds: Double) -> Bool { lastSyncSeconds <= seconds && !isForgetting }
+
+    /// Whether the log is still to forget something.
+    var isForgetting: Bool { withheld.since != nil }
 
     /// Writes one batch; what it lets go once this returns.
     ///
@@ -85,21 +91,36 @@ final class WriterShift {
         desk.batchIsDurable()
         let eventCount = events.count
         events.removeAll(where: \.isDoneOnceDurable)
-        if output.hasErased { try desk.store.forget(log) }
+        if output.hasErased { withheld.begin(at: now) }
+        if withheld.since != nil, try forgetsLog(at: now) { batch.outputs = withheld.end() }
         for connection in output.connections {
             if connection.hasMailbox {
                 batch.opened.append(connection.connection)
             } else {
                 batch.unopened.append(connection.connection)
             }
-            batch.outputs.append(
-                (
-                    connection.connection, FramePacker.encode(connection.frame),
-                    connection.closing
-                ))
+            let part = RelayRelease.Output(
+                connection: connection.connection,
+                frames: FramePacker.encode(connection.frame), closing: connection.closing)
+            if withheld.concerns(connection, ofErasing: output.hasErased) {
+                batch.outputs += withheld.add(part, limit: engine.limits.unsentByteCount)
+            } else {
+                batch.outputs.append(part)
+            }
         }
         note(eventCount, deliveries: output.deliveryCount, since: since)
         return batch
+    }
+
+    /// Whether what was erased is gone from the log, too.
+    private func forgetsLog(at now: RelayTime) throws(StoreError) -> Bool {
+        do {
+            if try desk.store.forgetLog() { return true }
+        } catch {
+            guard error == .full else { throw error }
+        }
+        if withheld.isTimeToWarn(at: now) { log.warning("\(WithheldAnswers.trouble)") }
+        return false
     }
 
     private func note(_ eventCount: Int, deliveries: Int, since: UInt64) {
@@ -127,13 +148,15 @@ final class WriterShift {
 
     /// Tells whoever watches.
     func report(at now: RelayTime) {
+        desk.delaysErasure = withheld.delaySeconds(at: now) > 0
         let (engine, store) = (desk.engine, desk.store)
         let figures = RelayHealth(
             lastBatchMilliseconds: now.monotonicMilliseconds, isFull: engine.refusesGrowth,
             isClockDoubted: engine.clockDoubt != nil, connections: engine.connectionCount,
             mailboxes: store.mailboxCount, groups: store.groupCount,
             messages: store.waiting, blobs: store.blobUsage, counters: engine.counters,
-            batches: figures, survey: survey)
+            batches: figures, survey: survey,
+            erasureDelaySeconds: withheld.delaySeconds(at: now))
         health.withLock { $0 = figures }
     }
 
@@ -150,7 +173,9 @@ final class WriterShift {
             case .garbage(let id, let byteCount):
                 batch.note(id, byteCount)
                 engine.receivedGarbage(from: id)
-            case .closed(let id): try engine.disconnected(id)
+            case .closed(let id):
+                withheld.drop(id)
+                try engine.disconnected(id)
             case .limits(let new):
                 limits.withLock { $0 = new }
                 engine.limits = new
