@@ -10,7 +10,7 @@ import WebSockets
 ///
 /// `CURTAIN_ATTACK_REPORT` set to 1 prints what was measured. Set to 2, attacks are repeated until
 /// there are enough rounds, and another relay is attacked first in the same way: what the bystanders
-/// feel of that is the machine's load, not their relay's doing.
+/// feel of that is the machine's load, not their relay's doing. Their p99 may double at most.
 struct Siege {
     let relay: RelayAlone
     private let loop: EventLoop
@@ -53,6 +53,11 @@ struct Siege {
             try await other.kill()
         }
         let (attacked, vitals) = try await siege.endure(attack, growth)
+        let half = try #require(quantile(0.5, of: attacked))
+        #expect(half < .seconds(3), "bystanders are hardly served")
+        if let high = quantile(0.99, of: attacked), let usual = quantile(0.99, of: beside) {
+            #expect(high <= usual * 2, "p99 has more than doubled, from \(usual) to \(high)")
+        }
         if report > 0 {
             print(
                 "\(name): \(vitals); a round of the bystanders, quiet \(quantiles(quiet)), beside"
@@ -115,10 +120,14 @@ struct Siege {
     }
 
     private static func quantiles(_ times: [Duration]) -> String {
-        let sorted = times.sorted()
-        guard !sorted.isEmpty else { return "never" }
-        return "p50 \(sorted[sorted.count / 2]), p99 \(sorted[sorted.count * 99 / 100])"
-            + " of \(sorted.count)"
+        guard let half = quantile(0.5, of: times), let high = quantile(0.99, of: times) else {
+            return "never"
+        }
+        return "p50 \(half), p99 \(high) of \(times.count)"
+    }
+
+    private static func quantile(_ part: Double, of times: [Duration]) -> Duration? {
+        times.isEmpty ? nil : times.sorted()[Int(Double(times.count - 1) * part)]
     }
 }
 
