@@ -9,8 +9,9 @@ struct RestoreCommand: ParsableCommand {
         abstract: "Put the relay back from a backup; nothing erased since returns.",
         discussion: """
             The relay must not run on the folder; what is in it is replaced. What was erased, closed, \
-            spent or claimed since the backup is done again from the audit trail: the folder's own, or a \
-            mirror (--trail). Without a trail nobody knows what that was: shelves are emptied, old \
+            spent or claimed since the backup is done again from the audit trail: the folder's own and a \
+            mirror (--trail), each for what the other lacks. If both together lack something, the \
+            restore refuses. Without a trail nobody knows what was done: shelves are emptied, old \
             tickets and invitations refused, and consultations erased since come back until their \
             deadline. Devices see a new incarnation and reopen what can't go on.
             With --verify everything is done with copies that are removed, and the rehearsal is \
@@ -33,7 +34,7 @@ struct RestoreCommand: ParsableCommand {
         help: ArgumentHelp("A mirror of the audit trail.", valueName: "dir"),
         completion: .directory)
     var trail: String?
-    @Flag(help: "Go on without a trail although the folder has one that is damaged.")
+    @Flag(help: "Go on although the trail isn't whole: as without one, but for what can be read.")
     var withoutTrail = false
     @Option(
         help: ArgumentHelp(
@@ -47,9 +48,6 @@ struct RestoreCommand: ParsableCommand {
 
     func validate() throws {
         guard verify || folder != nil else { throw ValidationError("--data is missing") }
-        guard !(withoutTrail && trail != nil) else {
-            throw ValidationError("--trail and --without-trail exclude each other")
-        }
     }
 
     func run() throws {
@@ -57,14 +55,15 @@ struct RestoreCommand: ParsableCommand {
         if report.trailEntries == nil {
             Diagnostic.warn(
                 """
-                no trail: shelves were emptied, old tickets and invitations are refused, and what \
-                was erased since the backup is there again; give --trail if a mirror exists
+                no whole trail: shelves were emptied, old tickets and invitations are refused, and \
+                what was erased since the backup is there again, but for what could be read; give \
+                --trail if a mirror exists
                 """)
         }
         if output.json { return try output.output.json(Result(report, isRehearsal: verify)) }
         try output.output.fields([
             (verify ? "rehearsed" : "restored", "the backup of \(Self.time(report.backupHour))"),
-            ("trail", report.trailEntries.map { "\($0) entries since" } ?? "none"),
+            ("trail", Self.trail(report)),
             (
                 "done again",
                 """
@@ -108,10 +107,16 @@ struct RestoreCommand: ParsableCommand {
 
     private static func time(_ hour: UInt64) -> String { TimeText.stamp(DayText.date(hour: hour)) }
 
+    private static func trail(_ report: Restoration.Report) -> String {
+        let entries = report.trailEntries.map { "\($0) entries since" } ?? "not whole"
+        return report.trailHour.map { "\(entries), up to \(time($0))" } ?? "none"
+    }
+
     private struct Result: Encodable {
         let rehearsal: Bool
         let backupTime: Date
         let trailEntries: UInt64?
+        let trailTime: Date?
         let groupsErased: Int
         let mailboxesErased: Int
         let groupsClosed: Int
@@ -127,6 +132,7 @@ struct RestoreCommand: ParsableCommand {
             rehearsal = isRehearsal
             backupTime = DayText.date(hour: report.backupHour)
             trailEntries = report.trailEntries
+            trailTime = report.trailHour.map { DayText.date(hour: $0) }
             groupsErased = report.groupsErased
             mailboxesErased = report.mailboxesErased
             groupsClosed = report.groupsClosed

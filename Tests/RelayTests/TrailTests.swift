@@ -61,7 +61,8 @@ struct TrailSample {
     ) throws -> [TrailFault] {
         var verifier = TrailVerifier(
             relayKey: identity.publicKey, kept: kept, ends: end.map { [$0] } ?? [])
-        try trail.verify(&verifier)
+        var reader = try TrailReader(trail)
+        while let piece = try reader.next() { verifier.take(piece) }
         verifier.finish(notBeyond: end)
         return verifier.faults
     }

@@ -12,8 +12,10 @@ public struct Restoration: Sendable {
     public struct Report: Codable, Equatable, Sendable {
         /// When the backup was made: hours since 1970-01-01 UTC.
         public var backupHour: UInt64
-        /// Entries of the trail since then; `nil` without a trail.
+        /// Entries of the trail since then; `nil` without a whole trail.
         public var trailEntries: UInt64?
+        /// The latest hour that the trail tells of, since 1970-01-01 UTC.
+        public var trailHour: UInt64?
         /// Groups erased once more.
         public var groupsErased = 0
         /// Mailboxes erased once more.
@@ -37,9 +39,11 @@ public struct Restoration: Sendable {
     }
 
     private let backup: BackupFile
-    private let trail: TrailFolder?
-    private let verifier: TrailVerifier
+    private let copies: Copies
+    /// The whole trail; `nil` without one.
+    private let trail: WholeTrail?
     private let reapplication: Reapplication
+    private let trailHour: UInt64?
     private let tokenFloor: UInt64
     private let now: RelayTime
 
@@ -47,8 +51,9 @@ public struct Restoration: Sendable {
 
     /// Restores into a folder that no relay runs on.
     ///
-    /// - Parameter trailPath: a mirror of the trail; otherwise the folder's own is used.
-    /// - Parameter ignoresTrail: goes on without a trail although there is a damaged one.
+    /// - Parameter trailPath: a mirror of the trail, beside the folder's own.
+    /// - Parameter ignoresTrail: goes on although the trail isn't whole: what can be read of it is
+    ///   done again, and otherwise it is as if there were none.
     /// - Parameter tokensUntil: the latest end of an invitation handed out before, Unix seconds;
     ///   matters without a trail only. By default 31 days from now.
     /// - Throws: `.backup`, `.trail`, `.inUse`; the folder is as before.
@@ -65,7 +70,6 @@ public struct Restoration: Sendable {
         {
             throw .backup("the folder belongs to another relay than the backup")
         }
-        try settle(folder)
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: ignoresTrail,
             tokensUntil: tokensUntil)
@@ -82,7 +86,7 @@ public struct Restoration: Sendable {
         }
         try folder.syncFolder()
         try folder.finishRestore()
-        try settle(folder)
+        settle(folder)
         return report
     }
 
@@ -113,6 +117,46 @@ public struct Restoration: Sendable {
 
     // MARK: The trail
 
+    /// Where the trail may stand.
+    private struct Copies {
+        /// The folder's own files.
+        let own: TrailFolder?
+        let mirror: TrailFolder?
+        /// Entries that the folder's database has, and its files may lack.
+        let pending: [TrailEntry]
+        /// The end that the folder's database knows; `nil` if it knows none, or can't be read.
+        let end: TrailEnd?
+
+        static let (ownPlace, pendingPlace) = (0, 1)
+
+        init(_ folder: DataFolder?, mirrorPath: String?) throws(RelayError) {
+            // First the database: while a relay runs, its files are behind it, never ahead.
+            let known = folder.flatMap { try? RelayDatabase.trail(path: $0.databasePath) }
+            (end, pending) = known ?? (nil, [])
+            own = folder.map { TrailFolder(path: $0.trailPath) }
+            mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
+            guard try mirror?.segments().isEmpty != true else {
+                throw .trail("there is no trail there")
+            }
+        }
+
+        func readers() throws(RelayError) -> [TrailReader] {
+            var readers = [TrailReader([]), TrailReader(pending)]
+            if let own { readers[Self.ownPlace] = try TrailReader(own) }
+            if let mirror { readers.append(try TrailReader(mirror)) }
+            return readers
+        }
+    }
+
+    /// What following a trail has shown that is whole, from all its copies together.
+    private struct WholeTrail {
+        let end: TrailEnd
+        /// Whether the folder's own files have all of it but for `missing`.
+        let isOwn: Bool
+        /// What only the folder's database has, behind its files' end.
+        let missing: [TrailEntry]
+    }
+
     private init(
         _ backup: BackupFile, folder: DataFolder?, trailPath: String?, ignoresTrail: Bool,
         tokensUntil: UInt64?
@@ -124,65 +168,59 @@ public struct Restoration: Sendable {
         do { seal = try TrailSeal(identity: backup.keys.identity) } catch {
             throw .backup("the backup's keys are damaged")
         }
-        var best: (TrailFolder, TrailVerifier, Reapplication)?
-        if !ignoresTrail {
-            for path in [trailPath, folder?.trailPath].compactMap({ $0 }) {
-                let candidate = TrailFolder(path: path, mayBeLink: path == trailPath)
-                guard try !candidate.segments().isEmpty else {
-                    guard path != trailPath else { throw .trail("there is no trail there") }
-                    continue
-                }
-                let (verifier, reapplication) = try Self.follow(
-                    candidate, backup, seal, ends: [backup.trailEnd])
-                if let fault = verifier.faults.first {
-                    // A mirror may be whole where the folder's own trail is damaged or cut.
-                    if best != nil { continue }
-                    throw .trail("it can't be used for a restore: \(fault.words)")
-                }
-                if let other = best {
-                    let isLonger = verifier.next > other.1.next
-                    let (longer, shorter) =
-                        isLonger ? (candidate, other.1) : (other.0, verifier)
-                    guard
-                        try Self.follow(
-                            longer, backup, seal, ends: [shorter.end].compactMap { $0 }
-                        ).0.faults.isEmpty
-                    else { throw .trail("the folder's own trail and the mirror differ") }
-                    if verifier.next < other.1.next { continue }
-                }
-                best = (candidate, verifier, reapplication)
-            }
-        }
-        trail = best?.0
-        verifier = best?.1 ?? TrailVerifier(relayKey: backup.relayKey)
-        reapplication = best?.2 ?? Reapplication(backupEnd: backup.trailEnd.next)
-    }
-
-    private static func follow(
-        _ trail: TrailFolder, _ backup: BackupFile, _ seal: TrailSeal, ends: [TrailEnd]
-    ) throws(RelayError) -> (TrailVerifier, Reapplication) {
-        var verifier = TrailVerifier(relayKey: backup.relayKey, ends: ends)
+        copies = try Copies(folder, mirrorPath: trailPath)
+        var verifier = TrailVerifier(
+            relayKey: backup.relayKey, ends: [backup.trailEnd, copies.end].compactMap { $0 })
         var reapplication = Reapplication(backupEnd: backup.trailEnd.next)
-        try trail.each(
-            { entry throws(RelayError) in
-                verifier.take(entry)
-                guard entry.sequence >= backup.trailEnd.next else { return }
-                if let end = entry.restoredEnd { reapplication.take(restoreTo: end) }
-                guard let effects = seal.open(entry) else {
-                    return verifier.note(.broken(at: entry.sequence))
+        var joined = JoinedTrail(try copies.readers())
+        var (isOwn, missing, hour) = (true, [TrailEntry](), nil as UInt64?)
+        while let link = try joined.take() {
+            let entry = link.entry
+            verifier.take(entry)
+            if link.isDisputed { verifier.note(.copiesDiffer(at: entry.sequence)) }
+            if !link.holders.contains(Copies.ownPlace) {
+                if link.holders.contains(Copies.pendingPlace) {
+                    missing.append(entry)
+                } else {
+                    isOwn = false
                 }
-                reapplication.take(
-                    effects, erasure: entry.kind == .erasure ? entry.content : nil)
-            }, unreadable: { verifier.takeUnreadable() })
+            }
+            hour = max(hour ?? 0, UInt64(entry.hour))
+            guard entry.sequence >= backup.trailEnd.next else { continue }
+            if let end = entry.restoredEnd { reapplication.take(restoreTo: end) }
+            guard let effects = seal.open(entry) else {
+                verifier.note(.broken(at: entry.sequence))
+                continue
+            }
+            reapplication.take(effects, erasure: entry.kind == .erasure ? entry.content : nil)
+        }
         verifier.finish()
-        return (verifier, reapplication)
-    }
-
-    /// Appends what a crash kept out of a folder's trail. What can't be read was told to nobody.
-    private static func settle(_ folder: DataFolder) throws(RelayError) {
-        guard let keys = folder.intactKeys(), unsafe access(folder.databasePath, F_OK) == 0 else {
+        self.reapplication = reapplication
+        trailHour = hour
+        // Nothing says that there ever was one, but perhaps the backup.
+        let isNone = verifier.count == 0 && copies.end == nil
+        guard !ignoresTrail, !isNone, let end = verifier.end else {
+            if !ignoresTrail, !isNone { throw Self.refusal(verifier) }
+            trail = nil
             return
         }
+        guard verifier.faults.isEmpty else { throw Self.refusal(verifier) }
+        trail = WholeTrail(
+            end: end, isOwn: isOwn && !joined.damaged.contains(Copies.ownPlace), missing: missing)
+    }
+
+    private static func refusal(_ verifier: TrailVerifier) -> RelayError {
+        .trail(
+            """
+            it can't be used for a restore: \(verifier.faults.first?.words ?? "it is missing"). \
+            What was erased then would come back; name a mirror that has it with --trail, or go on \
+            without with --without-trail
+            """)
+    }
+
+    /// Appends what the restore has added to the trail; if that fails, the next start does it.
+    private static func settle(_ folder: DataFolder) {
+        guard let keys = folder.intactKeys() else { return }
         do {
             let database = try RelayDatabase(path: folder.databasePath)
             try database.queue.writeWithoutTransaction { database in
@@ -192,34 +230,57 @@ public struct Restoration: Sendable {
             }
             try database.close()
         } catch {
-            // The database is to be replaced because it is damaged, or an old one.
+            // The store has it, and no relay serves before the trail has it too.
         }
     }
 
+    /// Makes the folder's trail the one that was followed. What it was is put aside.
     private func putTrailInPlace(_ folder: DataFolder) throws(RelayError) {
+        if let trail, trail.isOwn { return }
         let manager = FileManager.default
         let own = folder.trailPath
-        guard trail?.path != own else { return }
+        let new = own + ".new"
+        OwnFile.eraseFolder(new)
+        if let trail { try write(trail, to: new, folder) }
         do {
             if manager.fileExists(atPath: own) {
                 try manager.moveItem(atPath: own, toPath: Self.freeName(own, at: now))
             }
-            guard let trail else { return }
-            guard unsafe mkdir(own, 0o700) == 0 else {
-                throw RelayError.trail("its folder can't be made")
-            }
-            folder.hand(own)
-            for segment in try trail.segments() {
-                let target = TrailFolder(path: own).segment(first: segment.first).path
-                let content = try trail.read(segment)
-                let octets = TrailFolder.magic + content.entries.flatMap(\.frame)
-                try folder.writeDurably(octets, to: target)
-            }
-        } catch let error as RelayError {
-            throw error
+            if trail != nil { try manager.moveItem(atPath: new, toPath: own) }
         } catch {
             throw .trail("the trail can't be put in its place")
         }
+        try folder.syncFolder()
+    }
+
+    /// Writes the whole trail, in files that begin where those of its copies do, so that the mirror
+    /// goes on following it.
+    private func write(
+        _ trail: WholeTrail, to path: String, _ folder: DataFolder
+    ) throws(RelayError) {
+        guard unsafe mkdir(path, 0o700) == 0 else {
+            throw .trail("its folder can't be made")
+        }
+        folder.hand(path)
+        let target = TrailFolder(path: path)
+        var starts: Set<UInt64> = []
+        for copy in [copies.own, copies.mirror] {
+            starts.formUnion(try copy?.segments().map(\.first) ?? [])
+        }
+        var joined = JoinedTrail(try copies.readers())
+        var (first, octets, end) = (0 as UInt64, [UInt8](), nil as TrailEnd?)
+        while let link = try joined.take(), link.entry.sequence < trail.end.next {
+            if octets.isEmpty || starts.contains(link.entry.sequence) {
+                if !octets.isEmpty {
+                    try folder.writeDurably(octets, to: target.segment(first: first).path)
+                }
+                (first, octets) = (link.entry.sequence, TrailFolder.magic)
+            }
+            octets += link.entry.frame
+            end = link.entry.end
+        }
+        guard end == trail.end else { throw .trail("it has changed meanwhile; try again") }
+        try folder.writeDurably(octets, to: target.segment(first: first).path)
     }
 
     /// A name beside the trail that nothing has: what was put aside before may be the true one.
@@ -270,8 +331,9 @@ public struct Restoration: Sendable {
         (report.groupsErased, report.mailboxesErased) = (again.groups, again.mailboxes)
         (report.groupsClosed, report.confirmations) = (again.closed, again.confirmed)
         (report.packagesRemoved, report.tokensSpent) = (again.packages, again.spent)
-        if trail != nil {
-            report.trailEntries = verifier.next - backup.trailEnd.next
+        report.trailHour = trailHour
+        if let trail {
+            report.trailEntries = trail.end.next - backup.trailEnd.next
         } else {
             report.packagesRemoved = try store.emptyShelves()
             report.tokenFloor = tokenFloor
@@ -293,11 +355,13 @@ public struct Restoration: Sendable {
             ])
         let hour = UInt32(clamping: now.hour)
         let entry = TrailEntry(
-            after: verifier.end ?? backup.trailEnd, hour: hour, isClockDoubted: true,
+            after: trail?.end ?? backup.trailEnd, hour: hour, isClockDoubted: true,
             kind: event.kind, content: event.content)
         let head = try TrailHead.entry(
             after: entry.end, hour: hour, isClockDoubted: true, identity: backup.keys.identity)
-        try store.set(TrailKeeper.Setting.pending, to: entry.frame + head.frame)
+        let missing = trail.map { $0.isOwn ? $0.missing : [] } ?? []
+        try store.set(
+            TrailKeeper.Setting.pending, to: (missing + [entry, head]).flatMap(\.frame))
         try store.set(TrailKeeper.Setting.end, to: head.end.encoded)
 
         (report.mailboxes, report.groups) = (store.mailboxCount, store.groupCount)
@@ -338,6 +402,7 @@ extension TrailFault {
         case .foreign(let next):
             "from entry \(next) on it isn't the trail that the database belongs to"
         case .headNotFound(let number): "the head \(number) that was kept elsewhere isn't in it"
+        case .copiesDiffer(let number): "two copies of it differ at entry \(number)"
         case .mirrorDiffers(let number): "the mirror differs from entry \(number) on"
         }
     }

@@ -119,6 +119,29 @@ struct RelayDatabase: Sendable {
         }
     }
 
+    /// Where the trail ends, as the database has it, and the entries that the trail's files may lack
+    /// yet.
+    static func trail(path: String) throws(RelayError) -> (end: TrailEnd?, pending: [TrailEntry]) {
+        try look(path) { database in
+            // Of one moment.
+            var rows: [[UInt8]?] = []
+            try database.inTransaction {
+                rows = [
+                    try setting(TrailKeeper.Setting.end, database),
+                    try setting(TrailKeeper.Setting.pending, database),
+                ]
+                return .commit
+            }
+            let end = try rows[0].map { octets in
+                guard let end = TrailEnd(octets) else {
+                    throw StoreError.corrupt("the trail's end can't be read")
+                }
+                return end
+            }
+            return (end, TrailFolder.parse(TrailFolder.magic + (rows[1] ?? [])).entries)
+        }
+    }
+
     private static func setting(_ name: String, _ database: Database) throws -> [UInt8]? {
         try Data.fetchOne(
             database, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]

@@ -37,13 +37,13 @@ public struct TrailAudit: Sendable {
             var verifier = TrailVerifier(
                 relayKey: relayKey, kept: heads, ends: end.map { [$0] } ?? [])
             var entries: [TrailEntry] = []
-            try trail.each(
-                { entry throws(RelayError) in
-                    verifier.take(entry)
-                    guard last > 0 else { return }
-                    entries.append(entry)
-                    if entries.count >= 2 * last { entries.removeFirst(entries.count - last) }
-                }, unreadable: { verifier.takeUnreadable() })
+            var reader = try TrailReader(trail)
+            while let piece = try reader.next() {
+                verifier.take(piece)
+                guard last > 0, case .entry(let entry) = piece else { continue }
+                entries.append(entry)
+                if entries.count >= 2 * last { entries.removeFirst(entries.count - last) }
+            }
             let isBehind = end.map { $0.next > verifier.next } ?? false
             if isBehind, !hasWaited, folder.holder != nil {
                 // Its answer comes behind everything that it had committed before.

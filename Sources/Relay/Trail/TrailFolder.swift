@@ -118,40 +118,4 @@ struct TrailFolder: Sendable {
         else { return nil }
         return (entry, length + 36)
     }
-
-    /// Hands every entry to `body`, and says where octets can't be read. A torn end of the last
-    /// segment is no damage: it was never confirmed to anybody.
-    func each(
-        _ body: (TrailEntry) throws(RelayError) -> Void, unreadable: () -> Void
-    ) throws(RelayError) {
-        let segments = try segments()
-        for (index, segment) in segments.enumerated() {
-            let content = try read(segment)
-            var damages = content.damages[...]
-            if damages.first?.entryCount != 0, let first = content.entries.first,
-                first.sequence != segment.first
-            {
-                unreadable()
-            }
-            for (place, entry) in content.entries.enumerated() {
-                if damages.first?.entryCount == place {
-                    unreadable()
-                    damages.removeFirst()
-                }
-                try body(entry)
-            }
-            let isLast = index == segments.count - 1
-            if content.restByteCount > 0, !isLast { unreadable() }
-            if content.entries.isEmpty, content.restByteCount == 0, !isLast { unreadable() }
-        }
-    }
-
-    /// Follows the whole chain.
-    func verify(_ verifier: inout TrailVerifier) throws(RelayError) {
-        var checking = verifier
-        try each(
-            { entry throws(RelayError) in checking.take(entry) },
-            unreadable: { checking.takeUnreadable() })
-        verifier = checking
-    }
 }

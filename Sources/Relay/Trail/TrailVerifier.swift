@@ -21,6 +21,8 @@ public enum TrailFault: Error, Equatable, Sendable {
     case foreign(next: UInt64)
     /// A head kept elsewhere isn't in this trail.
     case headNotFound(sequence: UInt64)
+    /// The folder's own trail and a mirror have different entries in this place.
+    case copiesDiffer(at: UInt64)
     /// The mirror isn't a beginning of the trail, nor the trail one of the mirror.
     case mirrorDiffers(at: UInt64)
 }
@@ -85,8 +87,13 @@ public struct TrailVerifier: Sendable {
         wantedEnds.removeAll { $0 == entry.end }
     }
 
-    /// Octets came that are no entry.
-    public mutating func takeUnreadable() { note(.unreadable(after: next)) }
+    /// Takes what comes next in a copy of the trail.
+    mutating func take(_ piece: TrailReader.Piece) {
+        switch piece {
+        case .entry(let entry): take(entry)
+        case .unreadable: note(.unreadable(after: next))
+        }
+    }
 
     /// Ends the check: what had to be in the trail and wasn't is a fault.
     public mutating func finish() { finish(notBeyond: nil) }
