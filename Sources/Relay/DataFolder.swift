@@ -269,14 +269,20 @@ public struct DataFolder: Sendable {
     }
 
     /// Whether a path leads into the folder, whatever it is called there.
-    func holds(_ path: String) -> Bool {
+    func holds(_ path: String) -> Bool { Self.folder(self.path, holds: path) }
+
+    /// Whether a path leads into a folder.
+    static func folder(_ folder: String, holds path: String) -> Bool {
         func node(_ path: String) -> [UInt64]? {
             var state = stat()
             return unsafe stat(path, &state) == 0
                 ? [UInt64(state.st_dev), UInt64(state.st_ino)] : nil
         }
-        guard let own = node(self.path) else { return false }
+        guard let own = node(folder) else { return false }
         var parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        while node(parent) == nil, parent != "/" {
+            parent = URL(fileURLWithPath: parent).deletingLastPathComponent().path
+        }
         while let this = node(parent), this != own {
             parent += "/.."
             if node(parent) == this { return false }

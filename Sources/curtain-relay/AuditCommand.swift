@@ -14,7 +14,8 @@ struct AuditCommand: ParsableCommand {
             out, edited or reordered are found, and a missing end as long as the database knows of \
             it. Whoever holds the relay's keys could write another trail and another database: \
             against that, keep heads elsewhere (--head, printed as JSON; --against compares) or a \
-            mirror on another machine. Exit status 65: the trail isn't whole.
+            mirror on another machine. Exit status 65: the trail isn't whole; 75: it is, but the mirror \
+            lacks its last entries.
             """)
 
     @OptionGroup var data: DataOptions
@@ -51,17 +52,22 @@ struct AuditCommand: ParsableCommand {
             }
             try output.output.json(HeadFile(head, audit.relayKey))
         } else if verify {
-            try show(audit)
+            try show(audit, keptHeads: heads.count)
         } else {
             for entry in audit.entries { try show(entry) }
         }
         let faults = audit.verifier.faults
-        guard !faults.isEmpty else { return }
-        if !verify { Diagnostic.warn("the trail isn't whole; audit --verify says why") }
-        throw Failure.quiet(.badData)
+        if !faults.isEmpty {
+            if !verify { Diagnostic.warn("the trail isn't whole; audit --verify says why") }
+            throw Failure.quiet(.badData)
+        }
+        guard audit.mirrorMissing == 0 else {
+            Diagnostic.warn("the mirror lacks the trail's last \(audit.mirrorMissing) entries")
+            throw Failure.quiet(.tryAgain)
+        }
     }
 
-    private func show(_ audit: TrailAudit) throws {
+    private func show(_ audit: TrailAudit, keptHeads: Int) throws {
         let verifier = audit.verifier
         if output.json {
             return try output.output.json(
@@ -70,6 +76,8 @@ struct AuditCommand: ParsableCommand {
                     unsigned: verifier.unsignedCount, resumedAt: verifier.resumedAt,
                     headSequence: verifier.head?.sequence,
                     headTime: verifier.head.map { DayText.date(hour: UInt64($0.hour)) },
+                    keptHeads: against == nil ? nil : keptHeads,
+                    mirrorMissing: trailMirror == nil ? nil : audit.mirrorMissing,
                     faults: verifier.faults.map(\.words)))
         }
         let style = output.output.style
@@ -82,6 +90,7 @@ struct AuditCommand: ParsableCommand {
             verifier.faults.isEmpty
                 ? style.green("PASS") + "  \(verifier.count) entries; "
                     + "\(verifier.unsignedCount) since the last signed head"
+                    + (against == nil ? "" : "; \(keptHeads) heads kept elsewhere are in it")
                 : style.red("FAIL"))
     }
 
@@ -123,6 +132,8 @@ struct AuditCommand: ParsableCommand {
         let resumedAt: UInt64?
         let headSequence: UInt64?
         let headTime: Date?
+        let keptHeads: Int?
+        let mirrorMissing: Int?
         let faults: [String]
     }
 
@@ -156,7 +167,11 @@ private struct HeadFile: Codable {
     /// Reads a file with a head on each line.
     static func read(_ path: String) throws -> [TrailHead] {
         let text = String(decoding: try Files.read(path), as: UTF8.self)
-        return try text.split(separator: "\n").map(String.init).map { line in
+        let lines = text.split(separator: "\n")
+        guard !lines.isEmpty else {
+            throw Failure(.badData, "there is no head in the file of heads")
+        }
+        return try lines.map { line in
             guard let file = try? JSONDecoder().decode(HeadFile.self, from: Data(line.utf8)),
                 let previous = Base64URL.decode(file.previous.utf8),
                 let signature = Base64URL.decode(file.signature.utf8)

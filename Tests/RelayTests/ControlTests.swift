@@ -57,6 +57,7 @@ import WebSockets
         try octets.write(to: URL(fileURLWithPath: copy))
         let shorter = try TrailAudit(folder: folder.file("data"), mirrorPath: mirror)
         #expect(shorter.verifier.faults == [], "a torn end of the mirror is caught up later")
+        #expect(shorter.mirrorMissing == 1)
     }
 
     @Test func `a clock far past the trail's last entry is doubted, at the next start too`() throws

@@ -57,7 +57,7 @@ import Testing
         var entries: [TrailEntry] = []
         while let link = try joined.take() {
             verifier.take(link.entry)
-            if link.isDisputed { verifier.note(.copiesDiffer(at: link.entry.sequence)) }
+            if link.isDisputed { verifier.note(.mirrorDiffers(at: link.entry.sequence)) }
             entries.append(link.entry)
         }
         verifier.finish()

@@ -48,6 +48,19 @@ private func problems(
         #expect(try load().metricsAddress == SocketAddress(host: "127.0.0.1", port: 7444))
     }
 
+    @Test func `name no mirror in the data folder`() throws {
+        let folder = try TemporaryFolder()
+        let data = folder.file("data")
+        _ = try DataFolder(path: data)
+        let flags = ["data": data, "clinic-root": "/r"]
+        for mirror in [data, data + "/trail", data + "/new/one", folder.path + "/./data/trail"] {
+            let words = problems("trail-mirror: \(mirror)\n", [:], flags)
+            #expect(words.count == 1)
+            #expect(words.first?.hasPrefix("relay.yaml line 1: trail-mirror") == true, "\(words)")
+        }
+        #expect(problems("trail-mirror: \(folder.file("mirror"))\n", [:], flags) == [])
+    }
+
     @Test func `of a flag win over the environment, and that over the file`() throws {
         let file = "limit-connections: 1\nlimit-groups: 1\nlimit-mailboxes: 1\n"
         let environment = [

@@ -14,15 +14,20 @@ struct JoinedTrail {
         var reader: TrailReader
         var first: TrailEntry?
         var isAtEnd = false
+        var isDamaged = false
     }
 
     private var copies: [Copy]
     /// The least number that may come.
-    private var next: UInt64 = 0
-    /// The copies of which something couldn't be read so far, by their places.
-    private(set) var damaged: Set<Int> = []
+    private(set) var next: UInt64 = 0
 
     init(_ readers: [TrailReader]) { copies = readers.map { Copy(reader: $0) } }
+
+    /// Whether something in a copy couldn't be read so far.
+    func isDamaged(_ place: Int) -> Bool { copies[place].isDamaged }
+
+    /// Octets behind a copy's last entry, once that was taken.
+    func restByteCount(_ place: Int) -> Int { copies[place].reader.restByteCount }
 
     /// The next entry that any copy has; `nil` at the end of all.
     mutating func take() throws(RelayError) -> Link? {
@@ -45,7 +50,7 @@ struct JoinedTrail {
             if let first = copies[place].first, first.sequence >= next { return }
             switch try copies[place].reader.next() {
             case .entry(let entry): copies[place].first = entry
-            case .unreadable: damaged.insert(place)
+            case .unreadable: copies[place].isDamaged = true
             case nil: (copies[place].first, copies[place].isAtEnd) = (nil, true)
             }
         }

@@ -171,6 +171,13 @@ private struct PointList {
             if let fault = audit.verifier.faults.first {
                 let more = audit.verifier.faults.count - 1
                 add("trail", .bad, fault.words + (more > 0 ? ", and \(more) more" : ""))
+            } else if audit.mirrorMissing > 0 {
+                add(
+                    "trail", .attention,
+                    """
+                    \(audit.verifier.count) entries, whole; its mirror lacks the last \
+                    \(audit.mirrorMissing)
+                    """)
             } else {
                 add(
                     "trail", .good,

@@ -177,7 +177,7 @@ public struct Restoration: Sendable {
         while let link = try joined.take() {
             let entry = link.entry
             verifier.take(entry)
-            if link.isDisputed { verifier.note(.copiesDiffer(at: entry.sequence)) }
+            if link.isDisputed { verifier.note(.mirrorDiffers(at: entry.sequence)) }
             if !link.holders.contains(Copies.ownPlace) {
                 if link.holders.contains(Copies.pendingPlace) {
                     missing.append(entry)
@@ -206,7 +206,7 @@ public struct Restoration: Sendable {
         }
         guard verifier.faults.isEmpty else { throw Self.refusal(verifier) }
         trail = WholeTrail(
-            end: end, isOwn: isOwn && !joined.damaged.contains(Copies.ownPlace), missing: missing)
+            end: end, isOwn: isOwn && !joined.isDamaged(Copies.ownPlace), missing: missing)
     }
 
     private static func refusal(_ verifier: TrailVerifier) -> RelayError {
@@ -401,8 +401,9 @@ extension TrailFault {
             "its end is missing: entries \(next) to \(expected - 1)"
         case .foreign(let next):
             "from entry \(next) on it isn't the trail that the database belongs to"
+        case .endUnknown:
+            "the database can't be asked where it ends, so a missing end wouldn't be seen"
         case .headNotFound(let number): "the head \(number) that was kept elsewhere isn't in it"
-        case .copiesDiffer(let number): "two copies of it differ at entry \(number)"
         case .mirrorDiffers(let number): "the mirror differs from entry \(number) on"
         }
     }

@@ -197,6 +197,11 @@ private struct Reading {
         if settings.metricsAddress == settings.listen, settings.listen.port != 0 {
             complain("metrics-listen", "is where listen is; give it another port", or: "listen")
         }
+        if !settings.trailMirror.isEmpty,
+            DataFolder.folder(settings.dataFolder, holds: settings.trailMirror + "/file")
+        {
+            complain("trail-mirror", "is in the data folder; a mirror belongs on another disk")
+        }
         // What a frame has beside a content: names, signatures, other requests' small change.
         let room = 64 << 10 as UInt32
         let published = settings.limits.published

@@ -1,6 +1,4 @@
 public import Cryptography
-import Foundation
-import GRDB
 import RelayProtocol
 
 /// Reads a data folder's trail, or a mirror of it, for an auditor. Changes nothing.
@@ -11,6 +9,8 @@ public struct TrailAudit: Sendable {
     public let relayKey: VerifyingKey
     /// The last entries, oldest first.
     public let entries: [TrailEntry]
+    /// How many of the last entries the mirror lacks.
+    public let mirrorMissing: Int
 
     /// Follows the whole chain of a folder's trail; the database's record of its end, the mirror and
     /// heads that were kept elsewhere must fit.
@@ -29,13 +29,13 @@ public struct TrailAudit: Sendable {
             throw .notFound("this relay has no trail yet")
         }
         relayKey = keys.identity.publicKey
-        // A running relay writes to the store first, then to the trail: what the store has is in
-        // the trail a moment later.
-        let end = Self.end(in: folder)
-        var hasWaited = false
+        // A running relay writes to the store first, then to the trail, then to the mirror: what
+        // the store has is in both a moment later.
+        var mayBeBehind = folder.holder != nil
+        let first = Self.end(in: folder)
         while true {
             var verifier = TrailVerifier(
-                relayKey: relayKey, kept: heads, ends: end.map { [$0] } ?? [])
+                relayKey: relayKey, kept: heads, ends: first.end.map { [$0] } ?? [])
             var entries: [TrailEntry] = []
             var reader = try TrailReader(trail)
             while let piece = try reader.next() {
@@ -44,65 +44,70 @@ public struct TrailAudit: Sendable {
                 entries.append(entry)
                 if entries.count >= 2 * last { entries.removeFirst(entries.count - last) }
             }
-            let isBehind = end.map { $0.next > verifier.next } ?? false
-            if isBehind, !hasWaited, folder.holder != nil {
+            let latest = Self.end(in: folder)
+            let missing = try mirrorPath.map { path throws(RelayError) in
+                try Self.compare(trail, path, in: folder, until: latest.end, &verifier)
+            }
+            let isBehind = first.end.map { $0.next > verifier.next } ?? false
+            if isBehind || missing ?? 0 > 0, mayBeBehind {
                 // Its answer comes behind everything that it had committed before.
                 _ = try? RelayStatus.ask(folder)
-                hasWaited = true
+                mayBeBehind = false
                 continue
             }
-            verifier.finish(notBeyond: Self.end(in: folder))
-            if let mirrorPath { try Self.compare(trail, mirrorPath, &verifier) }
+            verifier.finish(notBeyond: latest.end)
+            if !latest.isKnown { verifier.note(.endUnknown) }
+            // An end is torn only while the database has more to be written there.
+            if reader.restByteCount > 0, verifier.next == latest.end?.next {
+                verifier.note(.unreadable(after: verifier.next))
+            }
             self.verifier = verifier
             self.entries = entries.suffix(last)
+            mirrorMissing = missing ?? 0
             return
         }
     }
 
-    /// The chain's end as the database has it.
-    static func end(in folder: DataFolder) -> TrailEnd? {
-        let queue = try? RelayDatabase.open(folder.databasePath, readonly: true)
-        let data = try? queue?.read { database in
-            try Data.fetchOne(
-                database, sql: "SELECT value FROM setting WHERE name = ?",
-                arguments: [TrailKeeper.Setting.end])
+    /// The chain's end as the database has it, if it has one and can be asked.
+    private static func end(in folder: DataFolder) -> (end: TrailEnd?, isKnown: Bool) {
+        do throws(RelayError) {
+            return (try RelayDatabase.trail(path: folder.databasePath).end, true)
+        } catch {
+            return (nil, false)
         }
-        return data.flatMap { TrailEnd([UInt8]($0)) }
     }
 
-    /// A mirror must hold the same entries; it may lack the last ones.
+    /// A mirror must hold the same entries; how many of the last ones it lacks.
+    ///
+    /// - Parameter end: what the relay has written by now, though not yet when its trail was read.
     private static func compare(
-        _ trail: TrailFolder, _ mirrorPath: String, _ verifier: inout TrailVerifier
-    ) throws(RelayError) {
+        _ trail: TrailFolder, _ mirrorPath: String, in folder: DataFolder, until end: TrailEnd?,
+        _ verifier: inout TrailVerifier
+    ) throws(RelayError) -> Int {
+        guard !folder.holds(mirrorPath + "/file") else {
+            throw .trail("what is named as its mirror is in the data folder")
+        }
         let mirror = TrailFolder(path: mirrorPath, mayBeLink: true)
-        let mirrored = try mirror.segments()
-        guard !mirrored.isEmpty else { throw .trail("there is no mirror there") }
-        for segment in try trail.segments() {
-            guard let copy = mirrored.first(where: { $0.first == segment.first }) else {
-                if segment.first < (mirrored.last?.first ?? 0) {
-                    verifier.note(.mirrorDiffers(at: segment.first))
-                }
-                continue
-            }
-            let own = try trail.read(segment).entries
-            let other = try mirror.read(copy).entries
-            for (left, right) in zip(own, other) where left.hash != right.hash {
-                verifier.note(.mirrorDiffers(at: left.sequence))
-                return
-            }
-            if other.count > own.count {
-                verifier.note(
-                    .tailMissing(
-                        next: verifier.next, expected: other.last?.end.next ?? 0))
+        guard try !mirror.segments().isEmpty else { throw .trail("there is no mirror there") }
+        var joined = JoinedTrail([try TrailReader(trail), try TrailReader(mirror)])
+        var lacking: (first: UInt64, count: Int)?
+        var beyond: UInt64?
+        while let link = try joined.take() {
+            let number = link.entry.sequence
+            if link.holders == [0], !link.isDisputed {
+                lacking = (lacking?.first ?? number, (lacking?.count ?? 0) + 1)
+            } else if link.isDisputed || lacking != nil {
+                verifier.note(.mirrorDiffers(at: lacking?.first ?? number))
+                return 0
+            } else if link.holders == [1], number >= end?.next ?? verifier.next {
+                beyond = number
             }
         }
-        if let last = mirrored.last,
-            try !trail.segments().contains(where: {
-                $0.first == last.first
-            })
-        {
-            verifier.note(
-                .tailMissing(next: verifier.next, expected: min(last.first, .max - 1) + 1))
+        if let beyond { verifier.note(.tailMissing(next: verifier.next, expected: beyond + 1)) }
+        // The mirror's own machine may have torn its end; then it lacks an entry.
+        if joined.isDamaged(1) || (lacking == nil && joined.restByteCount(1) > 0) {
+            verifier.note(.mirrorDiffers(at: joined.next))
         }
+        return lacking?.count ?? 0
     }
 }

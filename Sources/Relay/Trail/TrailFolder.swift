@@ -74,11 +74,15 @@ struct TrailFolder: Sendable {
         guard let octets = OwnFile.contents(segment.path) else {
             throw .trail("the trail can't be read")
         }
-        return Self.parse(octets)
+        return Self.parse(octets, first: segment.first)
     }
 
-    static func parse(_ octets: [UInt8]) -> Content {
+    /// - Parameter first: about which number the first entry has.
+    static func parse(_ octets: [UInt8], first: UInt64 = 0) -> Content {
         var content = Content()
+        // What looks like an entry and is none has to be read to see that: no more of it than there
+        // is in the file, whatever somebody has written there.
+        var patience = octets.count
         var position = 0
         if octets.starts(with: magic) {
             position = magic.count
@@ -87,7 +91,11 @@ struct TrailFolder: Sendable {
         var damage: Damage?
         if position == 0 { damage = Damage(entryCount: 0, position: 0) }
         while octets.count - position >= 4 {
-            guard let (entry, byteCount) = frame(in: octets, at: position) else {
+            let before = content.entries.last?.sequence ?? first
+            guard
+                let (entry, byteCount) = frame(
+                    in: octets, at: position, after: before, patience: &patience)
+            else {
                 // Behind damage, wherever it ends, whole frames go on.
                 damage = damage ?? Damage(entryCount: content.entries.count, position: position)
                 position += 1
@@ -105,17 +113,27 @@ struct TrailFolder: Sendable {
 
     /// The frame that begins at a place, and its length, if one does.
     private static func frame(
-        in octets: [UInt8], at position: Int
+        in octets: [UInt8], at position: Int, after number: UInt64, patience: inout Int
     ) -> (entry: TrailEntry, byteCount: Int)? {
-        let length = octets[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
-        guard length > 0, length <= frameLimit, octets.count - position - 4 >= length + 32
+        // Nearly all places are no beginning: an entry has an octet 0 or 1, and its number isn't far
+        // from others'.
+        guard octets[position] <= 1, octets.count - position >= 84, octets[position + 48] <= 1
         else { return nil }
+        let length = octets[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
+        guard (48...min(frameLimit, octets.count - position - 36)).contains(length) else {
+            return nil
+        }
+        let sequence = UInt64(bigEndianOctets: octets[position + 4..<position + 12])
+        guard sequence <= number || sequence - number < 1 << 32, length <= patience else {
+            return nil
+        }
         let end = position + 4 + length
-        // An entry has this octet 0 or 1; nearly all places are no beginning.
-        guard length >= 48, octets[position + 48] <= 1 else { return nil }
         guard let entry = try? TrailEntry(decoding: Array(octets[position + 4..<end])),
             entry.hash.elementsEqual(octets[end..<end + 32])
-        else { return nil }
+        else {
+            patience -= length
+            return nil
+        }
         return (entry, length + 36)
     }
 }

@@ -34,7 +34,7 @@ final class TrailLog {
     init(path: String, mirrorPath: String?, confirmed first: UInt64) throws(RelayError) {
         folder = TrailFolder(path: path)
         mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
-        try Self.make(path)
+        try Self.make(path, "the trail's folder")
         if let last = try folder.segments().last { try takeUp(last, confirmed: first) }
         if mirror != nil { catchUp() }
     }
@@ -44,13 +44,13 @@ final class TrailLog {
         if mirrorFile >= 0 { close(mirrorFile) }
     }
 
-    private static func make(_ path: String) throws(RelayError) {
+    private static func make(_ path: String, _ name: String) throws(RelayError) {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
         } catch {
-            throw RelayError.trail("the trail's folder can't be made")
+            throw RelayError.trail("\(name) can't be made")
         }
     }
 
@@ -159,7 +159,7 @@ final class TrailLog {
         if mirrorFile >= 0 { close(mirrorFile) }
         mirrorFile = -1
         do throws(RelayError) {
-            try Self.make(mirror.path)
+            try Self.make(mirror.path, "the mirror's folder")
             let kept = try mirror.segments().last
             let from = kept?.first ?? 0
             let segments = try folder.segments()

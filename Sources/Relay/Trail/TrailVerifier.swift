@@ -19,10 +19,10 @@ public enum TrailFault: Error, Equatable, Sendable {
     case tailMissing(next: UInt64, expected: UInt64)
     /// From this entry on the trail isn't the one that the database belongs to.
     case foreign(next: UInt64)
+    /// The database can't be asked for the trail's end.
+    case endUnknown
     /// A head kept elsewhere isn't in this trail.
     case headNotFound(sequence: UInt64)
-    /// The folder's own trail and a mirror have different entries in this place.
-    case copiesDiffer(at: UInt64)
     /// The mirror isn't a beginning of the trail, nor the trail one of the mirror.
     case mirrorDiffers(at: UInt64)
 }
