@@ -257,7 +257,9 @@ public final class RelayServer: Sendable {
                 .started,
                 [
                     ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
+                    ("clinicRoot", configuration.clinicFingerprint),
                     ("acceptClock", "\(configuration.acceptsClock)"),
+                    ("clockAheadDays", "\(configuration.clockAheadDays)"),
                     ("tls", "\(configuration.tls != nil)"),
                 ] + configuration.settings.trailFields))
         return trail

@@ -114,6 +114,24 @@ import Testing
             let points = try await check(75)
             #expect(points["certificate"] == "LOOK")
             #expect(points["store"] == "good" && points["trail"] == "good")
+            // Whose tokens are taken.
+            let pem = try String(contentsOfFile: stage.folder + "/root.pem", encoding: .utf8)
+            let body = pem.split(separator: "\n").filter { !$0.hasPrefix("-") }.joined()
+            let fingerprint = Hash.sha256([UInt8](try #require(Data(base64Encoded: body))))
+                .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+            let trail = try await stage.run(.relay, ["audit", "--data", stage.relayFolder])
+            #expect(trail.output.contains("clinicRoot=\(fingerprint)"))
+            // A file of heads that was never written shows nothing.
+            let heads = stage.folder + "/heads"
+            let verify = ["audit", "--data", stage.relayFolder, "--verify", "--against", heads]
+            try Data().write(to: URL(fileURLWithPath: heads))
+            let refused = try await stage.run(.relay, verify, exits: 65)
+            #expect(refused.errors.contains("no head"))
+            let head = try await stage.run(
+                .relay, ["audit", "--data", stage.relayFolder, "--head"])
+            try Data(head.output.utf8).write(to: URL(fileURLWithPath: heads))
+            let passed = try await stage.run(.relay, verify)
+            #expect(passed.output.contains("1 heads kept elsewhere"))
             try await stage.stopRelay()
             let trail = stage.relayFolder + "/trail/00000000000000000000.trail"
             var octets = try #require(FileManager.default.contents(atPath: trail))

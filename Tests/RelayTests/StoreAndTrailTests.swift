@@ -160,6 +160,25 @@ import Testing
         #expect(told == ["3", "2"])
     }
 
+    @Test func `what was refused is told before the relay stops, within the hour too`() throws {
+        let place = try FolderWorld()
+        try place.run { world, store, trail in
+            for (count, isStop) in [(0, false), (4, true)] as [(UInt64, Bool)] {
+                if isStop { trail.note(TrailEvent(.stopped, [])) }
+                try store.begin()
+                try trail.prepare(
+                    store, counters: RelayCounters(), refusedConnections: ["handshakes": count],
+                    isClockDoubted: false, at: world.now)
+                try store.commit()
+                try trail.publish()
+            }
+        }
+        let entries = try TrailAudit(folder: place.path, last: 100).entries
+        #expect(entries.map(\.kind).suffix(3) == [.summary, .stopped, .head])
+        let summary = try #require(entries.last { $0.kind == .summary }.flatMap { TrailEvent($0) })
+        #expect(summary["connections.handshakes"] == "4")
+    }
+
     @Test func `withdrawing from an empty shelf adds nothing to the trail`() throws {
         let place = try FolderWorld()
         try place.run { world, _, trail in

@@ -185,6 +185,12 @@ struct TrailSample {
             .closed(group: Random.bytes(32), deadline: Day(rawValue: 30)),
             .confirmed(membership: Random.bytes(32)),
         ]
+        // Auditors see each counted, but for a receipt, which has an entry of its own.
+        for effect in effects {
+            var single = TrailEffects()
+            single.note(effect)
+            #expect(single.figures.count == (single.receipts.isEmpty ? 1 : 0), "\(effect)")
+        }
         let encoded = TrailEffect.encode(effects)
         #expect(try TrailEffect.decode(encoded) == effects)
         let seal = try TrailSeal(identity: SigningKey())

@@ -9,6 +9,8 @@ public struct RelayConfiguration: Sendable {
     public var dataFolder: String
     /// Whose admission tokens it takes.
     public var clinicRoot: VerifyingKey
+    /// The fingerprint of its certificate, for the trail.
+    public var clinicFingerprint = ""
     /// A numeric address.
     public var address = "127.0.0.1"
     /// 0: the kernel chooses.
@@ -47,7 +49,7 @@ public struct RelayConfiguration: Sendable {
     /// - Throws: `.notFound` or `.clinicRoot`.
     public init(_ settings: RelaySettings) throws(RelayError) {
         dataFolder = settings.dataFolder
-        clinicRoot = try ClinicRoot.key(ofPEMFile: settings.clinicRoot)
+        (clinicRoot, clinicFingerprint) = try ClinicRoot.read(pemFile: settings.clinicRoot)
         address = settings.listen.host
         port = settings.listen.port
         tls = settings.hasTLS ? settings.tls : nil

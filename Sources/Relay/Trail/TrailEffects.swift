@@ -1,5 +1,5 @@
 import Cryptography
-import RelayCore
+package import RelayCore
 package import RelayProtocol
 import TLSSyntax
 
@@ -27,6 +27,20 @@ package enum TrailEffect: Equatable, Sendable {
     /// The name under which a package is taken.
     package static func hash(ofPackage package: [UInt8]) -> [UInt8] {
         Hash.sha256(label: "claimed package", package)
+    }
+
+    /// Under which word auditors see it counted; an erasure has an entry of its own.
+    fileprivate var figure: String? {
+        switch self {
+        case .spent: "spent"
+        case .mailboxErased: "erasedMailboxes"
+        case .packageTaken: "claimed"
+        case .shelfCleared: "emptiedShelves"
+        case .lastResortReplaced: "replacedPackages"
+        case .receipt: nil
+        case .closed: "closed"
+        case .confirmed: "confirmed"
+        }
     }
 
     static func encode(_ effects: [TrailEffect]) -> [UInt8] {
@@ -96,6 +110,29 @@ package enum TrailEffect: Equatable, Sendable {
     }
 }
 
+extension TrailEffect {
+    /// What the trail has to tell of a change to a group.
+    package static func ofUpdating(
+        _ former: GroupRecord, to record: GroupRecord, in store: some RestorableStore
+    ) throws(StoreError) -> [TrailEffect] {
+        var effects: [TrailEffect] = []
+        if record.isClosed, !former.isClosed {
+            effects.append(
+                .closed(group: try store.closingHash(record.id), deadline: record.deadline))
+        }
+        for (position, member) in record.members.enumerated() {
+            guard let member, member.state == .confirmed,
+                (position < former.members.count ? former.members[position]?.state : nil)
+                    != .confirmed,
+                let mailbox = try store.mailbox(member.mailbox)
+            else { continue }
+            effects.append(
+                .confirmed(membership: try store.membershipHash(record.id, mailbox.id)))
+        }
+        return effects
+    }
+}
+
 /// Collects the effects of one batch; the store notes them as they happen.
 struct TrailEffects: Sendable {
     private(set) var effects: [TrailEffect] = []
@@ -126,21 +163,11 @@ struct TrailEffects: Sendable {
 
     /// What auditors see of everything but erasures: numbers.
     var figures: [(String, UInt64)] {
-        var spent: UInt64 = 0
-        var retired: UInt64 = 0
-        var claimed: UInt64 = 0
+        var counts: [String: UInt64] = ["homes": homes, "mailboxes": mailboxes]
         for effect in effects {
-            switch effect {
-            case .spent: spent += 1
-            case .mailboxErased: retired += 1
-            case .packageTaken: claimed += 1
-            case .shelfCleared, .lastResortReplaced, .receipt, .closed, .confirmed: break
-            }
+            if let figure = effect.figure { counts[figure, default: 0] += 1 }
         }
-        return [
-            ("homes", homes), ("mailboxes", mailboxes), ("spent", spent), ("claimed", claimed),
-            ("erasedMailboxes", retired),
-        ].filter { $0.1 > 0 }
+        return counts.filter { $0.value > 0 }.map { ($0.key, $0.value) }.sorted { $0.0 < $1.0 }
     }
 }
 

@@ -156,8 +156,8 @@ final class TrailKeeper: @unchecked Sendable {
         var draft = Draft(end: end, hour: hour, isClockDoubted: isClockDoubted)
         do {
             try add(store.effects, to: &draft)
-            for event in events { draft.add(event.kind, event.content) }
-            if isTime {
+            // What the last hour refused isn't forgotten with the process.
+            if isTime || events.contains(where: { $0.kind == .stopped }) {
                 let report = Reported(counters: counters, refusedConnections: refusedConnections)
                 let fields = report.fields(since: reported)
                 if !fields.isEmpty {
@@ -166,6 +166,7 @@ final class TrailKeeper: @unchecked Sendable {
                 }
                 stagedReport = report
             }
+            for event in events { draft.add(event.kind, event.content) }
             if isTime || !events.isEmpty {
                 draft.append(
                     try TrailHead.entry(
