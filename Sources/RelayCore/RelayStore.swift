@@ -263,7 +263,8 @@ public protocol RelayStore: AnyObject {
 
     /// Forgets spent tokens, tickets and receipts whose day is before this one.
     func prune(before day: Day) throws(StoreError)
-    /// The last hour, since 1970-01-01 UTC, at which the relay is known to have run.
+    /// The last hour, since 1970-01-01 UTC, at which the relay is known to have run and believed its
+    /// clock.
     func clockMark() throws(StoreError) -> UInt64?
     /// Moves that mark.
     func setClockMark(hour: UInt64) throws(StoreError)

@@ -195,9 +195,49 @@ struct GroupTests {
         let guest = try talk.addGuest(of: guestLine.makeHome(), expires: world.now.day)
         _ = try guestLine.drain()
         world.advance(days: 1)
+        try world.sweep()
         try talk.send([1], from: talk.doctor, epoch: 2)
         #expect(try guestLine.drain().isEmpty)
         #expect(try talk.send([3], from: guest, epoch: 2) == notAllowed)
+    }
+
+    @Test func `a clock that is wrong for a while ends no membership`() throws {
+        let guestLine = try world.connect()
+        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
+        try talk.patient.ask(
+            talk.commit(epoch: 1, adds: [guest.member(.guest, expires: world.now.day)]))
+        _ = try guestLine.drain()
+        world.now.unixSeconds += 35 * 86_400
+        #expect(try talk.patient.ask(talk.commit(epoch: 2)).isCommitted(epoch: 3))
+        try world.sweep()
+        #expect(try talk.patient.ask(talk.commit(epoch: 3)).isCommitted(epoch: 4))
+        #expect(try talk.send([1], from: talk.doctor, epoch: 4) == .done)
+        world.now.unixSeconds -= 35 * 86_400
+        #expect(try guestLine.drain().map(\.kind) == [.commit, .commit, .message])
+        #expect(try talk.send([3], from: guest, epoch: 4) == .done)
+    }
+
+    @Test func `a clock that is set back makes nobody a member again`() throws {
+        let memory = MemoryStore()
+        let world = try RelayWorld(memory: memory)
+        let talk = try TestConsultation(world)
+        let guestLine = try world.connect()
+        let guest = try guestLine.makeFresh(from: guestLine.makeHome())
+        try talk.patient.ask(
+            talk.commit(epoch: 1, adds: [guest.member(.guest, expires: world.now.day)]))
+        world.advance(days: 1)
+        try world.sweep()
+        #expect(try talk.send([3], from: guest, epoch: 2) == notAllowed)
+        world.now.unixSeconds -= 86_400
+        #expect(try talk.send([3], from: guest, epoch: 2) == notAllowed)
+        for _ in 0..<2 {
+            try world.sweep()
+            try world.restart(
+                clock: ClockGuard(
+                    at: world.now, lastHour: memory.clockMark(), isConfirmed: false))
+            try world.connect().open(guest)
+            #expect(try talk.send([3], from: guest, epoch: 2) == notAllowed)
+        }
     }
 
     @Test func `a group id is taken once, with members and deadline in bounds`() throws {

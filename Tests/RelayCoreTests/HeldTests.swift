@@ -291,7 +291,7 @@ struct HeldTests {
         _ = try line(talk.doctor).drain()
         #expect(try outcomes(talk.patient).isEmpty)
         world.advance(days: 1)
-        try world.batch { _ in }
+        try world.sweep()
         #expect(try outcomes(talk.patient) == [.done])
         #expect(memory.messageCount == 0)
         try guestLine.acknowledge(guestLine.deliveries)

@@ -251,10 +251,9 @@ final class RelayWriter: @unchecked Sendable {
         }
     }
 
-    /// The last hour at which the relay is known to have run: the trail's, else the store's.
+    /// The last hour at which the relay is known to have run: the trail's or the store's.
     private func lastHour(_ store: SQLiteStore) throws(StoreError) -> UInt64? {
-        if let hour = trail.lastTrustedHour { return UInt64(hour) }
-        return try store.clockMark()
+        [trail.lastTrustedHour.map(UInt64.init), try store.clockMark()].compactMap(\.self).max()
     }
 
     /// Empties the log if that can be done now; else a later batch tries again.

@@ -23,7 +23,7 @@ extension RelayEngine {
         // What a group has goes with the group: there is no later at which more would fit. A group
         // of one has nobody who could read it.
         let present = try store.blobUsage(in: group.number)
-        guard group.record.members.count(where: { $0?.isActive(on: now.day) == true }) > 1,
+        guard group.record.members.count(where: { $0?.isActive(on: clock.trustedDay) == true }) > 1,
             present.count < limits.groupBlobs,
             present.byteCount + shape.byteCount <= limits.groupBlobByteCount
         else { return .refused(.limit, retryAfterSeconds: 0) }

@@ -94,7 +94,7 @@ extension RelayEngine {
         let backlog = try backlog(of: mailbox)
         for number in mailbox.record.memberships where backlog.count(in: number) > 0 {
             guard let group = try group(number), let position = group.position(of: mailbox),
-                group.record.members[position]?.isServed(on: now.day) == true
+                group.record.members[position]?.isServed(on: clock.trustedDay) == true
             else { continue }
             let member = MemberSet(member: position)
             let (found, isComplete) = try store.messages(

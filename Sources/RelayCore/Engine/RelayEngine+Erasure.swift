@@ -44,7 +44,8 @@ extension RelayEngine {
         try store.prune(before: now.day)
         try store.dropUnfinishedBlobs(
             before: now.day.before(limits.unfinishedBlobDays), empty: now.day.before(1))
-        try store.setClockMark(hour: now.hour)
+        // By a clock that was set back, nobody whose membership has ended is a member again.
+        try store.setClockMark(hour: max(try store.clockMark() ?? 0, now.hour))
     }
 
     /// Deletes some of what is left of blobs that are gone; true if there is more to do.

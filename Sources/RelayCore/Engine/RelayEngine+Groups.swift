@@ -172,7 +172,7 @@ extension RelayEngine {
     ) throws(StoreError) -> Bool {
         guard hasNumbers, let group = groupsByID[request.groupID],
             let position = group.position(of: mailbox),
-            group.record.members[position]?.isActive(on: now.day) == true,
+            group.record.members[position]?.isActive(on: clock.trustedDay) == true,
             case .fits(contentType: 1) = check(
                 group, epoch: request.epoch, content: request.content, contentTypes: 1...1)
         else { return false }
@@ -238,7 +238,7 @@ extension RelayEngine {
         of id: GroupID, _ mailbox: LiveMailbox
     ) throws(StoreError) -> (LiveGroup, Int)? {
         guard let group = try group(id), let position = group.position(of: mailbox),
-            group.record.members[position]?.isActive(on: now.day) == true
+            group.record.members[position]?.isActive(on: clock.trustedDay) == true
         else { return nil }
         return (group, position)
     }
@@ -246,7 +246,7 @@ extension RelayEngine {
     func activeMembers(of group: LiveGroup) -> MemberSet {
         var set: MemberSet = 0
         for case let (index, member?) in group.record.members.enumerated()
-        where member.isActive(on: now.day) {
+        where member.isActive(on: clock.trustedDay) {
             set |= MemberSet(member: index)
         }
         return set

@@ -120,7 +120,7 @@ extension RelayEngine {
             guard message.waiting & member != 0 else { continue }
             mailbox.heldCount -= 1
             mailbox.heldByteCount -= message.content.count
-            if group.record.members[index]?.isServed(on: now.day) != true {
+            if group.record.members[index]?.isServed(on: clock.trustedDay) != true {
                 // Its time in the group ended meanwhile: it isn't to get it any more.
                 waiting &= ~member
                 forget(message.number, inFlightTo: mailbox)

@@ -24,6 +24,8 @@ public struct RelayTime: Equatable, Sendable {
 /// A clock that jumps ahead must not erase consultations. Erasure by deadline pauses while the wall
 /// clock has run ahead of the monotonic one by more than an hour, and when, at start, it is over a
 /// day past the last hour at which the relay is known to have run. The operator ends the pause.
+///
+/// Nor must it end anybody's membership: that goes by a day of its own.
 public struct ClockGuard: Equatable, Sendable {
     /// Why erasure by deadline is paused.
     public enum Doubt: Equatable, Sendable {
@@ -35,6 +37,9 @@ public struct ClockGuard: Equatable, Sendable {
 
     /// Why erasure is paused; `nil` if it isn't.
     public private(set) var doubt: Doubt?
+    /// The day by which memberships end: the last one on which the clock was believed. It never goes
+    /// back, or who had been passed over would be a member again that lacks what the others have.
+    public private(set) var trustedDay: Day
     private let start: RelayTime
 
     /// Begins at a start of the relay.
@@ -43,8 +48,12 @@ public struct ClockGuard: Equatable, Sendable {
     /// - Parameter isConfirmed: the operator has compared the clock with another.
     public init(at start: RelayTime, lastHour: UInt64?, isConfirmed: Bool) {
         self.start = start
+        let lastDay = Day(rawValue: UInt32(clamping: (lastHour ?? 0) / 24))
         if let lastHour, !isConfirmed, start.hour > lastHour, start.hour - lastHour > 24 {
             doubt = .longAbsence
+            trustedDay = lastDay
+        } else {
+            trustedDay = max(lastDay, start.day)
         }
     }
 
@@ -58,6 +67,7 @@ public struct ClockGuard: Equatable, Sendable {
         {
             doubt = .jumpedAhead
         }
+        if doubt == nil { trustedDay = max(trustedDay, now.day) }
         return doubt == nil
     }
 }
