@@ -1,3 +1,4 @@
+import Credentials
 import Cryptography
 import FoundationEssentials
 import MLS
@@ -244,6 +245,27 @@ struct ReopeningTests {
         try world.settle()
         for _ in 0..<4 { try world.pass(seconds: 6) }
         try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: 0)
+    }
+
+    @Test(arguments: [PersonRole.patient, .doctor])
+    func `what couldn't be read and had no counter is no gap in the fresh group`(
+        _ role: PersonRole
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.spoil(deliveriesTo: patient) { $0.kind == .message }
+        // The doctor's device says that it has it.
+        try patient.say("eins")
+        try world.settle()
+        #expect(try patient.gaps() == [.undecryptable])
+        world.tamper = nil
+        try (role == .patient ? patient : doctor).reopen()
+        try world.settle()
+        #expect(try patient.gaps().isEmpty)
+        try doctor.say("zwei")
+        try world.settle()
+        #expect(try patient.texts() == ["eins", "zwei"])
+        #expect(try patient.gaps().isEmpty)
     }
 
     @Test func `messages that can't be read, three in a row, lead to a fresh group`() async throws {

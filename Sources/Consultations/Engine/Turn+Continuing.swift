@@ -209,6 +209,9 @@ extension Turn {
     ) throws {
         let me = state.identity.publicKey.bytes
         let mine = seen.first { $0.member == me }
+        // What couldn't be read in the old group comes again, or its counter shows that it is missing;
+        // if it had no counter, nothing is.
+        try dropUndecryptable(.max, in: &consultation)
         if let mine { try catchUp(with: mine.received, in: &consultation) }
         var progress = Progress()
         progress.update(

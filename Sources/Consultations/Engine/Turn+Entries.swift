@@ -117,16 +117,17 @@ extension Turn {
                 consultation.id, state.describe(gap, number: number, in: consultation)))
     }
 
-    /// One of the messages that could not be read has come again: its gap goes.
-    mutating func dropUndecryptable(in consultation: inout ConsultationState) throws {
+    /// So many of the messages that could not be read have come again, or will: their gaps go.
+    mutating func dropUndecryptable(
+        _ limit: Int = 1, in consultation: inout ConsultationState
+    ) throws {
         let stored = try transaction.allRecords(
             StoredMessage.self, of: .messages, in: consultation.scope)
-        guard let (number, gap) = stored.first(where: { $0.record.gap == .undecryptable }) else {
-            return
+        for (number, gap) in stored.filter({ $0.record.gap == .undecryptable }).prefix(limit) {
+            let count = consultation.record.traffic.unattributed
+            consultation.record.traffic.unattributed -= min(1, count)
+            try remove(number, gap, from: &consultation)
         }
-        let count = consultation.record.traffic.unattributed
-        consultation.record.traffic.unattributed -= min(1, count)
-        try remove(number, gap, from: &consultation)
     }
 
     private mutating func remove(

@@ -78,10 +78,6 @@ extension Turn {
             return
         }
         if finding == .filled { try fillGap(payload.counter, from: sender, in: &consultation) }
-        if finding == .next, payload.sentAt < consultation.record.reopening.beganAt {
-            // Sent again in a fresh group: one of those that couldn't be read before.
-            try dropUndecryptable(in: &consultation)
-        }
         try store(payload, message: message, in: &consultation)
         consultation.record.traffic.marksDue = true
         try act(on: payload, of: message, in: &consultation)
