@@ -57,7 +57,10 @@ extension DeviceState {
                 continue
             }
             let mailboxScope = Vault.ConsultationNumber(rawValue: record.mailboxScope)
-            guard let mailbox = mailboxByScope[mailboxScope] else {
+            // One without a mailbox mustn't keep the person from all the others: it is reopened
+            // (`Turn.reopenHomeless`). Until then it goes by a name that no mailbox has.
+            let nobody = MailboxID(Hash.sha256(label: "no mailbox", [UInt8](record.groupID)))
+            guard let mailbox = mailboxByScope[mailboxScope] ?? nobody else {
                 throw VaultError.damaged(.record)
             }
             consultations[number] = try ConsultationState(

@@ -68,9 +68,13 @@ struct MailboxState {
     var pausedUntil: UInt64 = 0
     /// Why, as the person was told.
     var delay: Refusal?
+    /// The relay didn't let go of it on this connection.
+    var isRetained = false
 
     /// Whether a KeyPackage names it.
     var isOnShelf: Bool { record.kind == .shelf || record.kind == .lastResort }
+    /// Whether its KeyPackage is, or was, a last-resort one: only those serve more than once.
+    var isLastResort: Bool { record.permitUses > 1 }
     /// Whether mail for it can still be of use.
     var isWanted: Bool { link != .gone }
 }

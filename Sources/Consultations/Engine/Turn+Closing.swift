@@ -71,8 +71,11 @@ extension Turn {
     }
 
     /// Whether a mailbox serves anything: the last resort's may serve many consultations.
-    private func isUsed(_ id: MailboxID) -> Bool {
-        state.mailboxes[id]?.closings.isEmpty == false || state.mailboxes[id]?.package != nil
+    func isUsed(_ id: MailboxID) -> Bool { isServing(id) || state.mailboxes[id]?.package != nil }
+
+    /// Whether a consultation goes on in a mailbox, or waits for its receipt there.
+    func isServing(_ id: MailboxID) -> Bool {
+        state.mailboxes[id]?.closings.isEmpty == false
             || state.consultations.values.contains { $0.mailbox == id }
     }
 
@@ -149,13 +152,8 @@ extension Turn {
     mutating func erasedAtRelay(_ id: MailboxID, _ receipts: [[UInt8]]) throws {
         state.mailboxes[id]?.link = .gone
         for receipt in receipts { try receiveReceipt(receipt, of: id) }
-        guard let mailbox = state.mailboxes[id] else { return }
         // Without a receipt of this group there is no proof that it was erased.
-        try loseConsultations(of: id)
-        let isUsed =
-            mailbox.closings.values.contains { !$0.abandoned }
-            || state.consultations.values.contains { $0.mailbox == id }
-        if !isUsed { try forget(id) }
+        try lose(id)
     }
 
     mutating func receiveReceipt(_ bytes: [UInt8], of id: MailboxID) throws {

@@ -13,6 +13,7 @@ extension Turn {
         for id in state.mailboxes.keys where state.mailboxes[id]?.link != .gone {
             state.mailboxes[id]?.link = .closed
             state.mailboxes[id]?.pausedUntil = 0
+            state.mailboxes[id]?.isRetained = false
         }
     }
 
@@ -83,6 +84,7 @@ extension Turn {
     /// counter tells whether this vault is a copy.
     mutating func openMailboxes() throws {
         guard state.openedHome, !state.profile.copied else { return }
+        try reopenHomeless()
         for (id, mailbox) in state.mailboxes where mailbox.link == .closed {
             if mailbox.pausedUntil > now {
                 wake(at: mailbox.pausedUntil)
@@ -208,15 +210,27 @@ extension Turn {
             return wake(at: time)
         }
         guard refusal == .notAllowed else { return try postpone(id, refusal, seconds) }
+        try lose(id)
+    }
+
+    /// The relay doesn't have the mailbox any more: what goes on in it goes on elsewhere.
+    mutating func lose(_ id: MailboxID) throws {
         state.mailboxes[id]?.link = .gone
         try loseConsultations(of: id)
         for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
             try forgetClosing(groupID, of: id)
         }
-        let isUsed =
-            state.mailboxes[id]?.closings.isEmpty == false
-            || state.consultations.values.contains { $0.mailbox == id }
-        if !isUsed { try forget(id) }
+        if !isServing(id) { try forget(id) }
+    }
+
+    /// Consultations whose mailbox isn't in the vault go on elsewhere, as if the relay had lost it.
+    private mutating func reopenHomeless() throws {
+        for consultation in state.consultations.values
+        where state.mailboxes[consultation.mailbox] == nil {
+            // Nobody can ask that any more.
+            try transaction.remove(at: 0, of: .pending, in: consultation.scope)
+            try loseConsultations(of: consultation.mailbox)
+        }
     }
 
     /// The relay doesn't know the mailbox, and has no receipt of what it was for.

@@ -81,10 +81,8 @@ extension Turn {
         try saveProfile()
         try transaction.removeAll(of: .tickets, in: .person)
         state.tickets = []
-        for (id, mailbox) in state.mailboxes where mailbox.isOnShelf {
-            if mailbox.closings.isEmpty,
-                !state.consultations.values.contains(where: { $0.mailbox == id })
-            {
+        for (id, mailbox) in state.mailboxes where mailbox.package != nil {
+            if !isServing(id) {
                 try forget(id)
             } else {
                 // The last resort's, which serves consultations: without its keys nobody joins.

@@ -115,8 +115,7 @@ extension Turn {
         guard !state.profile.registration.restock else { return }
         let old = state.mailboxes.values.filter { mailbox in
             mailbox.isOnShelf && mailbox.link == .open && mailbox.pending == nil
-                && (mailbox.package?.notAfter ?? .max) < seconds && mailbox.closings.isEmpty
-                && !state.consultations.values.contains { $0.mailbox == mailbox.id }
+                && (mailbox.package?.notAfter ?? .max) < seconds && !isServing(mailbox.id)
         }
         for mailbox in old {
             try modifyMailbox(mailbox.id) { $0.record.kind = .retiring }
@@ -222,9 +221,13 @@ extension Turn {
         }
     }
 
-    /// A mailbox that nothing uses any more is gone at the relay: so it goes here.
-    mutating func retired(_ id: MailboxID) throws {
-        try forget(id)
+    /// The answer to giving up a mailbox that nothing used any more.
+    mutating func retired(_ id: MailboxID, _ outcome: Outcome) throws {
+        if outcome == .done { return try lose(id) }
+        guard isUsed(id) else { return try forget(id) }
+        // Somebody was quicker: the Welcome to its KeyPackage is on its way, or has just come.
+        let isRetiring = state.mailboxes[id]?.record.kind == .retiring
+        state.mailboxes[id]?.isRetained = isRetiring
     }
 
     /// Erases a mailbox with everything that its scope holds.

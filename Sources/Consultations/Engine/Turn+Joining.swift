@@ -14,7 +14,12 @@ extension Turn {
         else { return }
         guard case .consultation(let mailboxScope) = mailbox.scope else { return }
         // The private keys have done their work (RFC 9420 §16.8), but for the last resort's.
-        if mailbox.record.kind == .shelf { try takeOffShelf(mailbox) }
+        if mailbox.isLastResort {
+            // It may have been about to be given up.
+            try modifyMailbox(mailbox.id) { $0.record.kind = .lastResort }
+        } else {
+            try takeOffShelf(mailbox)
+        }
 
         let number = try transaction.createConsultation()
         var record = ConsultationRecord()
@@ -24,7 +29,7 @@ extension Turn {
         record.incarnation = state.profile.registration.incarnation
         record.createdAt = seconds
         // Keys that came from a last-resort package are refreshed at once: its own stay longer.
-        record.traffic.epochBegan = mailbox.record.kind == .lastResort ? 0 : seconds
+        record.traffic.epochBegan = mailbox.isLastResort ? 0 : seconds
         record.deadlineDay = Day(unixSeconds: seconds).adding(days: 365).rawValue
         var consultation = ConsultationState(number: number, mailbox: mailbox.id, record: record)
         consultation.group = group

@@ -37,6 +37,7 @@ extension Turn {
         if id == state.home { return try pumpHome() }
         guard !state.profile.copied else { return }
         if mailbox.record.kind == .retiring {
+            guard !mailbox.isRetained else { return }
             return try start(.retire, for: id)
         }
         for (groupID, closing) in mailbox.closings
@@ -98,7 +99,7 @@ extension Turn {
         switch pending.request.operation {
         case .drawTickets: try receiveTickets(reply.outcome)
         case .stockShelf(let stock): try receiveShelf(reply.outcome, for: stock)
-        case .retire: try retired(reply.mailbox)
+        case .retire: try retired(reply.mailbox, reply.outcome)
         case .confirm(let group): try receiveConfirmation(reply.outcome, group, reply.mailbox)
         case .close(let request) where pending.consultation == nil:
             try receiveAbandonment(reply.outcome, of: request.groupID, reply.mailbox)
