@@ -58,7 +58,7 @@ final class Switchboard: @unchecked Sendable {
     private static let pauseAtByteCount = 2 << 20
     /// Octets waiting to be sent, above which a connection's requests aren't read.
     private static let pendingLimit = 4 << 20
-    /// What a frame takes in memory besides its octets, roughly.
+    /// What a frame takes in memory besides its octets and its parts, roughly.
     private static let frameOverhead = 256
 
     /// How long acknowledgements wait for a batch that is to be made anyway.
@@ -110,7 +110,7 @@ final class Switchboard: @unchecked Sendable {
             writer?.events.add(.opened(number))
         case .message(let bytes):
             guard let state = traffic[number], !isStopping else { return }
-            let byteCount = bytes.count + Self.frameOverhead
+            var byteCount = bytes.count + Self.frameOverhead
             do {
                 var frame = try ClientFrame(decoding: bytes)
                 // Nobody waits for acknowledgements but of held messages.
@@ -125,6 +125,7 @@ final class Switchboard: @unchecked Sendable {
                     }
                 }
                 let isStoredHere = shortWay?.stores(frame) ?? false
+                byteCount += frame.overhead
                 writer?.events.add(
                     .frame(number, frame, byteCount: byteCount), canWait: canWait || isStoredHere)
                 if canWait { hurryLater() }
@@ -307,6 +308,13 @@ struct ConnectionCuts: Equatable, Sendable {
 }
 
 extension ClientFrame {
+    /// What its parts take in memory besides their octets: a request without content is forty octets
+    /// long when it travels.
+    var overhead: Int {
+        requests.count * MemoryLayout<Request>.stride
+            + acknowledgements.count * MemoryLayout<Acknowledgement>.stride
+    }
+
     /// A device has stored a few messages and asks for nothing. Many would be a device that waits for
     /// more.
     fileprivate var isFewAcknowledgements: Bool {

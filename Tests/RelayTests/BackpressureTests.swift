@@ -88,6 +88,18 @@ private final class Board: @unchecked Sendable {
         await board.loop.shutdownAndWait()
     }
 
+    @Test func `counts as what it is once it has been read`() async throws {
+        let board = try Board(RelayLimits())
+        let (peer, _) = try board.connect()
+        let mailbox = try #require(MailboxID([UInt8](repeating: 1, count: 32)))
+        let request = Request(mailbox: mailbox, id: RequestID(rawValue: 1), operation: .retire)
+        let octets = ClientFrame(requests: [request, request]).encoded()
+        peer.frame(2, octets)
+        while try board.total == 0 { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(try board.total >= octets.count + 256 + 2 * MemoryLayout<Request>.stride)
+        await board.loop.shutdownAndWait()
+    }
+
     @Test func `counts to what waits to be sent to all, however little it is`() async throws {
         var limits = RelayLimits()
         limits.unsentByteCount = 1 << 30

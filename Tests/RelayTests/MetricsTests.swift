@@ -63,7 +63,8 @@ enum Metrics {
         return RelayMetrics(
             health: health, server: ServerCounters(),
             cuts: ConnectionCuts(slowReader: 6, unproven: 8), connections: 2, handshakes: 1,
-            waitingByteCount: 0, unsentByteCount: 0, settings: RelaySettings(),
+            waitingByteCount: 0, incompleteByteCount: 0, unsentByteCount: 0,
+            settings: RelaySettings(),
             freeByteCount: 1 << 40,
             certificateExpiry: Date(), reloads: .init(taken: 1, refused: 2), writerSilence: 0.5,
             isDraining: false, start: Date())

@@ -111,8 +111,15 @@ private import Glibc
 
     /// A masked frame (RFC 6455 §5.2) of up to 125 octets.
     public func frame(_ opcode: UInt8, isLast: Bool = true, _ payload: [UInt8]) {
+        write(Self.octets(ofFrame: opcode, isLast: isLast, payload))
+    }
+
+    /// Such a frame as it travels.
+    public static func octets(
+        ofFrame opcode: UInt8, isLast: Bool = true, _ payload: [UInt8]
+    ) -> [UInt8] {
         let mask: [UInt8] = [1, 2, 3, 4]
         let masked = payload.enumerated().map { $1 ^ mask[$0 % 4] }
-        write([opcode | (isLast ? 0x80 : 0), 0x80 | UInt8(payload.count)] + mask + masked)
+        return [opcode | (isLast ? 0x80 : 0), 0x80 | UInt8(payload.count)] + mask + masked
     }
 }

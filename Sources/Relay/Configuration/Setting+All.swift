@@ -139,7 +139,7 @@ extension Setting {
             "Octets on their way to one connection without acknowledgement."),
         octets(
             "limit-unread-bytes", \.limits.unreadByteCount, 1 << 20...1 << 40,
-            "Octets of all connections that were received and wait to be dealt with, and again as many of frames that aren't whole. Over it: whoever sends isn't read from; the frames that began first are cut."
+            "Octets of all connections that were received and wait to be dealt with, and again as many of frames that aren't whole or that a pause holds back. Over it: whoever sends isn't read from; what has waited longest of the latter is cut."
         ),
         octets(
             "limit-unsent-bytes", \.limits.unsentByteCount, 1 << 20...1 << 40,

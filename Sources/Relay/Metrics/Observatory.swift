@@ -108,6 +108,7 @@ final class Observatory: @unchecked Sendable {
             health: health, server: server?.counters ?? ServerCounters(), cuts: switchboard.cuts,
             connections: server?.connectionCount ?? 0, handshakes: server?.handshakeCount ?? 0,
             waitingByteCount: switchboard.totalByteCount,
+            incompleteByteCount: server?.incompleteByteCount ?? 0,
             unsentByteCount: switchboard.unsentByteCount,
             settings: settings, freeByteCount: folder.freeByteCount,
             certificateExpiry: certificateExpiry, reloads: reloads,

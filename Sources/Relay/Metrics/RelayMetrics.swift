@@ -11,6 +11,7 @@ struct RelayMetrics {
     var connections: Int
     var handshakes: Int
     var waitingByteCount: Int
+    var incompleteByteCount: Int
     var unsentByteCount: Int
     var settings: RelaySettings
     var freeByteCount: UInt64?
@@ -88,6 +89,10 @@ struct RelayMetrics {
         page.add(
             prefix + "writer_queue_bytes", .gauge, "Octets received that wait for the writer.",
             waitingByteCount)
+        page.add(
+            prefix + "incomplete_bytes", .gauge,
+            "Octets of frames that aren't whole, or came together with what their connection was paused after.",
+            incompleteByteCount)
         page.add(
             prefix + "unsent_bytes", .gauge,
             "Octets that wait to be sent to devices.", unsentByteCount)

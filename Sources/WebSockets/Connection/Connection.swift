@@ -67,9 +67,15 @@ struct UpgradeRequest {
     /// A message of which the last part has not come, and since when.
     private var incoming: [UInt8] = []
     private(set) var incompleteSince: UInt64?
-    /// Octets that `incoming` takes, as they are counted in `sums`.
+    /// What was read together with the message after which it was paused.
+    private var heldBack = MessageStore()
+    /// Octets that `incoming` and `heldBack` take, as they are counted in `sums`.
     private var incompleteByteCount = 0 {
         didSet { sums.incompleteByteCount += incompleteByteCount - oldValue }
+    }
+    /// Since when it takes such room; nil if it doesn't.
+    var takesRoomSince: UInt64? {
+        heldBack.isEmpty ? incompleteSince : min(pausedAt, incompleteSince ?? pausedAt)
     }
     /// Its owner vouches for it (`WebSocketServer.setProven`).
     var isProven = false
@@ -91,6 +97,9 @@ struct UpgradeRequest {
     private var pauses: Pauses = []
     private var isPaused: Bool { !pauses.isEmpty }
     private var pausedAt: UInt64 = 0
+    /// What libwebsockets was told last.
+    private var isRead = true
+    private var willFollowPauses = false
     private var lastHeard: UInt64
     private var pingedAt: UInt64?
     private var mustPing = false
@@ -233,13 +242,13 @@ struct UpgradeRequest {
     /// Ends it with a Close frame, for something that the peer did.
     private func refuse(_ code: CloseCode, _ cause: WebSocketClose.Cause) {
         dropQueue()
-        dropIncoming()
         drain(code, "", cause)
     }
 
     private func drain(_ code: CloseCode, _ reason: String, _ cause: WebSocketClose.Cause) {
         phase = .draining
         self.cause = cause
+        dropIncoming()
         closeFrame = (code.isSendable ? code : .normalClosure, reason)
         deadline = core.now + Connection.closeTimeout
         core.writeAtEndOfTurn(self)
@@ -318,31 +327,51 @@ struct UpgradeRequest {
         else { return refuse(.messageTooBig, .messageTooBig) }
         if isLast, incoming.isEmpty {
             incompleteSince = nil
-            unsafe owner?.received([UInt8](octets), on: self)
+            unsafe handOn([UInt8](octets))
         } else {
             // Room in proportion to what has come, not to what was announced.
             incoming.reserveCapacity(sofar + min(missing, 8 * octets.count))
             unsafe incoming.append(contentsOf: octets)
             if isLast {
                 let message = incoming
-                dropIncoming()
-                owner?.received(message, on: self)
+                incoming = []
+                incompleteSince = nil
+                countRoom()
+                handOn(message)
             } else {
                 if incompleteSince == nil { incompleteSince = core.now }
-                incompleteByteCount = incoming.capacity
+                countRoom()
                 owner?.receivedPart(on: self)
+                if sums.pausesSenders { pauseWithOthers() }
             }
         }
+    }
+
+    /// Hands a message to the owner, or keeps it while nothing is to be taken.
+    private func handOn(_ message: [UInt8]) {
+        guard isPaused || !heldBack.isEmpty else { return tell(message) }
+        heldBack.append(message)
+        countRoom()
+        owner?.receivedPart(on: self)
+    }
+
+    private func tell(_ message: [UInt8]) {
+        owner?.received(message, on: self)
         if sums.pausesSenders { pauseWithOthers() }
     }
 
+    private func countRoom() { incompleteByteCount = incoming.capacity + heldBack.byteCount }
+
     private func dropIncoming() {
         incoming = []
-        incompleteByteCount = 0
+        heldBack = MessageStore()
         incompleteSince = nil
+        countRoom()
     }
 
     func peerCloses(code: CloseCode, reason: String) {
+        // What stood before the Close frame came before it.
+        while phase == .open, let message = heldBack.next() { owner?.received(message, on: self) }
         guard phase == .open else { return }
         phase = .closing
         cause = .peer
@@ -422,23 +451,38 @@ struct UpgradeRequest {
     }
 
     func pauseReading(_ reason: Pauses = .owner) {
-        guard phase == .open, let wsi = unsafe wsi else { return }
+        guard phase == .open else { return }
         let wasPaused = isPaused
         pauses.insert(reason)
         guard !wasPaused else { return }
         pausedAt = core.now
-        unsafe lws_rx_flow_control(wsi, 0)
+        followPauses()
     }
 
     func resumeReading(_ reason: Pauses = .owner) {
-        guard phase == .open, pauses.remove(reason) != nil, !isPaused, let wsi = unsafe wsi,
-            !core.isClosing
-        else { return }
+        guard phase == .open, pauses.remove(reason) != nil, !isPaused else { return }
         // The message that was coming couldn't come meanwhile.
         incompleteSince? += core.now - pausedAt
         heard()
-        unsafe lws_rx_flow_control(wsi, 1)
-        core.kick()
+        followPauses()
+    }
+
+    /// Goes on, or doesn't, when this turn ends: libwebsockets, told amid what it has read, would keep
+    /// the rest of it where nobody counts it.
+    private func followPauses() {
+        guard !willFollowPauses else { return }
+        willFollowPauses = true
+        core.atEndOfTurn { [self] in
+            willFollowPauses = false
+            while phase == .open, !isPaused, let message = heldBack.next() { tell(message) }
+            countRoom()
+            guard phase == .open, isRead == isPaused, let wsi = unsafe wsi, !core.isClosing else {
+                return
+            }
+            isRead = !isPaused
+            unsafe lws_rx_flow_control(wsi, isRead ? 1 : 0)
+            if isRead { core.kick() }
+        }
     }
 
     private func pauseWithOthers() {

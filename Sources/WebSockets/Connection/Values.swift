@@ -129,8 +129,9 @@ public struct ConnectionLimits: Equatable, Sendable {
     public var maxMessageByteCount = 1 << 20
     /// The same while nobody has vouched for the connection (`WebSocketServer.setProven`).
     public var maxUnprovenMessageByteCount = Int.max
-    /// Octets of messages whose last part hasn't come, of all connections of a server; over it those
-    /// that began first are cut.
+    /// Octets of messages whose last part hasn't come, and of those that came in the same read as one
+    /// after which their connection was paused, of all connections of a server; over it those that
+    /// have waited longest are cut.
     public var maxIncompleteByteCount = 128 << 20
     /// Octets waiting to be sent; over it a message is refused with `.full`.
     public var maxPendingByteCount = 8 << 20

@@ -223,8 +223,9 @@ public final class WebSocketServer: @unchecked Sendable {
 
     /// Takes no more from the connection's socket, so that its peer has to wait. Loop only.
     ///
-    /// What has been read already, at most sixteen KiB, may still arrive. While a connection is
-    /// paused its peer's silence is not counted.
+    /// What has been read already waits, and counts as a frame does that isn't whole
+    /// (`ConnectionLimits.maxIncompleteByteCount`). While a connection is paused its peer's silence is
+    /// not counted.
     public func pauseReading(_ id: ConnectionID) {
         connection(id)?.pauseReading()
     }
@@ -252,6 +253,9 @@ public final class WebSocketServer: @unchecked Sendable {
 
     /// Octets of messages that the system has not taken yet, of all connections. Loop only.
     public var pendingByteCount: Int { sums.pendingByteCount }
+
+    /// Octets of frames that aren't whole, and of messages that pauses hold back. Loop only.
+    public var incompleteByteCount: Int { sums.incompleteByteCount }
 
     /// Cuts those that take least of what is sent to them, until no more than so many octets wait.
     /// Loop only.
@@ -354,10 +358,10 @@ extension WebSocketServer: ConnectionOwner {
         let limit = configuration.limits.maxIncompleteByteCount
         guard sums.incompleteByteCount > limit else { return }
         // More than one at once, so that they aren't looked through for each part that comes.
-        let incomplete = connections { $0.incompleteSince != nil }.sorted {
-            ($0.incompleteSince ?? 0) < ($1.incompleteSince ?? 0)
+        let waiting = connections { $0.takesRoomSince != nil }.sorted {
+            ($0.takesRoomSince ?? 0) < ($1.takesRoomSince ?? 0)
         }
-        for connection in incomplete where sums.incompleteByteCount > limit / 8 * 7 {
+        for connection in waiting where sums.incompleteByteCount > limit / 8 * 7 {
             connection.cut(.slowMessage)
         }
     }
