@@ -176,13 +176,66 @@ struct OpeningTests {
         #expect(garbage.closing == .violation)
     }
 
-    @Test func `who keeps failing or opens nothing in time is cut off`() throws {
-        let line = try world.connect()
-        for _ in 0...world.limits.failedOpenings {
-            if !line.isClosed { try line.open(TestMailbox()) }
-        }
-        #expect(line.closing == .unproven)
+    /// Ways to make the relay look at a signature and to have nothing open afterwards.
+    enum Futility: CaseIterable {
+        case unknown, forged, badToken, tooManyUses, fullRelay, full, copied, erased
+    }
 
+    @Test(arguments: Futility.allCases)
+    func `whoever opens nothing has few tries, however they fail`(way: Futility) throws {
+        var limits = RelayLimits()
+        if way == .fullRelay { limits.mailboxes = 4 }
+        let world = try RelayWorld(limits: limits)
+        let talk = try TestConsultation(world)
+        let token = try world.token()
+        world.engine.refusesGrowth = way == .full
+        if way == .erased {
+            try talk.patient.ask(talk.closing())
+            try talk.patient.ask(.confirm(talk.group))
+            try talk.doctor.ask(.confirm(talk.group))
+        }
+        let line = try world.connect()
+        // All in one frame: nothing behind the last try is looked at.
+        let requests = try (0..<100).map { _ in
+            var mailbox = try TestMailbox()
+            var creation: Opening.Creation?
+            var key = mailbox.key
+            switch way {
+            case .unknown: break
+            case .forged: (mailbox, key) = (talk.doctorHome, try SigningKey())
+            case .badToken: creation = .home(admissionToken: [])
+            case .tooManyUses:
+                let ticket = Random.bytes(Ticket.byteCount)
+                let hash = mailbox.permit.hash
+                creation = .fresh(ticket: ticket, permitHash: hash, permitUses: .max)
+            case .fullRelay, .full: creation = .home(admissionToken: token)
+            case .copied, .erased: mailbox = way == .erased ? talk.doctor : talk.doctorHome
+            }
+            let counter: UInt64 = way == .copied ? 1 : 1_000
+            let signature = try line.proof().sign(with: key, counter: counter, creation: creation)
+            return Request(
+                mailbox: mailbox.id, id: .opening,
+                operation: .open(
+                    Opening(counter: counter, signature: signature, creation: creation)))
+        }
+        try line.send(ClientFrame(requests: requests))
+        #expect(line.replies.count == limits.failedOpenings)
+        #expect(line.closing == .unproven)
+    }
+
+    @Test func `who has a mailbox open may fail more often`() throws {
+        let line = try world.connect()
+        let home = try line.makeHome()
+        for _ in 0..<4 * world.limits.failedOpenings {
+            #expect(try line.open(TestMailbox()) == notAllowed)
+        }
+        guard case .tickets = try home.ask(.drawTickets(count: 1)) else {
+            Issue.record("cut off")
+            return
+        }
+    }
+
+    @Test func `who opens nothing in time is cut off`() throws {
         let idle = try world.connect()
         world.advance(seconds: 31)
         try world.sweep()

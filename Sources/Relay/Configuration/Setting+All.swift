@@ -102,8 +102,8 @@ extension Setting {
             "limit-connection-mailboxes", \.limits.connectionMailboxes, 1...100_000,
             "Mailboxes open on one connection. Over it: limit."),
         count(
-            "limit-failed-openings", \.limits.failedOpenings, 0...100_000,
-            "Failed openings after which a connection is closed."),
+            "limit-failed-openings", \.limits.failedOpenings, 1...100_000,
+            "Openings after which a connection that still has no mailbox open is closed."),
         rate(
             "limit-openings-per-second", \.limits.openingsPerSecond, "per second",
             "Openings of one connection, on average; requests of mailboxes that it hasn't opened count too. Over it: rate."

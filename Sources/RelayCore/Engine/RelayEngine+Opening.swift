@@ -19,7 +19,6 @@ extension RelayEngine {
         let receipts = try store.receipts(for: lookup)
         guard receipts.isEmpty else { return .erased(receipts: receipts.map(\.content)) }
         guard isOwner, let creation = opening.creation else {
-            connection.failedOpenings += 1
             return .refused(.notAllowed, retryAfterSeconds: 0)
         }
         guard connection.mailboxes.count < limits.connectionMailboxes,
@@ -31,7 +30,6 @@ extension RelayEngine {
         switch creation {
         case .home(let token):
             if let refusal = try spend(admissionToken: token) {
-                connection.failedOpenings += 1
                 return .refused(refusal, retryAfterSeconds: 0)
             }
             record = MailboxRecord(id: id, kind: .home, counter: opening.counter)
@@ -40,7 +38,6 @@ extension RelayEngine {
                 return .refused(.limit, retryAfterSeconds: 0)
             }
             if let refusal = try spend(ticket: ticket) {
-                connection.failedOpenings += 1
                 return .refused(refusal, retryAfterSeconds: 0)
             }
             record = MailboxRecord(
@@ -59,7 +56,6 @@ extension RelayEngine {
     ) throws(StoreError) -> Outcome {
         let last = mailbox.record.counter
         guard counter > last else {
-            connection.failedOpenings += 1
             return .refusedCounter(last: last)
         }
         guard

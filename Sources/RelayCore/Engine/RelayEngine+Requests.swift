@@ -6,17 +6,15 @@ extension RelayEngine {
         _ request: Request, on connection: Connection, _ proof: OpeningProof
     ) throws(StoreError) {
         if case .open(let opening) = request.operation {
-            let outcome: Outcome
             if request.id != .opening {
-                outcome = .refused(.malformed, retryAfterSeconds: 0)
+                reply(connection, to: request, .refused(.malformed, retryAfterSeconds: 0))
             } else if let wait = takeFrom(connection) {
-                outcome = .refused(.rate, retryAfterSeconds: wait)
+                reply(connection, to: request, .refused(.rate, retryAfterSeconds: wait))
             } else {
-                outcome = try open(request.mailbox, opening, on: connection, proof)
-            }
-            reply(connection, to: request, outcome)
-            if connection.failedOpenings > limits.failedOpenings {
-                end(connection, .unproven, "too many openings failed")
+                reply(
+                    connection, to: request,
+                    try open(request.mailbox, opening, on: connection, proof))
+                countFailure(on: connection)
             }
             return
         }
@@ -29,6 +27,15 @@ extension RelayEngine {
         if let outcome = try answer(request, of: mailbox, on: connection) {
             reply(connection, to: request, outcome)
         }
+    }
+
+    /// Whoever has nothing open after an opening, whatever the reason, may be anybody, and each try
+    /// costs a look at a signature. For devices it is enough that openings have a rate.
+    private func countFailure(on connection: Connection) {
+        guard connection.mailboxes.isEmpty else { return }
+        connection.failedOpenings += 1
+        guard connection.failedOpenings >= limits.failedOpenings else { return }
+        end(connection, .unproven, "too many openings failed")
     }
 
     /// Openings, and requests of mailboxes that aren't open, count for the connection.

@@ -31,8 +31,8 @@ public struct RelayLimits: Equatable, Sendable {
     public var holdByteCount = 16 << 20
     /// Mailboxes open on one connection.
     public var connectionMailboxes = 1_024
-    /// Failed openings after which a connection is closed.
-    public var failedOpenings = 32
+    /// Openings after which a connection that still has no mailbox open is closed.
+    public var failedOpenings = 8
     /// Openings per second of one connection, on average; requests of mailboxes that aren't open on
     /// it count as well.
     public var openingsPerSecond = 50.0
