@@ -14,7 +14,14 @@ struct DiskSpace: Equatable {
     var blobReserve: UInt64 { max(reserve, min(8 << 30, total / 10)) }
 
     /// Octets that may be taken before the reserve is touched.
-    var spare: UInt64 { free - min(free, reserve) }
+    var spare: UInt64 { spare(above: reserve, freed: 0) }
+
+    /// Octets that may be taken before so many are left.
+    ///
+    /// - Parameter freed: octets in the database that it can use again.
+    func spare(above reserve: UInt64, freed: UInt64) -> UInt64 {
+        free + freed - min(free + freed, reserve)
+    }
 
     /// Whether the log has room, through which every change goes.
     var hasRoomForLog: Bool { free > reserve / 2 }

@@ -212,6 +212,8 @@ public protocol RelayStore: AnyObject {
     func acknowledge(
         _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
     ) throws(StoreError)
+    /// Octets of all messages that wait for somebody.
+    var waitingByteCount: Int { get }
     /// These members want no message of the group any more.
     func clearWaiting(_ members: MemberSet, in group: GroupNumber) throws(StoreError)
     /// What waits for a member.

@@ -28,6 +28,51 @@ struct DeliveryTests {
         #expect(last.deliveries.isEmpty)
     }
 
+    @Test func `a mailbox of many groups reads hardly more than it hands out`() throws {
+        let memory = MemoryStore()
+        var limits = RelayLimits()
+        limits.windowMessages = 32
+        let world = try RelayWorld(memory: memory, limits: limits)
+        let line = try world.connect()
+        let home = try line.makeHome()
+        let shared = try line.makeFresh(from: home, permitUses: 8)
+        let groups = try (0..<8).map { _ in
+            let owner = try line.makeFresh(from: home, permitUses: 0)
+            let id = try #require(GroupID(Random.bytes(32)))
+            let creation = GroupCreation(
+                groupID: id, epoch: 1, commitHash: Random.bytes(32),
+                members: [shared.member(.owner)], welcomes: [],
+                deadline: world.now.day.adding(days: 60))
+            #expect(try owner.ask(.createGroup(creation)) == .done)
+            return (owner, id)
+        }
+        let other = try world.connect()
+        try other.open(shared)
+        try world.hangUp(other)
+        for round in 0..<40 as Range<UInt8> {
+            for (owner, id) in groups {
+                let content = privateMessage(id, epoch: 1, body: [round])
+                let message = MessageRequest(groupID: id, epoch: 1, content: content)
+                #expect(try owner.ask(.send(message)) == .done)
+            }
+        }
+        for _ in 0..<2 {
+            let before = memory.readMessageCount
+            let again = try world.connect()
+            try again.open(shared)
+            #expect((16...32).contains(again.deliveries.count))
+            #expect(memory.readMessageCount - before <= 32 + 8)
+        }
+        let last = try world.connect()
+        try last.open(shared)
+        let came = try last.drain()
+        #expect(came.count == 8 * 40)
+        for (_, id) in groups {
+            let rounds = came.filter { $0.groupID == id }.compactMap(\.content.last)
+            #expect(rounds == Array(0..<40))
+        }
+    }
+
     @Test func `an acknowledgement from before a reconnect counts at once`() throws {
         let memory = MemoryStore()
         let world = try RelayWorld(memory: memory)

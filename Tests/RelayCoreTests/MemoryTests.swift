@@ -4,6 +4,23 @@ import Testing
 @testable import RelayCore
 
 @Suite struct `What is held in memory` {
+    @Test func `a mailbox that waits for room and moves about is listed once`() throws {
+        var limits = RelayLimits()
+        limits.connectionByteCount = 4_096
+        let world = try RelayWorld(limits: limits)
+        let (busy, moving) = (try TestConsultation(world), try TestConsultation(world))
+        for talk in [busy, moving] { _ = try #require(talk.doctor.line).drain() }
+        try busy.send([UInt8](repeating: 1, count: 4_000), from: busy.patient)
+        try moving.send([UInt8](repeating: 1, count: 1_000), from: moving.patient)
+        let (one, other) = (try world.connect(), try world.connect())
+        try one.open(busy.doctor)
+        for _ in 0..<20 {
+            try other.open(moving.doctor)
+            try one.open(moving.doctor)
+        }
+        #expect(world.engine.connections[one.id]?.starved.count == 1)
+    }
+
     @Test func `mailboxes in use are looked through only once many others have come`() throws {
         let world = try RelayWorld()
         world.engine.cacheLimit = 8

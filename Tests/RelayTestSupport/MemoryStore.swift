@@ -17,6 +17,8 @@ public final class MemoryStore: RelayStore {
     public private(set) var writeCount = 0
     /// How often what waits was counted.
     public private(set) var backlogCount = 0
+    /// How many messages were read.
+    public private(set) var readMessageCount = 0
     /// Whether something happens that ought to; `nil`: everything does.
     package var filter: ((MemoryChange) -> Bool)?
 
@@ -242,6 +244,7 @@ public final class MemoryStore: RelayStore {
         where message.number > number && message.waiting & member != 0 {
             guard found.count < limit, octets < byteCount else { return (found, false) }
             octets += message.content.count
+            readMessageCount += 1
             found.append(message)
         }
         return (found, true)
@@ -262,6 +265,11 @@ public final class MemoryStore: RelayStore {
         _ number: MessageNumber, of byteCount: Int, by member: MemberSet, isLast: Bool
     ) throws(StoreError) {
         note(.acknowledge(number.rawValue, member, isLast: isLast))
+    }
+
+    /// As `RelayStore` says.
+    public var waitingByteCount: Int {
+        state.messages.values.joined().reduce(0) { $0 + $1.content.count }
     }
 
     /// As `RelayStore` says.

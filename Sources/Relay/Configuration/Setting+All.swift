@@ -186,7 +186,8 @@ extension Setting {
             "All blobs of one group. Over it: limit."),
         octets(
             "limit-all-blob-bytes", \.limits.allBlobByteCount, 0...1 << 50,
-            "Stored pieces of all blobs. Over it: storage."),
+            "Stored pieces of all blobs; the fuller it is, the less a group may have. Over it: storage."
+        ),
         count(
             "limit-unfinished-blobs", \.limits.unfinishedBlobs, 1...1_000,
             "Blobs that one mailbox has begun and not finished. Over it: rate."),

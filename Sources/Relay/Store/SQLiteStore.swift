@@ -34,6 +34,7 @@ final class SQLiteStore: RelayStore {
     var nextMessageNumber: UInt64 = 1
     /// What waits, where this store is the one that writes. Counted once, kept in step afterwards.
     var waiting = WaitingMessages()
+    var waitingByteCount: Int { waiting.byteCount }
     private var waitingBefore = WaitingMessages()
 
     /// Takes up a database whose schema is there.

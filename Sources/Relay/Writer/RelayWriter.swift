@@ -278,6 +278,10 @@ final class RelayWriter: @unchecked Sendable {
         engine.refusesGrowth = isFull || !space.hasRoom(freed: freed)
         engine.refusesBlobs = isFull || !space.hasRoomForBlobs(freed: freed)
         engine.defersClearing = isFull || !space.hasRoomForLog
+        engine.spare = (
+            Int(clamping: space.spare(above: space.reserve, freed: freed)),
+            Int(clamping: space.spare(above: space.blobReserve, freed: freed))
+        )
         // A copy isn't worth that devices are refused for it.
         if isFull || space.spare == 0 {
             desk.endBackup("there is no room for the copy in the data folder")

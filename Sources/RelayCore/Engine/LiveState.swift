@@ -17,6 +17,7 @@ final class Connection {
     private(set) var since: UInt64
     var phase = Phase.greeting
     private(set) var mailboxes: [MailboxID: LiveMailbox] = [:]
+    /// Openings after which no mailbox was open.
     var failedOpenings = 0
     var bucket: TokenBucket
     var requestBucket: TokenBucket
@@ -50,6 +51,7 @@ final class Connection {
     /// Without any mailbox it may be anybody's again, and has to open one in time.
     func remove(_ id: MailboxID, at now: RelayTime) {
         mailboxes[id] = nil
+        starved.removeAll { $0.record.id == id }
         if mailboxes.isEmpty { since = now.monotonicMilliseconds }
     }
 

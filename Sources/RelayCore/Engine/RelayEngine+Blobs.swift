@@ -27,9 +27,10 @@ extension RelayEngine {
             present.count < limits.groupBlobs,
             present.byteCount + shape.byteCount <= limits.groupBlobByteCount
         else { return .refused(.limit, retryAfterSeconds: 0) }
-        guard hasRoom(forBlobs: shape.byteCount) else {
-            return .refused(.storage, retryAfterSeconds: 3_600)
-        }
+        guard
+            hasRoom(
+                forBlobs: shape.byteCount, makingOfGroup: present.byteCount + shape.byteCount)
+        else { return .refused(.storage, retryAfterSeconds: 3_600) }
         try store.addBlob(
             request.blob, in: group.number, byteCount: shape.byteCount, by: mailbox.number,
             on: now.day)
@@ -52,7 +53,9 @@ extension RelayEngine {
             piece.index <= blob.pieceCount
         else { return .refused(.malformed, retryAfterSeconds: 0) }
         guard piece.index == blob.pieceCount else { return .done }
-        guard hasRoom(forBlobs: content.count) else {
+        // What was begun while there was room doesn't get more of it than others now.
+        let present = try store.blobUsage(in: group.number)
+        guard hasRoom(forBlobs: content.count, makingOfGroup: present.byteCount) else {
             return .refused(.storage, retryAfterSeconds: 3_600)
         }
         if let wait = takePiece(for: mailbox) {
@@ -110,11 +113,6 @@ extension RelayEngine {
         }
         connection.repeatedByteCount += content.count
         return .piece(content)
-    }
-
-    /// Only what is stored counts: what is begun takes nothing from others.
-    private func hasRoom(forBlobs byteCount: Int) -> Bool {
-        !refusesBlobs && store.blobUsage.byteCount + byteCount <= limits.allBlobByteCount
     }
 
     /// All mailboxes on one connection have twice what each of them has.

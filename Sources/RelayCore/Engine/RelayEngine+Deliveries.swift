@@ -92,14 +92,17 @@ extension RelayEngine {
         /// Above this number some group may have more than was read.
         var horizon = UInt64.max
         let backlog = try backlog(of: mailbox)
-        for number in mailbox.record.memberships where backlog.count(in: number) > 0 {
+        let places = mailbox.record.memberships.filter { backlog.count(in: $0) > 0 }
+        // What doesn't fit is read for nothing: of many groups a part of each.
+        let parts = max(1, places.count)
+        for number in places {
             guard let group = try group(number), let position = group.position(of: mailbox),
                 group.record.members[position]?.isServed(on: clock.trustedDay) == true
             else { continue }
             let member = MemberSet(member: position)
             let (found, isComplete) = try store.messages(
-                in: number, waitingFor: member, after: mailbox.cursor, limit: count,
-                byteCount: byteCount)
+                in: number, waitingFor: member, after: mailbox.cursor,
+                limit: max(1, count / parts), byteCount: max(1, byteCount / parts))
             if !isComplete, let last = found.last {
                 horizon = min(horizon, last.number.rawValue)
             }

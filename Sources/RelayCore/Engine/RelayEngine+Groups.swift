@@ -97,12 +97,20 @@ extension RelayEngine {
             return .refused(.limit, retryAfterSeconds: 0)
         }
 
-        // A commit always has room, so how many there may be is bounded instead.
+        // A commit has room that messages leave it, and how many there may be is bounded; who never
+        // comes can't make the others fill the disk.
+        let recipients = activeMembers(of: group)
+        for case let (index, recipient?) in group.mailboxes.enumerated()
+        where recipients & MemberSet(member: index) != 0 {
+            let waiting = try backlog(of: recipient).byteCount
+            guard waiting + request.content.count <= commitRoom(with: waiting) else {
+                return .refused(.mailboxFull, retryAfterSeconds: 60)
+            }
+        }
         if let wait = takeCommit(from: mailbox, in: group) {
             return .refused(.rate, retryAfterSeconds: wait)
         }
         // From here on nothing is refused.
-        let recipients = activeMembers(of: group)
         group.record.epoch += 1
         group.record.commitHash = Hash.sha256(request.content)
         markDirty(group)
@@ -149,7 +157,7 @@ extension RelayEngine {
             let backlog = try backlog(of: recipient)
             guard backlog.count + recipient.heldCount < limits.mailboxMessages,
                 backlog.byteCount + recipient.heldByteCount + request.content.count
-                    <= limits.mailboxByteCount
+                    <= messageRoom(with: backlog.byteCount)
             else { return .refused(.mailboxFull, retryAfterSeconds: 60) }
         }
         if isApplication, canHold(request.content, in: group, for: recipients) {

@@ -54,6 +54,8 @@ public final class RelayEngine {
     public var refusesGrowth = false
     /// While there is little room on the disk, no blob grows.
     public var refusesBlobs = false
+    /// Octets that the disk has for more messages, and for more of blobs; `nil`: nobody knows.
+    public var spare: (messages: Int, blobs: Int)?
     /// While the disk is full, what is left of blobs stays: deleting it needs room in the log.
     public var defersClearing = false
     /// Watches over the wall clock; the next engine goes on with it.
