@@ -17,7 +17,7 @@ struct RelayCommand: ParsableCommand {
         version: "curtain-relay \(RelayVersion.current)",
         subcommands: [
             ServeCommand.self, IdentityCommand.self, StatusCommand.self, CheckCommand.self,
-            BackupCommand.self, RestoreCommand.self, AuditCommand.self,
+            BackupCommand.self, RestoreCommand.self, CompactCommand.self, AuditCommand.self,
         ])
 }
 

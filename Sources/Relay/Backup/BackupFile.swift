@@ -137,7 +137,11 @@ public struct BackupFile: Sendable {
 
     /// Copies what is alive, and nothing else, into an empty file.
     static func compact(_ queue: DatabaseQueue, into target: String) throws {
-        defer { try? queue.close() }
+        defer {
+            // A relay that was killed leaves a log, which SQLite would only remove.
+            queue.inDatabase { _ = try? WriteAheadLog($0).forget() }
+            try? queue.close()
+        }
         try queue.inDatabase { database in
             try database.execute(sql: "VACUUM INTO ?", arguments: [target])
         }

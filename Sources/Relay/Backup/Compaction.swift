@@ -1,0 +1,67 @@
+private import CoreFoundation
+private import Foundation
+private import GRDB
+private import RelayCore
+
+/// Gives back to the file system what erasing has left free in the database, which SQLite keeps for
+/// what comes.
+///
+/// The database is copied without its gaps, the copy read back, and put in the other's place as a
+/// restore's is (`DataFolder.finishRestore`): a crash in between leaves the one or the other, and
+/// what is given back is overwritten before.
+public enum Compaction {
+    /// Octets of the database and its log.
+    public struct Report: Codable, Equatable, Sendable {
+        /// Before.
+        public let before: UInt64
+        /// Afterwards.
+        public let after: UInt64
+    }
+
+    /// Compacts the database of a folder that no relay runs on, and notes it in the trail.
+    ///
+    /// - Throws: `.inUse`, `.dataFolder`, `.store`, `.backup` if the database is damaged; the folder is
+    ///   as before.
+    public static func run(folder path: String) throws(RelayError) -> Report {
+        let folder = try DataFolder(existing: path)
+        let offline = try OfflineRelay(folder)
+        folder.removeLeftovers()
+        let before = folder.databaseByteCount
+        let freed = try RelayDatabase.freedByteCount(path: folder.databasePath)
+        let needed = before - min(before, freed)
+        if let spare = folder.space?.spare, spare < needed {
+            let missing = (needed - spare + (1 << 20) - 1) >> 20
+            throw .dataFolder("\(missing) MiB are missing on its disk for the copy")
+        }
+        try stage(folder)
+        guard unsafe rename(folder.stagingPath, folder.restoredPath) == 0 else {
+            throw .dataFolder("the compacted database can't be named")
+        }
+        try folder.syncFolder()
+        try folder.finishRestore()
+        let event = TrailEvent(
+            .command, [("name", "compact"), ("user", Peer.name(of: getuid()))])
+        try offline.note(event, hourIn: nil)
+        return Report(before: before, after: folder.databaseByteCount)
+    }
+
+    /// Makes the copy, whole and durable.
+    private static func stage(_ folder: DataFolder) throws(RelayError) {
+        let path = folder.stagingPath
+        let file = OwnFile.open(path, O_RDWR | O_CREAT | O_EXCL)
+        guard file >= 0 else { throw .dataFolder("the copy can't be made") }
+        defer { close(file) }
+        do {
+            try BackupFile.compact(RelayDatabase(path: folder.databasePath).queue, into: path)
+            let copy = try RelayDatabase(path: path)
+            try BackupFile.inspect(copy.queue)
+            try copy.close()
+            guard fsync(file) == 0 else { throw RelayError.dataFolder("its disk can't be synced") }
+            folder.hand(path)
+        } catch {
+            DataFolder.removeDatabase(path)
+            if let error = error as? RelayError { throw error }
+            throw .store(StoreError(error))
+        }
+    }
+}
