@@ -35,7 +35,7 @@ extension Device {
             throw error
         }
         let taken = try inspect { state in
-            state.consultations[number]?.files.first { $0.number == file }.map(Transfer.init)
+            state.consultations[number]?.file(numbered: file).map(Transfer.init)
         }
         guard let taken else { throw .unknownConsultation }
         return taken

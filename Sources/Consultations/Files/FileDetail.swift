@@ -76,3 +76,18 @@ public enum FileProblem: Hashable, Sendable {
     /// Its content isn't what its sender speaks of. Fault: the sender, or the relay.
     case damaged
 }
+
+extension Transfer {
+    init(_ file: FileState) {
+        let done: Int
+        if file.record.mine {
+            if case .pieces(let count) = file.atRelay { done = count } else { done = 0 }
+        } else {
+            done = file.pieceCount
+        }
+        self.init(
+            id: MessageID(file.messageID), name: file.note.name, isMine: file.record.mine,
+            byteCount: file.note.shape.byteCount,
+            fraction: Double(done) / Double(file.shape.pieceCount))
+    }
+}

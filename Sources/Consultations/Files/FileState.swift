@@ -67,6 +67,17 @@ struct FileState {
 }
 
 extension FileState {
+    /// A piece that is here.
+    func piece(
+        _ index: Int, in scope: Vault.Scope, _ transaction: ReadTransaction
+    ) throws -> [UInt8] {
+        let place = Self.place(ofPiece: index, of: number)
+        guard let piece = try transaction.value(at: place, of: .pieces, in: scope) else {
+            throw VaultError.damaged(.record)
+        }
+        return piece
+    }
+
     /// Hands out the content of a file that is here, in its order.
     ///
     /// - Throws: `.file(.notHere)`; `.file(.damaged)` if its pieces aren't those of one stream: what
@@ -82,10 +93,7 @@ extension FileState {
         do {
             var opener = try StreamSealing.Opener(key: key.key, header: key.header)
             for index in 0..<shape.pieceCount {
-                guard
-                    let piece = try transaction.value(
-                        at: Self.place(ofPiece: index, of: number), of: .pieces, in: scope)
-                else { throw VaultError.damaged(.record) }
+                let piece = try piece(index, in: scope, transaction)
                 let (content, isLast) = try opener.open(piece)
                 guard isLast == (index == shape.pieceCount - 1) else {
                     throw CryptographyError.authenticationFailed
@@ -146,7 +154,9 @@ extension ConsultationState {
     /// Whether a file is being taken in, or was when the process ended.
     var isTakingFiles: Bool { files.contains { $0.record.phase == .reading } }
 
+    func file(numbered number: Int64) -> FileState? { files.first { $0.number == number } }
     func file(of message: [UInt8]) -> FileState? { files.first { $0.messageID == message } }
+    func file(of blob: BlobID) -> FileState? { files.first { $0.note.blob == blob } }
 }
 
 extension StoredFile {
