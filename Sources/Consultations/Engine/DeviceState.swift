@@ -28,6 +28,8 @@ struct DeviceState {
     var overtakes = false
     /// Drawing tickets was refused; not before this time again (Unix milliseconds).
     var drawingPausedUntil: UInt64 = 0
+    /// What is asked about files and not answered yet.
+    var transfers = Transfers()
     /// Own files that the relay didn't take, by their messages' ids, since the device was opened.
     var refusedFiles: [[UInt8]: Refusal] = [:]
 }

@@ -9,6 +9,7 @@ extension Turn {
     mutating func resetConnection() {
         state.session = nil
         state.openedHome = false
+        state.transfers = Transfers()
         state.overtakes = state.profile.registration.recovering
         for id in state.mailboxes.keys where state.mailboxes[id]?.link != .gone {
             state.mailboxes[id]?.link = .closed
@@ -183,7 +184,7 @@ extension Turn {
             }
         }
         if !state.profile.copied {
-            if let pending = state.mailboxes[id]?.pending { try ask(pending) }
+            if let pending = state.mailboxes[id]?.pending { ask(pending.request) }
         } else if id == state.home {
             // What it asked for as another's copy is in the way of emptying the shelf.
             try finishPending(of: id)

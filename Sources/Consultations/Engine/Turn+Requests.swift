@@ -5,7 +5,8 @@ import Vault
 
 /// One request per mailbox is under way at a time, so that everything of a consultation reaches the
 /// relay in the order in which it was meant. It is stored before it is sent, and what the answer
-/// changes is stored together with the request's end.
+/// changes is stored together with the request's end. (What is asked about files is another matter:
+/// ``Transfers``.)
 extension Turn {
     /// Starts whatever can be started.
     mutating func pump() throws {
@@ -29,7 +30,7 @@ extension Turn {
             // The relay asked for patience and it is over: the same request again.
             if mailbox.pausedUntil > 0, let pending = mailbox.pending {
                 state.mailboxes[id]?.pausedUntil = 0
-                try ask(pending)
+                ask(pending.request)
             }
             return
         }
@@ -60,10 +61,7 @@ extension Turn {
         consultation: Vault.ConsultationNumber? = nil, message: Int64? = nil
     ) throws {
         guard let mailbox = state.mailboxes[id] else { return }
-        let last = mailbox.record.lastRequest
-        let request = Request(
-            mailbox: id, id: RequestID(rawValue: last + 1),
-            confirmed: RequestID(rawValue: last), operation: operation)
+        let request = try number(operation, for: mailbox)
         let scope = consultation.map { Vault.Scope.consultation($0) } ?? mailbox.scope
         var stored = StoredPendingRequest()
         stored.frame = Data(ClientFrame(requests: [request]).encoded())
@@ -71,11 +69,20 @@ extension Turn {
         try transaction.put(stored, of: .pending, in: scope)
         let pending = PendingRequest(
             request: request, scope: scope, consultation: consultation, message: message)
-        try modifyMailbox(id) { mailbox in
-            mailbox.record.lastRequest = last + 1
-            mailbox.pending = pending
-        }
-        try ask(pending)
+        state.mailboxes[id]?.pending = pending
+        ask(request)
+    }
+
+    /// Gives an operation the mailbox's next number. Nothing else that is stored waits for its
+    /// answer then, so all before it are confirmed.
+    mutating func number(
+        _ operation: RelayProtocol.Operation, for mailbox: MailboxState
+    ) throws -> Request {
+        let last = mailbox.record.lastRequest
+        try modifyMailbox(mailbox.id) { $0.record.lastRequest = last + 1 }
+        return Request(
+            mailbox: mailbox.id, id: RequestID(rawValue: last + 1),
+            confirmed: RequestID(rawValue: last), operation: operation)
     }
 
     /// Ends the request that is under way.
@@ -89,6 +96,9 @@ extension Turn {
 
     mutating func receive(_ reply: Reply) throws {
         if reply.id == .opening { return try receiveOpening(reply.outcome, of: reply.mailbox) }
+        if let transfer = state.transfers.take(reply.id, of: reply.mailbox, at: now) {
+            return try receive(reply.outcome, to: transfer, of: reply.mailbox)
+        }
         guard let pending = state.mailboxes[reply.mailbox]?.pending,
             pending.request.id == reply.id
         else { return }
@@ -130,10 +140,6 @@ extension Turn {
             }
             return try fail(number, .refused, refusal: refusal)
         }
-        if pending.request.operation.blob != nil {
-            try finishPending(of: id)
-            return try pauseTransfer(pending, until: time)
-        }
         state.mailboxes[id]?.pausedUntil = time
         wake(at: time)
         // Said once, and not what nobody notices.
@@ -150,12 +156,7 @@ extension Turn {
         _ outcome: Outcome, to pending: PendingRequest, for number: Vault.ConsultationNumber
     ) throws {
         if case .erased(let receipts) = outcome {
-            for receipt in receipts { try receiveReceipt(receipt, of: pending.request.mailbox) }
-            // Not of this group, if it is still here.
-            guard state.consultations[number]?.record.phase != .reopening else {
-                return tryLater(number)
-            }
-            return try reopen(number, because: .lost, otherwise: .removed)
+            return try receive(receipts, of: pending.request.mailbox, inPlaceOf: number)
         }
         switch pending.request.operation {
         case .claimKeyPackage: try receiveKeyPackage(outcome, for: number)
@@ -163,9 +164,19 @@ extension Turn {
         case .commit: try receiveCommitAnswer(outcome, for: number)
         case .inspectGroup: try receiveInspection(outcome, for: number)
         case .send, .close: try receiveSendAnswer(outcome, to: pending, for: number)
-        case .beginBlob, .putPiece, .inspectBlob, .readPiece:
-            try receiveBlobAnswer(outcome, to: pending, for: number)
         default: break
         }
+    }
+
+    /// The relay answers with receipts where something else was asked.
+    mutating func receive(
+        _ receipts: [[UInt8]], of id: MailboxID, inPlaceOf number: Vault.ConsultationNumber
+    ) throws {
+        for receipt in receipts { try receiveReceipt(receipt, of: id) }
+        // Not of this group, if it is still here.
+        guard state.consultations[number]?.record.phase != .reopening else {
+            return tryLater(number)
+        }
+        try reopen(number, because: .lost, otherwise: .removed)
     }
 }

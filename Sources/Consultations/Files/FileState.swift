@@ -21,9 +21,11 @@ struct FileState {
     var record: StoredFile
     var atRelay = AtRelay.unknown
     /// Nothing is asked about it before that time (Unix milliseconds).
-    var pausedUntil: UInt64 = 0
+    private(set) var pausedUntil: UInt64 = 0
     /// How often it couldn't be had.
     var failures = 0
+    /// How often what was under way was given up: answers to that mean nothing any more.
+    private(set) var attempt = 0
     /// Of the pieces that are here; `nil` until it is needed.
     var hash: RunningHash?
 
@@ -54,8 +56,13 @@ struct FileState {
 
     /// A pause that grows.
     mutating func pause(at now: UInt64) {
-        pausedUntil = now + min(5_000 << UInt64(min(failures, 10)), 3_600_000)
+        pause(until: now + min(5_000 << UInt64(min(failures, 10)), 3_600_000))
         failures += 1
+    }
+
+    mutating func pause(until time: UInt64) {
+        pausedUntil = time
+        attempt += 1
     }
 
     /// Forgets what concerned a connection.
@@ -63,6 +70,29 @@ struct FileState {
         atRelay = .unknown
         pausedUntil = 0
         failures = 0
+        attempt += 1
+    }
+
+    /// What is to be asked of the relay behind so many things that are under way; `nil` if that is
+    /// all for now. A piece has no content yet.
+    func nextOperation(behind count: Int, in group: GroupID) -> RelayProtocol.Operation? {
+        let blob = BlobReference(groupID: group, blob: note.blob)
+        func piece(_ index: Int) -> PieceReference? {
+            guard index < shape.pieceCount else { return nil }
+            return PieceReference(blob: blob, index: UInt32(clamping: index))
+        }
+        guard record.mine else {
+            return piece(pieceCount + count).map { .readPiece($0) }
+        }
+        switch atRelay {
+        case .pieces(let done): return piece(done + count).map { .putPiece($0, content: []) }
+        case .unknown where count == 0: return .inspectBlob(blob)
+        case .absent where count == 0:
+            return .beginBlob(
+                BlobBeginning(
+                    groupID: group, blob: note.blob, byteCount: UInt64(shape.byteCount)))
+        case .unknown, .absent: return nil
+        }
     }
 }
 

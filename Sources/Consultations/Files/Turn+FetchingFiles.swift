@@ -9,8 +9,10 @@ extension Turn {
         _ content: [UInt8], as index: Int, of file: Int64, in number: Vault.ConsultationNumber
     ) throws {
         guard let found = state.consultations[number]?.file(numbered: file),
-            found.record.phase == .fetching, found.pieceCount == index
+            found.record.phase == .fetching
         else { return }
+        // Answers keep the order of the questions; a relay that doesn't isn't asked at once again.
+        guard found.pieceCount == index else { return try pause(found, of: number) }
         try modifyFile(file, of: number) { file, consultation, turn in
             // The sender may say another length than the blob has; the relay isn't to blame then.
             guard content.count == file.shape.byteCount(ofPiece: index) else {
@@ -43,10 +45,7 @@ extension Turn {
             }
             return try showFetched(file.number, of: number)
         }
-        try modifyFile(file.number, of: number) { file, _, turn in
-            file.pausedUntil = turn.now + 3_600_000
-            turn.wake(at: file.pausedUntil)
-        }
+        try pause(file, of: number, until: now + 3_600_000)
     }
 
     /// What came isn't what the sender speaks of.

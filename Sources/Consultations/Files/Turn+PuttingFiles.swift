@@ -2,64 +2,48 @@ import FoundationEssentials
 import RelayProtocol
 import Vault
 
-/// Files on their way to the relay, piece by piece, and what the relay answers to all that is asked
-/// about files: one thing per request, whenever nothing else is to be said. So a long file never
-/// keeps words waiting, and a stop anywhere costs one piece.
+/// Files on their way: what is asked of the relay, and what it answers. That happens whenever nothing
+/// else is to be said, and only so much is under way that words which come up then don't wait long.
 extension Turn {
-    /// Asks the relay for the next thing that a file needs.
+    /// Asks the relay for the next things that a file needs.
     mutating func pumpFiles(_ number: Vault.ConsultationNumber) throws {
         guard let consultation = state.consultations[number], consultation.isLive,
-            let groupID = GroupID(consultation.groupID)
+            let group = GroupID(consultation.groupID)
         else { return }
         guard let file = consultation.nextTransfer(at: now) else {
             if let time = consultation.transfersPausedUntil { wake(at: time) }
             return
         }
-        let blob = BlobReference(groupID: groupID, blob: file.note.blob)
-        guard file.record.mine else {
-            return try start(
-                .readPiece(PieceReference(blob: blob, index: UInt32(clamping: file.pieceCount))),
-                for: consultation.mailbox, consultation: number)
-        }
-        let operation: RelayProtocol.Operation
-        switch file.atRelay {
-        case .unknown: operation = .inspectBlob(blob)
-        case .absent:
-            operation = .beginBlob(
-                BlobBeginning(
-                    groupID: groupID, blob: file.note.blob,
-                    byteCount: UInt64(file.shape.byteCount)))
-        case .pieces(let count):
-            // The content is filled in when it leaves (`ask`).
-            operation = .putPiece(
-                PieceReference(blob: blob, index: UInt32(clamping: count)), content: [])
-        }
-        try start(operation, for: consultation.mailbox, consultation: number)
-    }
-
-    /// Has a request sent. A piece lies in the vault already, and is read only when it leaves.
-    mutating func ask(_ pending: PendingRequest) throws {
-        var request = pending.request
-        if case .putPiece(let piece, _) = request.operation, let number = pending.consultation,
-            let consultation = state.consultations[number],
-            let file = consultation.file(of: piece.blob.blob)
+        var count = state.transfers.count(of: file, in: number)
+        while state.transfers.hasRoom(for: consultation.mailbox),
+            var operation = file.nextOperation(behind: count, in: group),
+            let mailbox = state.mailboxes[consultation.mailbox]
         {
-            let content = try file.piece(Int(piece.index), in: consultation.scope, transaction)
-            request.operation = .putPiece(piece, content: content)
+            if case .putPiece(let piece, _) = operation {
+                let index = Int(piece.index)
+                let content = try file.piece(index, in: consultation.scope, transaction)
+                operation = .putPiece(piece, content: content)
+            }
+            let request = try self.number(operation, for: mailbox)
+            state.transfers.add(
+                PendingTransfer(
+                    request, file: file.number, attempt: file.attempt, of: number, at: now))
+            ask(request)
+            count += 1
         }
-        ask(request)
     }
 
     // MARK: Answers
 
-    mutating func receiveBlobAnswer(
-        _ outcome: Outcome, to pending: PendingRequest, for number: Vault.ConsultationNumber
+    mutating func receive(
+        _ outcome: Outcome, to transfer: PendingTransfer, of mailbox: MailboxID
     ) throws {
-        let operation = pending.request.operation
-        guard let blob = operation.blob, let file = state.consultations[number]?.file(of: blob)
+        let number = transfer.consultation
+        guard let file = state.consultations[number]?.file(numbered: transfer.file),
+            file.attempt == transfer.attempt
         else { return }
-        switch (operation, outcome) {
-        case (.inspectBlob, .blobState(let told)):
+        switch (transfer.question, outcome) {
+        case (.inspection, .blobState(let told)):
             let isThere = told.byteCount == UInt64(file.shape.byteCount)
             guard told == .none || isThere else { return try letGo(file, of: number) }
             try modifyFile(file.number, of: number) { file, _, _ in
@@ -68,55 +52,52 @@ extension Turn {
                     ? .pieces(min(Int(told.pieceCount), file.shape.pieceCount)) : .absent
             }
             try settlePut(file.number, of: number)
-        case (.beginBlob, .done):
+        case (.beginning, .done):
             try modifyFile(file.number, of: number) { file, _, _ in file.atRelay = .pieces(0) }
-        case (.putPiece(let piece, _), .done):
+        case (.putting(let index), .done):
             try modifyFile(file.number, of: number) { file, _, turn in
-                file.atRelay = .pieces(Int(piece.index) + 1)
+                file.atRelay = .pieces(index + 1)
                 file.failures = 0
                 turn.transferCount += 1
             }
             try settlePut(file.number, of: number)
-        case (.readPiece(let piece), .piece(let content)):
-            try take(content, as: Int(piece.index), of: file.number, in: number)
+        case (.reading(let index), .piece(let content)):
+            try take(content, as: index, of: file.number, in: number)
+        case (_, .erased(let receipts)): try receive(receipts, of: mailbox, inPlaceOf: number)
+        case (_, .refused(_, let seconds)) where seconds > 0:
+            // No room or no time for it: later, and meanwhile everything else goes on.
+            try pause(file, of: number, until: now + UInt64(seconds) * 1_000)
         case (_, .refused(.notAllowed, _)):
             try reopen(number, because: .lost, otherwise: .removed)
         case (_, .refused(.groupClosed, _)):
             try modify(number) { consultation, _ in
                 consultation.record.standing.relayClosed = true
             }
-        case (.beginBlob, .refused(.exists, _)): try letGo(file, of: number)
-        case (.putPiece, .refused(.noBlob, _)) where file.failures > 1:
+        case (.beginning, .refused(.exists, _)): try letGo(file, of: number)
+        case (.putting, .refused(.noBlob, _)) where file.failures > 1:
             // Again and again it is there and takes nothing: another has begun it.
             try letGo(file, of: number)
         case (_, .refused(.noBlob, _)):
             // Not there yet, or not any more: whoever sends it gives it again.
             try pause(file, of: number)
-        case (_, .refused(let refusal, _)):
-            if file.record.mine {
-                try refused(refusal, file, of: number)
-            } else {
-                try refusedToRead(refusal, file, of: number)
-            }
+        case (.reading, .refused(let refusal, _)):
+            try refusedToRead(refusal, file, of: number)
+        case (_, .refused(let refusal, _)): try refused(refusal, file, of: number)
         default: giveUp(.protocolViolation)
         }
     }
 
-    /// The relay has no room or no time for it: later, and meanwhile everything else goes on.
-    mutating func pauseTransfer(
-        _ pending: PendingRequest, until time: UInt64
+    /// Nothing is asked about it for a while: until then, or for a time that grows.
+    mutating func pause(
+        _ file: FileState, of number: Vault.ConsultationNumber, until time: UInt64? = nil
     ) throws {
-        guard let number = pending.consultation, let blob = pending.request.operation.blob,
-            let file = state.consultations[number]?.file(of: blob)
-        else { return }
-        try modifyFile(file.number, of: number) { file, _, _ in file.pausedUntil = time }
-        wake(at: time)
-    }
-
-    private mutating func pause(_ file: FileState, of number: Vault.ConsultationNumber) throws {
         try modifyFile(file.number, of: number) { file, _, turn in
-            file.atRelay = .unknown
-            file.pause(at: turn.now)
+            if let time {
+                file.pause(until: time)
+            } else {
+                file.atRelay = .unknown
+                file.pause(at: turn.now)
+            }
             turn.wake(at: file.pausedUntil)
         }
     }
@@ -193,18 +174,6 @@ extension Turn {
             file.reset()
             file.record.groupID = Data()
             try replace(file, in: &consultation)
-        }
-    }
-}
-
-extension RelayProtocol.Operation {
-    /// The blob that it is about.
-    var blob: BlobID? {
-        switch self {
-        case .beginBlob(let beginning): beginning.blob
-        case .putPiece(let piece, _), .readPiece(let piece): piece.blob.blob
-        case .inspectBlob(let blob): blob.blob
-        default: nil
         }
     }
 }

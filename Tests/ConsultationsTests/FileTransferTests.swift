@@ -1,0 +1,78 @@
+import Cryptography
+import RelayProtocol
+import Testing
+import Vault
+
+@testable import Consultations
+
+/// How files travel: several pieces at a time and in their order.
+struct FileTransferTests {
+    /// Delivers everything; answers the most things about files that were under way to a device.
+    private func mostUnderWay(_ world: World, of device: TestDevice) throws -> Int {
+        var (asked, answered, most) = (Set<RequestID>(), Set<RequestID>(), 0)
+        world.tamper = { frame, receiver in
+            if receiver === device { answered.formUnion(frame.replies.map(\.id)) }
+            return frame
+        }
+        repeat {
+            for message in device.toRelay {
+                for request in try ClientFrame(decoding: message).requests {
+                    switch request.operation {
+                    case .putPiece, .readPiece: asked.insert(request.id)
+                    default: break
+                    }
+                }
+            }
+            most = max(most, asked.subtracting(answered).count)
+        } while try world.step()
+        return most
+    }
+
+    @Test(arguments: 1...3)
+    func `several pieces are under way, few, and in their order`(_ seed: UInt64) async throws {
+        let world = try World(seed: seed)
+        let (patient, doctor) = try await world.open()
+        let content = Random.bytes(2_000_000)
+        try patient.send(content, named: "scan.pdf")
+        #expect(try (3...8).contains(mostUnderWay(world, of: patient)))
+        try doctor.send(content, named: "answer.pdf")
+        #expect(try (3...8).contains(mostUnderWay(world, of: patient)))
+        #expect(try doctor.content(of: "scan.pdf") == content)
+        #expect(try patient.content(of: "answer.pdf") == content)
+        // Nothing was asked for a second time.
+        #expect(try patient.only().files.allSatisfy { $0.failures == 0 })
+    }
+
+    @Test func `a relay that answers slowly has less to answer, and everybody a turn`() throws {
+        var transfers = Transfers()
+        let consultation = Vault.ConsultationNumber(rawValue: 1)
+        var last: UInt64 = 0
+        func fill(_ mailbox: MailboxID, at now: UInt64) -> [RequestID] {
+            var ids: [RequestID] = []
+            while transfers.hasRoom(for: mailbox) {
+                last += 1
+                ids.append(RequestID(rawValue: last))
+                let request = Request(
+                    mailbox: mailbox, id: RequestID(rawValue: last),
+                    confirmed: RequestID(rawValue: 0), operation: .retire)
+                transfers.add(
+                    PendingTransfer(request, file: 1, attempt: 0, of: consultation, at: now))
+            }
+            return ids
+        }
+        let one = try #require(MailboxID([UInt8](repeating: 1, count: 32)))
+        let other = try #require(MailboxID([UInt8](repeating: 2, count: 32)))
+        var now: UInt64 = 1_000_000
+        for _ in 0..<20 {
+            for id in fill(one, at: now) { #expect(transfers.take(id, of: one, at: now) != nil) }
+        }
+        let most = fill(one, at: now)
+        #expect(most.count == 8)
+        #expect(fill(other, at: now).count == 1)
+        #expect(transfers.take(most[0], of: other, at: now) == nil)
+        now += 5_000
+        for id in most { #expect(transfers.take(id, of: one, at: now) != nil) }
+        // One is the other's.
+        #expect(fill(one, at: now).count == 1)
+    }
+}
