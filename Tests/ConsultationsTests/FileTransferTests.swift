@@ -5,7 +5,8 @@ import Vault
 
 @testable import Consultations
 
-/// How files travel: several pieces at a time and in their order.
+/// How files travel: several pieces at a time and in their order, with a pause where there is no
+/// room.
 struct FileTransferTests {
     /// Delivers everything; answers the most things about files that were under way to a device.
     private func mostUnderWay(_ world: World, of device: TestDevice) throws -> Int {
@@ -74,5 +75,35 @@ struct FileTransferTests {
         for id in most { #expect(transfers.take(id, of: one, at: now) != nil) }
         // One is the other's.
         #expect(fill(one, at: now).count == 1)
+    }
+
+    @Test func `a full disk holds up the file and nothing else, and says so once`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let content = Random.bytes(500_000)
+        try patient.send(content, named: "scan.pdf")
+        var isFull = true
+        var hasPiece = false
+        world.tamper = { frame, device in
+            hasPiece = device === doctor && frame.replies.contains(where: \.outcome.isPiece)
+            return frame
+        }
+        doctor.engine.checkpoint = { checkpoint in
+            guard checkpoint == .beforeCommit, isFull, hasPiece else { return }
+            hasPiece = false
+            throw VaultError.diskFull
+        }
+        try world.settle()
+        try patient.say("meanwhile")
+        for _ in 0..<3 { try world.pass(seconds: 6) }
+        #expect(try doctor.texts() == ["meanwhile"])
+        #expect(doctor.troubles.isEmpty)
+        #expect(doctor.eventTroubles == [.diskFull(name: "scan.pdf")])
+        #expect(try doctor.receivedFiles().map(\.lacksRoom) == [true])
+        isFull = false
+        try world.pass(seconds: 100)
+        #expect(try doctor.content(of: "scan.pdf") == content)
+        #expect(try doctor.receivedFiles().map(\.lacksRoom) == [false])
+        #expect(try doctor.gaps().isEmpty)
     }
 }

@@ -121,10 +121,10 @@ public actor Device {
 
     private func wake() {
         guard !isClosed else { return }
-        do {
+        do throws(DeviceError) {
             try engine.wake(at: Clock.now())
         } catch {
-            stop(for: .disk)
+            stop(for: .ofDisk(error))
         }
         carryOut()
     }
@@ -216,7 +216,7 @@ public actor Device {
 
     private func handle(_ event: WebSocketClient.Event, of attempt: Int) {
         guard attempt == self.attempt, !isClosed else { return }
-        do {
+        do throws(DeviceError) {
             switch event {
             case .opened: try engine.connectionOpened(at: Clock.now())
             case .message(let message): try engine.receive(message, at: Clock.now())
@@ -226,7 +226,7 @@ public actor Device {
             }
         } catch {
             // The disk failed: nothing was acknowledged, so nothing is lost by starting again.
-            stop(for: .disk)
+            stop(for: .ofDisk(error))
         }
         carryOut()
     }
@@ -360,6 +360,11 @@ extension ConnectionTrouble {
         case .cancelled: self = .lost
         case .library: self = .unreachable("the WebSocket library failed")
         }
+    }
+
+    /// What a failed unit of work means for the connection.
+    static func ofDisk(_ error: DeviceError) -> Self {
+        error == .vault(.diskFull) ? .diskFull : .disk
     }
 
     /// Whether trying again can't help.

@@ -151,8 +151,18 @@ final class Engine {
             outputs.append(.disconnect(.protocolViolation))
             return
         }
-        try perform(at: now) { turn in
-            try turn.receive(frame)
+        do throws(DeviceError) {
+            try perform(at: now) { try $0.receive(frame) }
+        } catch {
+            let pieces = frame.replies.filter(\.outcome.isPiece)
+            guard error == .vault(.diskFull), !pieces.isEmpty else { throw error }
+            // Pieces of files take room, and can be had again: the rest may still find some.
+            var rest = frame
+            rest.replies.removeAll(where: \.outcome.isPiece)
+            try perform(at: now) { turn in
+                try turn.holdUp(pieces)
+                try turn.receive(rest)
+            }
         }
     }
 

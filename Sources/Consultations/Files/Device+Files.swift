@@ -142,6 +142,7 @@ extension Device {
     /// Waits until a file that comes is here, as long as it gets on.
     ///
     /// - Returns: how it is then.
+    /// - Throws: `.vault(.diskFull)` if there is no room for it; it is fetched when there is.
     public func fetched(
         _ number: Int64, of id: ConsultationID, patience: Duration = .seconds(10)
     ) async throws(DeviceError) -> FileDetail {
@@ -151,10 +152,11 @@ extension Device {
             let isSettled = await wait(for: patience) { device in
                 if case .stopped = device.connection { return true }
                 guard let file = try? device.file(number, of: id) else { return true }
-                return !file.isComing
+                return !file.isComing || file.lacksRoom
             }
             let file = try file(number, of: id)
             guard file.isComing else { return file }
+            if file.lacksRoom { throw .vault(.diskFull) }
             if case .stopped(let trouble) = connection {
                 throw trouble == .copied ? .copied : .relayUnreachable(trouble)
             }

@@ -21,6 +21,8 @@ public struct FileDetail: Hashable, Sendable {
     public let byteCount: Int
     /// Where its content is.
     public let place: Place
+    /// Whether it isn't fetched for now because this device's disk is full.
+    public let lacksRoom: Bool
 
     /// Whether it can still be waited for.
     public var isComing: Bool {
@@ -32,6 +34,7 @@ public struct FileDetail: Hashable, Sendable {
         name = file.note.name
         mediaType = file.note.mediaType
         byteCount = file.note.shape.byteCount
+        lacksRoom = file.lacksRoom
         switch file.record.phase {
         case .whole: place = .here
         case .damaged: place = .damaged

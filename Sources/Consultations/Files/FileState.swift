@@ -26,6 +26,8 @@ struct FileState {
     var failures = 0
     /// How often what was under way was given up: answers to that mean nothing any more.
     private(set) var attempt = 0
+    /// This device's disk was full when a piece came.
+    var lacksRoom = false
     /// Of the pieces that are here; `nil` until it is needed.
     var hash: RunningHash?
 
@@ -70,6 +72,7 @@ struct FileState {
         atRelay = .unknown
         pausedUntil = 0
         failures = 0
+        lacksRoom = false
         attempt += 1
     }
 

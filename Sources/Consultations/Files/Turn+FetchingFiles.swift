@@ -22,6 +22,7 @@ extension Turn {
             file.hash?.add(content)
             try turn.keep(content, behind: &file, in: consultation)
             file.failures = 0
+            file.lacksRoom = false
             turn.transferCount += 1
             guard file.pieceCount == file.shape.pieceCount else { return }
             if file.hash?.value() == file.note.hash {
@@ -32,6 +33,22 @@ extension Turn {
             }
         }
         try showFetched(file, of: number)
+    }
+
+    /// This device's disk has no room for what came: it is asked for again later.
+    mutating func holdUp(_ pieces: [Reply]) throws {
+        for reply in pieces {
+            guard let transfer = state.transfers.take(reply.id, of: reply.mailbox, at: now),
+                let consultation = state.consultations[transfer.consultation],
+                let file = consultation.file(numbered: transfer.file),
+                file.attempt == transfer.attempt
+            else { continue }
+            if !file.lacksRoom { emit(.trouble(consultation.id, .diskFull(name: file.note.name))) }
+            try modifyFile(file.number, of: consultation.number) { file, _, _ in
+                file.lacksRoom = true
+            }
+            try pause(file, of: consultation.number)
+        }
     }
 
     /// The relay never gives it.
@@ -105,4 +122,9 @@ extension Turn {
             .messageChanged(
                 consultation.id, state.describe(message, number: number, in: consultation)))
     }
+}
+
+extension Outcome {
+    /// Whether it is a part of a file.
+    var isPiece: Bool { if case .piece = self { true } else { false } }
 }

@@ -105,6 +105,8 @@ public enum Trouble: Hashable, Sendable {
     /// The relay refused a file of this device, which is gone from the outbox unless the others have
     /// heard of it already.
     case fileRefused(name: String, Refusal)
+    /// A file that came isn't fetched for now: this device's disk is full. When there is room, it is.
+    case diskFull(name: String)
     /// The relay refuses for now, and is asked again after so many seconds.
     case delayed(Refusal, seconds: UInt32)
 }

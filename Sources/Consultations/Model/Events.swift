@@ -34,6 +34,8 @@ public enum ConnectionTrouble: Hashable, Sendable {
     case protocolViolation
     /// This device's disk failed while answering the relay.
     case disk
+    /// This device's disk has no room for what came; nothing of it is lost.
+    case diskFull
 }
 
 /// What happens on a device.

@@ -19,7 +19,7 @@ struct ChatCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await session.withDevice(showing: output.output) { device in
+        try await session.withDevice(showing: output.output, showsTroubles: false) { device in
             let found = try await device.consultation(matching: consultation.id)
             if let closed = found.closedFailure { throw closed }
             let chat = ChatSession(

@@ -245,10 +245,7 @@ actor ChatSession {
         case .connection(let connection): try change(to: connection)
         case .identityChanged(id, let person):
             try say(
-                [
-                    "\(Sanitiser.line(person.name)) has another key now and is no longer verified; "
-                        + "compare the safety code: /verify"
-                ], output.style.red)
+                [Explanation.changedIdentity(of: person).message + ": /verify"], output.style.red)
         case .erased(id, let receipt): return try finish(receipt)
         case .receipt(let receipt) where receipt.id == id: return try finish(receipt)
         case .trouble(id, let trouble): try say([Explanation.trouble(trouble).message])

@@ -209,6 +209,7 @@ enum Explanation {
         case .rejected(let refusal): Self.refusal(refusal)
         case .protocolViolation: Failure(.unavailable, trouble.words, advice: "tell the operator")
         case .disk: Failure(.inputOutput, trouble.words, advice: "check the disk")
+        case .diskFull: vault(.diskFull)
         }
     }
 
@@ -248,13 +249,25 @@ enum Explanation {
         case .fileRefused(let name, let refusal):
             Failure(
                 refusedFile(refusal).status,
-                "\(Sanitiser.line(name)): \(refusedFile(refusal).message)")
+                "file \(FileName.cut(name)): \(refusedFile(refusal).message)")
+        case .diskFull(let name):
+            Failure(
+                .inputOutput,
+                "file \(FileName.cut(name)) isn't fetched: this device's disk is full",
+                advice: "make room; 'curtain sync' fetches it then")
         case .delayed(let refusal, let seconds):
             Failure(
                 .tryAgain,
                 "the relay refuses for now (\(refusal.words)); it is asked again in "
                     + (seconds < 120 ? "\(seconds) seconds" : "\(seconds / 60) minutes"))
         }
+    }
+
+    static func changedIdentity(of person: Person) -> Failure {
+        Failure(
+            .badData,
+            "\(Sanitiser.line(person.name)) has another key now and is no longer verified",
+            advice: "compare the safety code")
     }
 
     static func prescription(_ error: PrescriptionError) -> Failure {
@@ -322,6 +335,7 @@ extension ConnectionTrouble {
         case .rejected(let refusal): "the relay refuses (\(refusal.words))"
         case .protocolViolation: "the relay doesn't keep to its protocol"
         case .disk: "this device's disk failed"
+        case .diskFull: "this device's disk is full"
         }
     }
 
@@ -329,7 +343,7 @@ extension ConnectionTrouble {
     var isPermanent: Bool {
         switch self {
         case .unreachable, .tls, .lost, .protocolViolation: false
-        case .untrusted, .displaced, .copied, .rejected, .disk: true
+        case .untrusted, .displaced, .copied, .rejected, .disk, .diskFull: true
         }
     }
 }

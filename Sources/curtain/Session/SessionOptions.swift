@@ -60,35 +60,28 @@ struct SessionOptions: ParsableArguments {
     @OptionGroup var relay: RelayOptions
 
     /// Opens the vault, lends the device to `body`, and closes it whatever happens. What was erased
-    /// meanwhile, ended by the other side, and had never been read is shown then: now or never.
+    /// meanwhile, ended by the other side, and had never been read is shown then: now or never. So
+    /// is what went wrong, unless `body` shows that by itself.
     func withDevice<Result: Sendable>(
-        showing output: Output = Output(),
+        showing output: Output = Output(), showsTroubles: Bool = true,
         _ body: (Device, SecretBytes) async throws -> Result
     ) async throws -> Result {
         guard Device.exists(at: home.path) else { throw DeviceError.vault(.noVault) }
         let secret = try passphrase.existing()
         let device = try await open(secret)
         let events = await device.events()
-        let lastWords = Task<[(ConsultationID, [Message])], Never> {
-            await events.reduce(into: []) { words, event in
-                if case .lastWords(let id, let messages) = event { words.append((id, messages)) }
-            }
+        let noticed = Task<Noticed, Never> {
+            await events.reduce(into: Noticed()) { $0.note($1) }
         }
         do {
             let result = try await body(device, secret)
             await device.close()
-            try await show(lastWords.value, on: output)
+            try await noticed.value.show(on: output, showsTroubles: showsTroubles)
             return result
         } catch {
             await device.close()
-            try await show(lastWords.value, on: output)
+            try await noticed.value.show(on: output, showsTroubles: showsTroubles, besides: error)
             throw error
-        }
-    }
-
-    private func show(_ lastWords: [(ConsultationID, [Message])], on output: Output) throws {
-        for (id, messages) in lastWords {
-            try MessageText.showLastWords(messages, of: id, to: output)
         }
     }
 
@@ -109,9 +102,12 @@ struct SessionOptions: ParsableArguments {
     }
 
     func withDevice<Result: Sendable>(
-        showing output: Output = Output(), _ body: (Device) async throws -> Result
+        showing output: Output = Output(), showsTroubles: Bool = true,
+        _ body: (Device) async throws -> Result
     ) async throws -> Result {
-        try await withDevice(showing: output) { device, _ in try await body(device) }
+        try await withDevice(showing: output, showsTroubles: showsTroubles) { device, _ in
+            try await body(device)
+        }
     }
 
     /// Decides something about a consultation, delivers it, and says how the consultation stands
