@@ -1,5 +1,7 @@
 import Cryptography
+import RelayCore
 import RelayProtocol
+import RelayTestSupport
 import Testing
 import Vault
 
@@ -75,6 +77,53 @@ struct FileTransferTests {
         for id in most { #expect(transfers.take(id, of: one, at: now) != nil) }
         // One is the other's.
         #expect(fill(one, at: now).count == 1)
+    }
+
+    @Test(arguments: [true, false])
+    func `a fresh group gets only the files that the other lacks`(
+        _ byPatient: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        var contents: [String: [UInt8]] = [:]
+        for (device, name) in [(patient, "a"), (doctor, "b"), (patient, "c"), (doctor, "d")] {
+            contents[name] = Random.bytes(100_000)
+            try device.send(contents[name] ?? [], named: name)
+            if name == "b" {
+                try world.settle()
+                // Of what comes from now on both know, and fetch nothing.
+                world.tamper = { frame, _ in
+                    var frame = frame
+                    frame.replies = frame.replies.map { reply in
+                        guard reply.outcome.isPiece else { return reply }
+                        return Reply(
+                            mailbox: reply.mailbox, id: reply.id,
+                            outcome: .refused(.noBlob, retryAfterSeconds: 0))
+                    }
+                    return frame
+                }
+            }
+        }
+        try world.settle()
+        #expect(try patient.messages().suffix(4).allSatisfy { $0.body.isFile })
+        #expect(try patient.receivedFiles().map(\.isComing) == [false, true])
+        world.tamper = nil
+        let old = try patient.only().groupID
+        try (byPatient ? patient : doctor).reopen()
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(try patient.only().groupID != old)
+        for (name, content) in contents {
+            for device in [patient, doctor] { #expect(try device.content(of: name) == content) }
+        }
+        // The others went with the old group.
+        #expect(world.relay.store.groupCount == 1)
+        #expect(world.relay.store.blobUsage.count == 2)
+        // And both know that nothing is to be put any more.
+        for device in [patient, doctor] {
+            let consultation = try device.only()
+            #expect(!consultation.files.contains { consultation.isToBePut($0) })
+        }
     }
 
     @Test func `a full disk holds up the file and nothing else, and says so once`() async throws {

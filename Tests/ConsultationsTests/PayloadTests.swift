@@ -1,3 +1,5 @@
+import Cryptography
+import RelayProtocol
 import Testing
 
 @testable import Consultations
@@ -23,6 +25,25 @@ struct PayloadTests {
         payload.reopen = Payload.Reopen(
             consultation: [UInt8](repeating: 3, count: 16), beganAt: 9, reason: 2)
         #expect(Payload(decoding: try payload.encoded()) == payload)
+    }
+
+    @Test func `no files that are lacking is another word than none said, and too many is none`()
+        throws
+    {
+        let blobs = (0...256).compactMap { _ in BlobID(Random.bytes(BlobID.byteCount)) }
+        for (said, read) in [
+            (nil, nil), ([], []), (Array(blobs.prefix(3)), Array(blobs.prefix(3))),
+            (Array(blobs.prefix(256)), Array(blobs.prefix(256))), (blobs, nil),
+        ] as [([BlobID]?, [BlobID]?)] {
+            var payload = Payload(
+                id: [UInt8](repeating: 7, count: 16), sentAt: 1, counter: 5, body: .marks)
+            payload.seen = [
+                Payload.Seen(
+                    member: [UInt8](repeating: 9, count: 32), received: 8, missing: [], read: 2,
+                    lacking: said)
+            ]
+            #expect(Payload(decoding: try payload.encoded())?.seen.first?.lacking == read)
+        }
     }
 
     @Test func `truncation at every length never crashes`() throws {

@@ -219,6 +219,7 @@ extension Turn {
             sent: consultation.record.traffic.counter)
         consultation.progress[member] = progress
         try sendAgain(&consultation, relayed: false) { !progress.has($0) }
+        if let lacking = mine?.lacking { try spareFiles(besides: lacking, in: &consultation) }
         try settle(&consultation)
     }
 

@@ -140,7 +140,7 @@ extension Turn {
         payload.seen = consultation.ledgers.map { member, ledger in
             Payload.Seen(
                 member: member, received: ledger.received, missing: ledger.missing,
-                read: ledger.read)
+                read: ledger.read, lacking: consultation.lacking(from: member))
         }
         let octets = try payload.encoded()
         let encrypted = try group.encrypt(

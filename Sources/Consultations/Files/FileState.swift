@@ -51,11 +51,6 @@ struct FileState {
     /// Where a piece lies in the vault.
     static func place(ofPiece index: Int, of file: Int64) -> Int64 { file << 16 | Int64(index) }
 
-    /// Whether the relay has to be given it, in the group that is in use.
-    func isToBePut(into group: Data) -> Bool {
-        record.mine && isWhole && record.groupID != group
-    }
-
     /// A pause that grows.
     mutating func pause(at now: UInt64) {
         pause(until: now + min(5_000 << UInt64(min(failures, 10)), 3_600_000))
@@ -146,12 +141,33 @@ extension ConsultationState {
     /// the whole file.
     var unsentFiles: [FileState] { files.filter { $0.isWhole && $0.record.isUnsent } }
 
+    /// Whether the relay has to be given a file in the group that is in use. In a fresh one the
+    /// other says first what it lacks, of what it knows of.
+    func isToBePut(_ file: FileState) -> Bool {
+        guard file.record.mine, file.isWhole, file.record.groupID != record.groupID else {
+            return false
+        }
+        return !record.reopening.unconfirmed || file.record.isUnsent || goesAgain(file)
+    }
+
+    /// Whether the message that speaks of a file is to be sent, for the first time or again.
+    func goesAgain(_ file: FileState) -> Bool { outbox.contains(file.record.messageNumber) }
+
+    /// The other's files that are still to be had, for it to know in a fresh group; `nil` where
+    /// that isn't to be said, or they are too many to be named.
+    func lacking(from member: [UInt8]) -> [BlobID]? {
+        guard record.reopening.beganAt > 0, member == [UInt8](record.other.identityKey) else {
+            return nil
+        }
+        let blobs = files.filter { $0.record.phase == .fetching }.map(\.note.blob)
+        return blobs.count <= Payload.Seen.lackingLimit ? blobs : nil
+    }
+
     /// What is to be put or fetched next: files that nobody knows of yet come first.
     func nextTransfer(at now: UInt64) -> FileState? {
-        let group = record.groupID
         let ready = files.filter { $0.pausedUntil <= now }
-        return ready.first { $0.record.isUnsent && $0.isToBePut(into: group) }
-            ?? ready.first { $0.isToBePut(into: group) }
+        return ready.first { $0.record.isUnsent && isToBePut($0) }
+            ?? ready.first { isToBePut($0) }
             ?? ready.first { $0.record.phase == .fetching }
     }
 
@@ -170,15 +186,14 @@ extension ConsultationState {
     var transfersPausedUntil: UInt64? {
         files.filter {
             $0.pausedUntil > 0
-                && ($0.isToBePut(into: record.groupID) || $0.record.phase == .fetching)
+                && (isToBePut($0) || $0.record.phase == .fetching)
         }.map(\.pausedUntil).min()
     }
 
     /// The message that is to leave next: one that speaks of a file waits until the relay has the
     /// file, and the closing goes last.
     var nextMessage: Int64? {
-        let held = Set(
-            files.filter { $0.isToBePut(into: record.groupID) }.map(\.record.messageNumber))
+        let held = Set(files.filter { isToBePut($0) }.map(\.record.messageNumber))
         guard let next = outbox.first(where: { !held.contains($0) }) else { return nil }
         let isLast = record.standing.ending && next == outbox.last
         return isLast && outbox.count > 1 ? nil : next

@@ -159,12 +159,25 @@ extension Turn {
     /// and the messages that speak of the others leave.
     mutating func giveUpFiles(of number: Vault.ConsultationNumber) throws {
         guard let consultation = state.consultations[number] else { return }
-        for file in consultation.files where file.isToBePut(into: consultation.record.groupID) {
+        for file in consultation.files where consultation.isToBePut(file) {
             if file.record.isUnsent {
                 try dropFile(file.number, of: number)
             } else {
                 try letGo(file, of: number)
             }
+        }
+    }
+
+    /// In a fresh group only those files are put again that the other lacks: as it says, or because
+    /// their messages go again.
+    func spareFiles(
+        besides lacking: [BlobID], in consultation: inout ConsultationState
+    ) throws {
+        for file in consultation.files
+        where consultation.isToBePut(file) && !file.record.isUnsent
+            && !consultation.goesAgain(file) && !lacking.contains(file.note.blob)
+        {
+            try noteAtRelay(file, in: &consultation)
         }
     }
 

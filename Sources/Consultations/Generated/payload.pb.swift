@@ -160,9 +160,21 @@ nonisolated struct WireSeen: Sendable {
   /// the person has seen everything up to this counter
   var read: UInt64 = 0
 
+  /// in a fresh group: blobs of that member's files that are still to be had, 16 octets each
+  var lacking: Data {
+    get {_lacking ?? Data()}
+    set {_lacking = newValue}
+  }
+  /// Returns true if `lacking` has been explicitly set.
+  var hasLacking: Bool {self._lacking != nil}
+  /// Clears the value of `lacking`. Subsequent reads from it will return its default value.
+  mutating func clearLacking() {self._lacking = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+
+  fileprivate var _lacking: Data? = nil
 }
 
 nonisolated struct WireText: Sendable {
@@ -593,7 +605,7 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireSeen: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Seen"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}received\0\u{1}missing\0\u{1}read\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}received\0\u{1}missing\0\u{1}read\0\u{1}lacking\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -605,12 +617,17 @@ nonisolated extension WireSeen: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.received) }()
       case 3: try { try decoder.decodeRepeatedUInt64Field(value: &self.missing) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.read) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self._lacking) }()
       default: break
       }
     }
   }
 
   func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.member.isEmpty {
       try visitor.visitSingularBytesField(value: self.member, fieldNumber: 1)
     }
@@ -623,6 +640,9 @@ nonisolated extension WireSeen: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
     if self.read != 0 {
       try visitor.visitSingularUInt64Field(value: self.read, fieldNumber: 4)
     }
+    try { if let v = self._lacking {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -631,6 +651,7 @@ nonisolated extension WireSeen: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
     if lhs.received != rhs.received {return false}
     if lhs.missing != rhs.missing {return false}
     if lhs.read != rhs.read {return false}
+    if lhs._lacking != rhs._lacking {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

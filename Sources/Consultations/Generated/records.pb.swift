@@ -1022,7 +1022,7 @@ nonisolated struct StoredFile: Sendable {
   /// that are here
   var pieces: UInt32 = 0
 
-  /// mine: the group in which the blob is whole at the relay
+  /// mine: the group in which the blob is whole at the relay, or nobody lacks it
   var groupID: Data = Data()
 
   /// mine: 0 until the message is written

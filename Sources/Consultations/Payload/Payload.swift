@@ -40,6 +40,12 @@ struct Payload: Equatable {
         var received: UInt64
         var missing: [UInt64]
         var read: UInt64
+        /// In a fresh group: that member's files that are still to be had; `nil` if the sender
+        /// doesn't say.
+        var lacking: [BlobID]?
+
+        /// Files that may be named.
+        static let lackingLimit = 256
     }
 
     var id: [UInt8]
@@ -71,6 +77,7 @@ struct Payload: Equatable {
             wire.received = seen.received
             wire.missing = seen.missing
             wire.read = seen.read
+            if let lacking = seen.lacking { wire.lacking = Data(lacking.flatMap(\.bytes)) }
             return wire
         }
         if let reopen {
@@ -114,7 +121,8 @@ struct Payload: Equatable {
         seen = wire.seen.map { seen in
             Seen(
                 member: [UInt8](seen.member), received: seen.received,
-                missing: Array(seen.missing.prefix(Ledger.missingLimit)), read: seen.read)
+                missing: Array(seen.missing.prefix(Ledger.missingLimit)), read: seen.read,
+                lacking: seen.hasLacking ? Self.blobs(named: [UInt8](seen.lacking)) : nil)
         }
         switch wire.body {
         case .text(let text): body = .text(text.text)
@@ -144,6 +152,15 @@ struct Payload: Equatable {
         }
         // Only marks may come before the sender's first message.
         guard counter > 0 || isUncounted else { return nil }
+    }
+
+    /// The names that stand one behind the other; `nil` if they are too many.
+    private static func blobs(named octets: [UInt8]) -> [BlobID]? {
+        let count = octets.count / BlobID.byteCount
+        guard count <= Seen.lackingLimit else { return nil }
+        return (0..<count).compactMap { index in
+            BlobID(octets.dropFirst(index * BlobID.byteCount).prefix(BlobID.byteCount))
+        }
     }
 
     /// Whether it takes no counter of its own.
