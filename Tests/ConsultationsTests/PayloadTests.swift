@@ -10,7 +10,7 @@ struct PayloadTests {
         .text("Grüße 👩‍⚕️"), .text(""),
         .request(time: 1_800_000_000, minutes: 20, reason: "Husten", deadlineDay: 20_900),
         .accept, .decline(reason: "full"), .marks, .prescription(jws: [1, 2, 3]),
-        .close(reason: ""),
+        .close(reason: ""), .clock,
     ]
 
     @Test(arguments: bodies) func `a payload is read as it was written`(_ body: Payload.Body) throws

@@ -55,6 +55,8 @@ extension DeviceState {
         case .removed: return .locked(.removed)
         case .reopenedTooOften: return .locked(.reopenedTooOften)
         case .otherKey: return .locked(.otherKey)
+        case .clock: return .locked(.clock)
+        case .deadline: return .locked(.deadline)
         case .none, .UNRECOGNIZED: break
         }
         if record.phase == .failed { return .failed(consultation.trouble ?? .wrongKeyPackage) }
@@ -112,6 +114,7 @@ extension DeviceState {
                         StoredReopenReason(rawValue: Int(clamping: message.detail)) ?? .unspecified)
                 ))
         case .otherKey: return .notice(.otherKey)
+        case .clock: return .notice(.clock(theirs: Date(milliseconds: message.detail)))
         case .none, .UNRECOGNIZED: break
         }
         func text(_ text: String) -> String? { text.isEmpty ? nil : text }
@@ -126,7 +129,7 @@ extension DeviceState {
         case .file:
             let file = consultation.file(of: [UInt8](message.id))
             return file.map { .file(FileDetail($0)) } ?? .needsNewerVersion
-        case .marks, .unknown, nil: return .needsNewerVersion
+        case .marks, .clock, .unknown, nil: return .needsNewerVersion
         }
     }
 }

@@ -202,6 +202,8 @@ extension Turn {
                 signatureKey: keyPackage.leafNode.signatureKey,
                 memberExtension: keyPackage.leafNode.memberExtension, at: date)
             reference = try keyPackage.reference().bytes
+        } catch MLSError.invalid(.leafLifetime) {
+            throw UnfitKeyPackage(fault: .clock)
         } catch {
             throw wrong
         }
@@ -282,6 +284,7 @@ extension ConsultationState {
         switch record.standing.fault {
         case .shelfEmpty: .shelfEmpty
         case .wrongKeyPackage: .wrongKeyPackage
+        case .clock: .clock
         case .doctorNotCertified: .doctorNotCertified
         case .patientNotVouched: .patientNotVouched
         case .refused: .refused(Refusal(rawValue: UInt8(clamping: record.standing.refusal)))

@@ -50,13 +50,17 @@ extension Turn {
         let receipt = [UInt8](consultation.record.standing.receipt)
         try eraseContent(of: consultation)
         try transaction.put([1], for: consultation.id.bytes, of: .ended, in: .person)
-        if !receipt.isEmpty {
+        try leaveMailbox(of: consultation)
+        if receipt.isEmpty {
+            emit(.erased(consultation.id, nil))
+        } else {
             try keep(
                 receipt, of: consultation.id,
                 declined: consultation.record.standing.declined, mailbox: consultation.mailbox)
-            return
         }
-        emit(.erased(consultation.id, nil))
+    }
+
+    private mutating func leaveMailbox(of consultation: ConsultationState) throws {
         let phase = consultation.record.phase
         if phase == .claiming || phase == .failed || phase == .reopening,
             state.mailboxes[consultation.mailbox]?.link != .gone
@@ -162,8 +166,10 @@ extension Turn {
             let mailbox = state.mailboxes[id]
         else { return }
         for (groupID, closing) in mailbox.closings where receipt.isFor(groupID) {
-            // The consultation goes on elsewhere, or was none: this receipt ends nothing.
-            if closing.abandoned { return try forgetClosing(groupID, of: id) }
+            if closing.abandoned {
+                try forgetClosing(groupID, of: id)
+                return try receiveReceipt(bytes, receipt, ofPast: closing)
+            }
             try transaction.remove(for: groupID, of: .closings, in: mailbox.scope)
             state.mailboxes[id]?.closings[groupID] = nil
             return try keep(
@@ -176,6 +182,22 @@ extension Turn {
         }
     }
 
+    /// A receipt of a group that was left ends nothing: its consultation goes on elsewhere, or was
+    /// none. But one by the deadline, which a fresh group has as well, ends what never came to one.
+    private mutating func receiveReceipt(
+        _ bytes: [UInt8], _ receipt: ErasureReceipt, ofPast closing: StoredClosing
+    ) throws {
+        let id = ConsultationID(groupID: closing.consultation)
+        guard receipt.reason == .deadline,
+            var consultation = state.consultations.values.first(where: {
+                $0.id == id && $0.record.phase == .reopening
+            }), consultation.isDue(at: seconds)
+        else { return }
+        try showLastWords(of: consultation)
+        consultation.record.standing.receipt = Data(bytes)
+        try abandon(consultation)
+    }
+
     /// A receipt for a consultation that is still here. If it was closed, or the day that both
     /// sides knew of has come, it goes; else nobody closed it, and the person decides.
     private mutating func receiveReceipt(
@@ -186,9 +208,9 @@ extension Turn {
             try eraseContent(of: consultation)
             return try retireIfUnused(consultation.mailbox)
         }
-        let isDue = Day(unixSeconds: seconds).rawValue >= consultation.record.deadlineDay
+        let isDue = consultation.isDue(at: seconds) && receipt.reason == .deadline
         let isClosed = consultation.record.standing.closed || consultation.record.standing.closeSent
-        if isClosed || (isDue && receipt.reason == .deadline) {
+        if isClosed || isDue {
             try showLastWords(of: consultation)
             try eraseContent(of: consultation)
             try keep(
@@ -212,7 +234,8 @@ extension Turn {
         record.storedAt = seconds
         record.declined = declined
         try transaction.put(record, for: consultation.bytes, of: .receipts, in: .person)
-        if !isUsed(id) { try forget(id) }
+        // One that is being retired goes when the relay has let go of it.
+        if !isUsed(id), state.mailboxes[id]?.record.kind != .retiring { try forget(id) }
         guard let receipt = KeptReceipt(record) else { return }
         emit(.erased(consultation, receipt))
         emit(.receipt(receipt))

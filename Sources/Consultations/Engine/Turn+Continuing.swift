@@ -25,8 +25,8 @@ extension Turn {
         }
     }
 
-    /// No attempt may claim to come from later than this (milliseconds; clocks differ), so that
-    /// there is always a later one.
+    /// No attempt may claim to come from later than this (milliseconds; clocks differ): a device
+    /// that forgot it, and goes on from an older vault, would not come after it for so long.
     private static let clockTolerance: UInt64 = 86_400_000
 
     /// Decides what becomes of a group whose first message asks to go on with a consultation.
@@ -41,11 +41,12 @@ extension Turn {
         let known = state.consultations.values.first {
             $0.number != number && $0.id == arrival.consultation && $0.isShown
         }
-        guard arrival.beganAt <= now + Self.clockTolerance else {
-            try turnAway(number, for: known?.id)
-            return nil
-        }
+        let isAhead = arrival.beganAt > now + Self.clockTolerance
         guard let known else {
+            if isAhead {
+                try turnAway(number)
+                return nil
+            }
             return try resolveUnknown(arrival, of: number) ? number : nil
         }
         guard known.record.other.identityKey == arriving.record.other.identityKey else {
@@ -56,6 +57,16 @@ extension Turn {
             }
             announce(known.number)
             try turnAway(number, for: known.id)
+            return nil
+        }
+        guard !isAhead else {
+            // Whose clock is wrong nobody can tell: both are told what the other's says.
+            try modify(known.number) { consultation, turn in
+                let other = [UInt8](consultation.record.other.identityKey)
+                try turn.append(clock: arrival.beganAt, of: other, to: &consultation)
+            }
+            announce(known.number)
+            try leave(number, saying: .clock)
             return nil
         }
         guard isLater(arrival, than: known),
@@ -96,7 +107,8 @@ extension Turn {
             || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
             || state.isClosing(id)
         guard !wasEnded else {
-            try sayGoodbye(number)
+            // The other is told in the group that it made, where it can read who says so.
+            try leave(number, saying: .close(reason: ""))
             return false
         }
         guard state.role == .doctor else {
@@ -119,6 +131,7 @@ extension Turn {
             consultation.record.phase = .active
             consultation.record.reopening.beganAt = arrival.beganAt
             consultation.record.reopening.base = arrival.beganAt
+            consultation.record.reopening.agreed = arrival.beganAt
             consultation.record.traffic.epochBegan = 0
             consultation.record.traffic.marksDue = true
             // What this device once said in it, it has forgotten.
@@ -131,15 +144,28 @@ extension Turn {
         return true
     }
 
-    /// The consultation is over here: the other is told in the group that it made, where it can
-    /// read who says so.
-    private mutating func sayGoodbye(_ number: Vault.ConsultationNumber) throws {
+    /// Nothing goes on in a group that nobody was shown, and its maker is told why.
+    private mutating func leave(
+        _ number: Vault.ConsultationNumber, saying body: Payload.Body
+    ) throws {
         try modify(number) { consultation, turn in
             consultation.record.phase = .active
             consultation.record.standing.quiet = true
             consultation.record.standing.ending = true
-            try turn.enqueue(.close(reason: ""), in: &consultation)
+            try turn.enqueue(body, in: &consultation)
         }
+    }
+
+    /// The other didn't go on in the fresh group, because of the clocks: nothing was changed by the
+    /// attempt, and when they are right the person begins another.
+    mutating func turnedAway(
+        _ payload: Payload, by sender: [UInt8], in consultation: inout ConsultationState
+    ) throws {
+        consultation.record.reopening.beganAt = consultation.record.reopening.agreed
+        consultation.record.reopening.base = consultation.record.reopening.agreed
+        consultation.record.standing.lock = .clock
+        try dropCommit(of: &consultation)
+        try append(clock: payload.sentAt, of: sender, to: &consultation)
     }
 
     /// Leaves a group that nobody was shown.
@@ -176,6 +202,7 @@ extension Turn {
             try turn.beginAgain(&consultation)
             consultation.record.reopening.beganAt = arrival.beganAt
             consultation.record.reopening.base = arrival.beganAt
+            consultation.record.reopening.agreed = arrival.beganAt
             consultation.record.reopening.unconfirmed = false
             consultation.record.reopening.due = false
             consultation.record.reopening.reason = arrival.reason
@@ -199,6 +226,7 @@ extension Turn {
     ) throws {
         guard consultation.record.reopening.unconfirmed else { return }
         consultation.record.reopening.unconfirmed = false
+        consultation.record.reopening.agreed = consultation.record.reopening.beganAt
         try startOver(seen, of: sender, in: &consultation)
     }
 

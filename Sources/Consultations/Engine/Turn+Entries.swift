@@ -55,6 +55,16 @@ extension Turn {
         }
     }
 
+    /// Shows what another's clock says, in Unix milliseconds.
+    mutating func append(
+        clock theirs: UInt64, of sender: [UInt8], to consultation: inout ConsultationState
+    ) throws {
+        try appendEntry(from: sender, to: &consultation) { entry in
+            entry.notice = .clock
+            entry.detail = theirs
+        }
+    }
+
     // MARK: Gaps
 
     mutating func noteUndecryptable(in consultation: inout ConsultationState) throws {

@@ -55,6 +55,15 @@ extension Turn {
             state.drawingPausedUntil = now + 3_600_000
             return wake(at: state.drawingPausedUntil)
         }
+        guard tickets.contains(where: isSpendable) else {
+            // The relay makes them for weeks: this device's clock is that far ahead.
+            for consultation in state.consultations.values
+            where state.mailboxes[consultation.mailbox]?.record.exists == false {
+                emit(.trouble(consultation.id, .clock))
+            }
+            state.drawingPausedUntil = now + 3_600_000
+            return wake(at: state.drawingPausedUntil)
+        }
         for ticket in tickets {
             let number = try transaction.append(ticket, to: .tickets, in: .person)
             state.tickets.append(HeldTicket(number: number, bytes: ticket))
@@ -63,16 +72,17 @@ extension Turn {
 
     /// Takes a ticket that can still be spent.
     mutating func takeTicket() throws -> [UInt8]? {
-        let today = Day(unixSeconds: seconds)
         while let held = state.tickets.first {
             state.tickets.removeFirst()
             try transaction.remove(at: held.number, of: .tickets, in: .person)
-            guard let ticket = try? Ticket(decoding: held.bytes), ticket.expires >= today else {
-                continue
-            }
-            return held.bytes
+            if isSpendable(held.bytes) { return held.bytes }
         }
         return nil
+    }
+
+    private func isSpendable(_ ticket: [UInt8]) -> Bool {
+        guard let ticket = try? Ticket(decoding: ticket) else { return false }
+        return ticket.expires >= Day(unixSeconds: seconds)
     }
 
     // MARK: The shelf

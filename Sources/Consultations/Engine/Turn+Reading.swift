@@ -49,6 +49,9 @@ extension Turn {
         _ payload: Payload, of message: Received, in consultation: inout ConsultationState
     ) throws {
         let sender = message.sender
+        if payload.body == .clock, consultation.record.reopening.unconfirmed {
+            return try turnedAway(payload, by: sender, in: &consultation)
+        }
         try confirm(payload.seen, of: sender, in: &consultation)
         try noteProgress(payload.seen, of: sender, in: &consultation)
         if message.origin.epoch == consultation.group?.epoch,
@@ -110,6 +113,9 @@ extension Turn {
         receivedCount += 1
     }
 
+    /// No relay keeps a group longer.
+    private static let furthestDeadlineDays: UInt32 = 400
+
     private mutating func act(
         on payload: Payload, of message: Received, in consultation: inout ConsultationState
     ) throws {
@@ -125,7 +131,11 @@ extension Turn {
             consultation.record.appointment.time = time
             consultation.record.appointment.minutes = minutes
             consultation.record.appointment.reason = reason
-            consultation.record.deadlineDay = deadline
+            // The patient's word: it must neither have come already nor never come.
+            let today = Day(unixSeconds: seconds)
+            consultation.record.deadlineDay = min(
+                max(deadline, today.adding(days: 1).rawValue),
+                today.adding(days: Self.furthestDeadlineDays).rawValue)
             if let reach, let suite = consultation.group?.suite {
                 consultation.record.shelf = Data(reach.shelf)
                 consultation.record.shelfKey = Data(reach.shelfKey)

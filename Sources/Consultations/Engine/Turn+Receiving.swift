@@ -157,10 +157,7 @@ extension Turn {
             guard message.mine, message.origin.epoch == own.epoch,
                 message.origin.generation == own.generation
             else { return false }
-            switch Payload(decoding: [UInt8](message.payload))?.body {
-            case .close, .decline: return true
-            default: return false
-            }
+            return Payload(decoding: [UInt8](message.payload))?.isLast == true
         }
     }
 

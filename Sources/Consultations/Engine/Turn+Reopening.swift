@@ -221,9 +221,11 @@ extension Turn {
     /// Asks for a KeyPackage of the other's home shelf.
     mutating func claimAgain(_ consultation: ConsultationState) throws {
         guard consultation.group == nil, consultation.record.standing.lock == .none else { return }
-        // The relay erases on that day; a consultation that never got back to it goes with it.
-        guard Day(unixSeconds: seconds).rawValue < consultation.record.deadlineDay else {
-            return try abandon(consultation)
+        // The relay erases on that day. Only a clock says so here, and one can be wrong: the person
+        // decides, or has decided, or a receipt of the group that was left does.
+        guard !consultation.isDue(at: seconds) else {
+            return consultation.record.standing.ending
+                ? try abandon(consultation) : try lock(consultation.number, .deadline)
         }
         guard consultation.retryAt <= now else { return wake(at: consultation.retryAt) }
         guard let shelf = MailboxID([UInt8](consultation.record.shelf)) else { return }
@@ -253,6 +255,11 @@ extension Turn {
             }
         } catch let unfit as UnfitKeyPackage {
             if unfit.isAnothers { return try lock(number, .otherKey) }
+            if unfit.fault == .clock, let consultation = state.consultations[number],
+                consultation.failures == 0
+            {
+                emit(.trouble(consultation.id, .clock))
+            }
             tryLater(number)
         }
     }
@@ -310,6 +317,11 @@ extension ConsultationState {
     /// Nothing is worth waiting for when it ends.
     var isCatchingUp: Bool {
         record.reopening.fellBack && record.reopening.unconfirmed && !record.standing.ending
+    }
+
+    /// Whether the day has come on which the relay erases it at the latest.
+    func isDue(at seconds: UInt64) -> Bool {
+        Day(unixSeconds: seconds).rawValue >= record.deadlineDay
     }
 
     /// Whether it is this consultation that is shown to the person.

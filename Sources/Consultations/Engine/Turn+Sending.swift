@@ -102,16 +102,9 @@ extension Turn {
         guard let groupID = GroupID(consultation.groupID) else { return }
         let request = MessageRequest(
             groupID: groupID, epoch: ciphertext.epoch, content: ciphertext.bytes)
-        switch payload.body {
-        case .close, .decline:
-            try start(
-                .close(request), for: consultation.mailbox, consultation: consultation.number,
-                message: number)
-        default:
-            try start(
-                .send(request), for: consultation.mailbox, consultation: consultation.number,
-                message: number)
-        }
+        try start(
+            payload.isLast ? .close(request) : .send(request), for: consultation.mailbox,
+            consultation: consultation.number, message: number)
     }
 
     /// Sends what takes no counter and isn't kept.

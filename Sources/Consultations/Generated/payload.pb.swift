@@ -124,6 +124,14 @@ nonisolated struct WirePayload: Sendable {
     set {body = .file(newValue)}
   }
 
+  var clock: WireClock {
+    get {
+      if case .clock(let v)? = body {return v}
+      return WireClock()
+    }
+    set {body = .clock(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -135,6 +143,7 @@ nonisolated struct WirePayload: Sendable {
     case prescription(WirePrescription)
     case close(WireClose)
     case file(WireFile)
+    case clock(WireClock)
 
   }
 
@@ -309,6 +318,17 @@ nonisolated struct WireFile: Sendable {
   init() {}
 }
 
+/// Turns a fresh group away: its began_at is more than a day ahead of the sender's clock, which is sent_at.
+nonisolated struct WireClock: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// What a fresh group is for: it goes on with a consultation.
 nonisolated struct WireReopen: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -406,7 +426,7 @@ fileprivate nonisolated let _protobuf_package = "curtain.payload.v1"
 
 nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Payload"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{1}reopen\0\u{2}\u{4}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0\u{1}file\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}sent_at\0\u{1}counter\0\u{1}seen\0\u{3}epoch_tag\0\u{1}reopen\0\u{2}\u{4}text\0\u{1}request\0\u{1}accept\0\u{1}decline\0\u{1}marks\0\u{1}prescription\0\u{1}close\0\u{1}file\0\u{1}clock\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -524,6 +544,19 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .file(v)
         }
       }()
+      case 18: try {
+        var v: WireClock?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .clock(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .clock(v)
+        }
+      }()
       default: break
       }
     }
@@ -584,6 +617,10 @@ nonisolated extension WirePayload: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .file?: try {
       guard case .file(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .clock?: try {
+      guard case .clock(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
     }()
     case nil: break
     }
@@ -930,6 +967,25 @@ nonisolated extension WireFile: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
     if lhs.bytes != rhs.bytes {return false}
     if lhs.name != rhs.name {return false}
     if lhs.mediaType != rhs.mediaType {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireClock: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Clock"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireClock, rhs: WireClock) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -205,6 +205,12 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
   case removed // = 4
   case reopenedTooOften // = 5
   case otherKey // = 6
+
+  /// the other's clock is more than a day behind this device's, or was
+  case clock // = 7
+
+  /// it isn't at the relay, and its last day has come
+  case deadline // = 8
   case UNRECOGNIZED(Int)
 
   init() {
@@ -220,6 +226,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 4: self = .removed
     case 5: self = .reopenedTooOften
     case 6: self = .otherKey
+    case 7: self = .clock
+    case 8: self = .deadline
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -233,6 +241,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .removed: return 4
     case .reopenedTooOften: return 5
     case .otherKey: return 6
+    case .clock: return 7
+    case .deadline: return 8
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -246,6 +256,8 @@ nonisolated enum StoredLock: SwiftProtobuf.Enum, Swift.CaseIterable {
     .removed,
     .reopenedTooOften,
     .otherKey,
+    .clock,
+    .deadline,
   ]
 
 }
@@ -258,6 +270,7 @@ nonisolated enum StoredFault: SwiftProtobuf.Enum, Swift.CaseIterable {
   case doctorNotCertified // = 3
   case patientNotVouched // = 4
   case refused // = 5
+  case clock // = 6
   case UNRECOGNIZED(Int)
 
   init() {
@@ -272,6 +285,7 @@ nonisolated enum StoredFault: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 3: self = .doctorNotCertified
     case 4: self = .patientNotVouched
     case 5: self = .refused
+    case 6: self = .clock
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -284,6 +298,7 @@ nonisolated enum StoredFault: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .doctorNotCertified: return 3
     case .patientNotVouched: return 4
     case .refused: return 5
+    case .clock: return 6
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -296,6 +311,7 @@ nonisolated enum StoredFault: SwiftProtobuf.Enum, Swift.CaseIterable {
     .doctorNotCertified,
     .patientNotVouched,
     .refused,
+    .clock,
   ]
 
 }
@@ -392,6 +408,7 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
   case epochMismatch // = 3
   case reopened // = 4
   case otherKey // = 5
+  case clock // = 6
   case UNRECOGNIZED(Int)
 
   init() {
@@ -406,6 +423,7 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 3: self = .epochMismatch
     case 4: self = .reopened
     case 5: self = .otherKey
+    case 6: self = .clock
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -418,6 +436,7 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .epochMismatch: return 3
     case .reopened: return 4
     case .otherKey: return 5
+    case .clock: return 6
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -430,6 +449,7 @@ nonisolated enum StoredNotice: SwiftProtobuf.Enum, Swift.CaseIterable {
     .epochMismatch,
     .reopened,
     .otherKey,
+    .clock,
   ]
 
 }
@@ -878,7 +898,7 @@ nonisolated struct StoredReopening: Sendable {
   /// of the group in use, Unix milliseconds; 0: the first one
   var beganAt: UInt64 = 0
 
-  /// of the last group in which the other said something
+  /// of the last group that the relay took
   var base: UInt64 = 0
 
   /// the other has said nothing yet in the group that this device made
@@ -894,6 +914,9 @@ nonisolated struct StoredReopening: Sendable {
 
   /// this vault may have forgotten messages that it sent
   var fellBack: Bool = false
+
+  /// of the last group in which the other said something
+  var agreed: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -969,7 +992,7 @@ nonisolated struct StoredMessage: Sendable {
   /// whom a notice is about
   var subject: String = String()
 
-  /// of the notice REOPENED: its ReopenReason; of a gap of several messages: the last counter
+  /// of the notice REOPENED: its ReopenReason; of CLOCK: the other's, in Unix milliseconds; of a gap of several messages: the last counter
   var detail: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -1067,11 +1090,11 @@ nonisolated extension StoredPhase: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension StoredLock: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LOCK_NONE\0\u{1}LOCK_RECEIPT_WITHOUT_CLOSE\0\u{1}LOCK_COPIED_VAULT\0\u{1}LOCK_UNDECRYPTABLE_COMMIT\0\u{1}LOCK_REMOVED\0\u{1}LOCK_REOPENED_TOO_OFTEN\0\u{1}LOCK_OTHER_KEY\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LOCK_NONE\0\u{1}LOCK_RECEIPT_WITHOUT_CLOSE\0\u{1}LOCK_COPIED_VAULT\0\u{1}LOCK_UNDECRYPTABLE_COMMIT\0\u{1}LOCK_REMOVED\0\u{1}LOCK_REOPENED_TOO_OFTEN\0\u{1}LOCK_OTHER_KEY\0\u{1}LOCK_CLOCK\0\u{1}LOCK_DEADLINE\0")
 }
 
 nonisolated extension StoredFault: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FAULT_NONE\0\u{1}FAULT_SHELF_EMPTY\0\u{1}FAULT_WRONG_KEY_PACKAGE\0\u{1}FAULT_DOCTOR_NOT_CERTIFIED\0\u{1}FAULT_PATIENT_NOT_VOUCHED\0\u{1}FAULT_REFUSED\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0FAULT_NONE\0\u{1}FAULT_SHELF_EMPTY\0\u{1}FAULT_WRONG_KEY_PACKAGE\0\u{1}FAULT_DOCTOR_NOT_CERTIFIED\0\u{1}FAULT_PATIENT_NOT_VOUCHED\0\u{1}FAULT_REFUSED\0\u{1}FAULT_CLOCK\0")
 }
 
 nonisolated extension StoredDelivery: SwiftProtobuf._ProtoNameProviding {
@@ -1083,7 +1106,7 @@ nonisolated extension StoredGap: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension StoredNotice: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NOTICE_NONE\0\u{1}NOTICE_MEMBER_ADDED\0\u{1}NOTICE_MEMBER_REMOVED\0\u{1}NOTICE_EPOCH_MISMATCH\0\u{1}NOTICE_REOPENED\0\u{1}NOTICE_OTHER_KEY\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NOTICE_NONE\0\u{1}NOTICE_MEMBER_ADDED\0\u{1}NOTICE_MEMBER_REMOVED\0\u{1}NOTICE_EPOCH_MISMATCH\0\u{1}NOTICE_REOPENED\0\u{1}NOTICE_OTHER_KEY\0\u{1}NOTICE_CLOCK\0")
 }
 
 nonisolated extension StoredFilePhase: SwiftProtobuf._ProtoNameProviding {
@@ -1947,7 +1970,7 @@ nonisolated extension StoredTraffic: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension StoredReopening: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Reopening"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}began_at\0\u{1}base\0\u{1}unconfirmed\0\u{1}due\0\u{1}reason\0\u{1}times\0\u{3}fell_back\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}began_at\0\u{1}base\0\u{1}unconfirmed\0\u{1}due\0\u{1}reason\0\u{1}times\0\u{3}fell_back\0\u{1}agreed\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1962,6 +1985,7 @@ nonisolated extension StoredReopening: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 5: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
       case 6: try { try decoder.decodeRepeatedUInt64Field(value: &self.times) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.fellBack) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.agreed) }()
       default: break
       }
     }
@@ -1989,6 +2013,9 @@ nonisolated extension StoredReopening: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if self.fellBack != false {
       try visitor.visitSingularBoolField(value: self.fellBack, fieldNumber: 7)
     }
+    if self.agreed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.agreed, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2000,6 +2027,7 @@ nonisolated extension StoredReopening: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.reason != rhs.reason {return false}
     if lhs.times != rhs.times {return false}
     if lhs.fellBack != rhs.fellBack {return false}
+    if lhs.agreed != rhs.agreed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

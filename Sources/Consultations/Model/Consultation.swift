@@ -49,6 +49,10 @@ public struct Consultation: Sendable, Identifiable, Hashable {
         case reopenedTooOften
         /// The relay gave keys of somebody else to go on with.
         case otherKey
+        /// The other's device didn't go on: the two clocks were more than a day apart.
+        case clock
+        /// It isn't at the relay any more, and by this device's clock its last day has come.
+        case deadline
     }
 
     /// Its name among its members.
@@ -96,6 +100,9 @@ public enum Trouble: Hashable, Sendable {
     /// The relay gave a KeyPackage that isn't the doctor's, is of another suite, was used, or is
     /// too old. Fault: the relay or whoever stocked the shelf.
     case wrongKeyPackage
+    /// What the relay gave isn't good at this time: KeyPackages or tickets. Fault: this device's
+    /// clock, or the other's device hasn't been connected for weeks.
+    case clock
     /// The doctor's certificate doesn't hold. Fault: the card.
     case doctorNotCertified
     /// The clinic doesn't vouch for the patient; it was closed without being shown.

@@ -82,6 +82,9 @@ public enum Notice: Hashable, Sendable {
     case epochMismatch
     /// It goes on in a fresh group; by whom it was begun, `Message.from` says.
     case reopened(ReopenReason)
+    /// The clocks are more than a day apart, so it does not go on in a fresh group: this is what the
+    /// other's said, and `Message.sentAt` what this device's said.
+    case clock(theirs: Date)
     /// Somebody with another identity key tried to go on with it, and was turned away.
     case otherKey
 }

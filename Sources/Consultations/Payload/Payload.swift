@@ -17,6 +17,8 @@ struct Payload: Equatable {
         case prescription(jws: [UInt8])
         case close(reason: String)
         case file(FileNote)
+        /// The fresh group comes from too far ahead of the sender's clock.
+        case clock
         /// A body of a newer version.
         case unknown
     }
@@ -100,6 +102,7 @@ struct Payload: Equatable {
         case .prescription(let jws): wire.prescription.jws = Data(jws)
         case .close(let reason): wire.close.reason = reason
         case .file(let note): wire.file = note.wire
+        case .clock: wire.clock = WireClock()
         case .unknown: break
         }
         do {
@@ -142,6 +145,7 @@ struct Payload: Equatable {
         case .file(let file):
             guard let note = FileNote(file) else { return nil }
             body = .file(note)
+        case .clock: body = .clock
         case nil: body = .unknown
         }
         if wire.hasReopen {
@@ -165,6 +169,14 @@ struct Payload: Equatable {
 
     /// Whether it takes no counter of its own.
     var isUncounted: Bool { body == .marks }
+
+    /// Whether nothing follows it: it travels as the relay's Close.
+    var isLast: Bool {
+        switch body {
+        case .close, .decline, .clock: true
+        default: false
+        }
+    }
 
     init(id: [UInt8], sentAt: UInt64, counter: UInt64, body: Body) {
         self.id = id

@@ -239,6 +239,11 @@ enum Explanation {
             Failure(
                 .badData, "the relay gave keys that aren't this doctor's; nothing was sent",
                 advice: "ask the doctor for a new card, and tell the operator")
+        case .clock:
+            Failure(
+                .tryAgain, "keys or tickets from the relay aren't good at this device's time",
+                advice: "check its clock and date; if they are right, the other side's device has "
+                    + "been offline for weeks and must connect first")
         case .doctorNotCertified:
             Failure(
                 .badData, "the doctor's certificate doesn't hold; nothing was sent",

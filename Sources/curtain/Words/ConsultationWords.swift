@@ -137,6 +137,12 @@ extension Consultation.Lock {
             "It was reopened too often within an hour: relay or network are not to be trusted."
         case .otherKey:
             "The relay gave somebody else's keys to go on with; nothing was sent under them."
+        case .clock:
+            "The clocks of the two devices are more than a day apart, so it did not go on with "
+                + "fresh keys. Nothing is lost: set right the one that is wrong."
+        case .deadline:
+            "It isn't on the relay, and by this device's clock its last day has passed. Check the "
+                + "clock and the date."
         }
     }
 }

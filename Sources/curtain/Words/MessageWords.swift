@@ -239,6 +239,10 @@ struct MessageText {
             return "reopened\(who) with fresh keys: \(reason.words)"
         case .notice(.otherKey):
             return "somebody with another key tried to go on with this and was turned away"
+        case .notice(.clock(let theirs)):
+            return "\(name)'s clock says \(TimeText.stamp(theirs)), this device's "
+                + "\(TimeText.stamp(message.sentAt)): with fresh keys it goes on only when the wrong "
+                + "one is set right"
         case .gap(.undecryptable): return "a message from \(name) could not be decrypted"
         case .gap(.missingSeveral(let counters)):
             return
