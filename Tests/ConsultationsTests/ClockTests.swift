@@ -180,4 +180,30 @@ struct ClockTests {
         let kept = try doctor.only().record.deadlineDay
         #expect((today.adding(days: 1).rawValue...today.adding(days: 400).rawValue).contains(kept))
     }
+
+    @Test func `a mailbox that somebody else opens is left for a fresh group`() async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let mailbox = try patient.only().mailbox
+        var isTold = false
+        world.tamper = { frame, device in
+            guard device === patient, !isTold else { return frame }
+            isTold = true
+            var frame = frame
+            frame.notices.append(.displaced(mailbox))
+            return frame
+        }
+        try doctor.say("eins")
+        try world.settle()
+        for _ in 0..<3 { try world.pass(seconds: 61) }
+        #expect(try patient.reopenings() == [.olderVault])
+        #expect(try patient.only().mailbox != mailbox)
+        for device in [patient, doctor] {
+            #expect(device.stateWords == ["open"])
+            #expect(try device.texts() == ["eins"])
+        }
+        // What was left there is closed, and the mailbox gone.
+        #expect(world.relay.store.groupCount == 1)
+        #expect(patient.engine.state.mailboxes[mailbox] == nil)
+    }
 }

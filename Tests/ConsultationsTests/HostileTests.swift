@@ -74,6 +74,24 @@ struct HostileTests {
         #expect(doctor.engine.state.consultations.isEmpty)
     }
 
+    @Test func `a patient who declines ends it, and nobody reads that the doctor did`()
+        async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        let number = try patient.only().number
+        try patient.perform { turn in
+            try turn.modify(number) { consultation, turn in
+                consultation.record.standing.ending = true
+                try turn.enqueue(.decline(reason: "no"), in: &consultation)
+            }
+        }
+        try world.settle()
+        #expect(doctor.engine.state.consultations.isEmpty)
+        let shown = try doctor.engine.read { try $0.receipts().map(\.declined) }
+        #expect(shown == [false])
+    }
+
     @Test func `a request that the relay keeps back is a gap, and comes with the next reopening`()
         async throws
     {

@@ -10,6 +10,7 @@ extension Turn {
         state.session = nil
         state.openedHome = false
         state.transfers = Transfers()
+        state.drawingPausedUntil = 0
         state.overtakes = state.profile.registration.recovering
         for id in state.mailboxes.keys where state.mailboxes[id]?.link != .gone {
             state.mailboxes[id]?.link = .closed
@@ -23,9 +24,21 @@ extension Turn {
         for reply in frame.replies { try receive(reply) }
         for delivery in frame.deliveries { try receive(delivery) }
         for notice in frame.notices {
-            if case .displaced(let mailbox) = notice, mailbox == state.home {
-                giveUp(.displaced)
-            }
+            if case .displaced(let mailbox) = notice { try displaced(mailbox) }
+        }
+    }
+
+    /// A mailbox was opened elsewhere. A copy of this vault opens the home first; whoever has the
+    /// keys of another mailbox only is a thief, and the consultations leave it. It is opened again
+    /// later, to be closed there, and not at once: two devices don't race each other.
+    private mutating func displaced(_ id: MailboxID) throws {
+        guard id != state.home else { return giveUp(.displaced) }
+        guard state.mailboxes[id]?.link == .open else { return }
+        state.mailboxes[id]?.link = .closed
+        state.mailboxes[id]?.pausedUntil = now + 60_000
+        wake(at: now + 60_000)
+        for (number, consultation) in state.consultations where consultation.mailbox == id {
+            try reopen(number, because: .olderVault, otherwise: .copiedVault)
         }
     }
 

@@ -144,7 +144,8 @@ extension Turn {
         case .accept where isDoctor && isOther:
             consultation.record.standing.accepted = true
         case .decline where isOther:
-            consultation.record.standing.declined = true
+            // From a patient it is an end like any other: nobody reads that the doctor declined.
+            consultation.record.standing.declined = isDoctor
             consultation.record.standing.closed = isClosing
         case .close where isOther:
             consultation.record.standing.closed = isClosing
