@@ -67,8 +67,9 @@ struct ArgumentTests {
         ("/save 7 to my place.pdf", .save(7, path: "to my place.pdf")),
         ("/save", .unknown("'/save' without a message's number")), ("//quit", .message("/quit")),
         ("/help", .help), ("/quit ", .quit), ("/verify", .verify(nil)),
-        ("/verify 12345 67890", .verify("12345 67890")), ("/end", .end(isCertain: false)),
-        ("/end yes", .end(isCertain: true)), ("/end yes please", .end(isCertain: false)),
+        ("/verify 12345 67890", .verify("12345 67890")), ("/end", .end(.asking)),
+        ("/end yes", .end(.certain)), ("/end yes please", .end(.asking)),
+        ("/end now", .end(.now)),
         ("/rx", .prescribe), ("/info", .info), ("/nonsense x", .unknown("/nonsense")),
         ("   ", .nothing), ("", .nothing), ("/", .unknown("/")), (" /quit", .message(" /quit")),
     ])

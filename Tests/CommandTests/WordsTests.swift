@@ -23,15 +23,15 @@ enum Sample {
 
     static func consultation(
         _ state: Consultation.State = .open, isVerified: Bool = false, name: String = "Dr. Ada",
-        awaitsOther: Bool = false
+        awaitsOther: Bool = false, waitingFiles: Int = 0
     ) throws -> Consultation {
         let other = try person(name, isVerified: isVerified)
         return Consultation(
             id: try #require(ConsultationID("aaaabbbbccccddddeeeeffffge")), state: state,
             other: other, members: [other], isMine: true, time: noon, minutes: 20,
-            reason: "cough", createdAt: noon, unread: 2, waiting: 1, suite: .x25519ChaCha20,
-            epoch: 3, lastMessageAt: nil, declined: false, reopening: nil,
-            awaitsOther: awaitsOther)
+            reason: "cough", createdAt: noon, unread: 2, waiting: 1,
+            waitingFiles: waitingFiles, suite: .x25519ChaCha20, epoch: 3, lastMessageAt: nil,
+            declined: false, reopening: nil, awaitsOther: awaitsOther)
     }
 
     static func file(_ name: String, _ phase: StoredFilePhase) throws -> FileDetail {
@@ -233,6 +233,24 @@ struct ChatViewTests {
             #expect(words.joined().contains("curtain ") || words.joined().contains("later"))
         }
         #expect(try Sample.consultation(.open).dead == nil)
+    }
+
+    @Test func `an end that waits for files says so, and how not to wait`() throws {
+        let until = Consultation.State.closing(until: Sample.noon)
+        let words = try #require(Sample.consultation(until, waitingFiles: 2).heldUp)
+        #expect(words.status == .tryAgain)
+        #expect(words.message.contains("2 files"))
+        #expect(words.message.contains("curtain end aaaabbbb --now"))
+        #expect(try Sample.consultation(until).heldUp == nil)
+        #expect(try Sample.consultation(.open, waitingFiles: 2).heldUp == nil)
+    }
+
+    @Test func `clocks that differ are told with what both say`() throws {
+        let theirs = Sample.noon.addingTimeInterval(9 * 86_400)
+        let message = Sample.message(.notice(.clock(theirs: theirs)), from: try Sample.person("Bo"))
+        let text = MessageText(width: 200, style: Style(isColoured: false))
+        let words = text.lines(message).joined(separator: " ")
+        for date in [theirs, Sample.noon] { #expect(words.contains(TimeText.day(date))) }
     }
 }
 

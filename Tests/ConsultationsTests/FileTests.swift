@@ -309,7 +309,7 @@ struct FileTests {
     }
 
     @Test(arguments: [false, true])
-    func `ending a second time gives up the files that it waits for`(
+    func `only who doesn't want to wait gives up the files that the end waits for, and is told`(
         isKnown: Bool
     ) async throws {
         let world = try World()
@@ -340,10 +340,16 @@ struct FileTests {
         try world.settle()
         try world.connect(doctor)
         try world.settle()
-        #expect(try patient.receipts().isEmpty)
         try patient.end()
         try world.settle()
+        #expect(try patient.receipts().isEmpty)
+        let waiting = try patient.only()
+        #expect(patient.engine.state.describe(waiting).waitingFiles == 1)
+        try patient.end(givingUp: true)
+        try world.settle()
         #expect(try patient.receipts().count == 1)
+        let told = patient.eventTroubles.contains(.fileGivenUp(name: "scan.pdf"))
+        #expect(told == !isKnown)
         #expect(doctor.lastWords.contains { $0.isText })
         #expect(doctor.lastWords.contains { $0.isFile } == isKnown)
     }

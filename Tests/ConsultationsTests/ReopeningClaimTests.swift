@@ -160,7 +160,7 @@ struct ReopeningClaimTests {
         // It is tried for a while: the other is to know that it is over.
         #expect(try patient.only().record.phase == .reopening)
         if isByHand {
-            try patient.end()
+            try patient.end(givingUp: true)
             try world.settle()
         } else {
             for _ in 0..<2 { try world.pass(seconds: 32 * 86_400) }

@@ -214,12 +214,14 @@ extension Device {
 
     /// Ends a consultation: closes it, lets what was sent before come in, keeps what policy says,
     /// confirms to the relay and erases this device's side. Goes on by itself while connected. A
-    /// locked consultation is erased here at once. Called again, it gives up the files that the
-    /// close waits for.
-    public func end(_ id: ConsultationID) throws(DeviceError) {
+    /// locked consultation is erased here at once. Calling it again changes nothing.
+    ///
+    /// - Parameter givingUp: don't wait any longer for what holds up the end: files that are on their
+    ///   way are given up, and where the other can't be told, this side is erased all the same.
+    public func end(_ id: ConsultationID, givingUp: Bool = false) throws(DeviceError) {
         try perform { turn in
             if let found = turn.state.consultations.values.first(where: { $0.id == id }) {
-                try turn.end(found.number)
+                try turn.end(found.number, givingUp: givingUp)
             } else if !turn.state.isClosing(id) {
                 throw DeviceError.unknownConsultation
             }
@@ -230,10 +232,10 @@ extension Device {
     ///
     /// - Returns: the receipt, or `nil` if the other hasn't confirmed in that time.
     public func end(
-        _ id: ConsultationID, wait duration: Duration
+        _ id: ConsultationID, wait duration: Duration, givingUp: Bool = false
     ) async throws(DeviceError) -> KeptReceipt? {
         if let receipt = try receipt(of: id) { return receipt }
-        try end(id)
+        try end(id, givingUp: givingUp)
         connect()
         _ = await wait(for: duration) { device in
             if case .stopped = device.connection { return true }

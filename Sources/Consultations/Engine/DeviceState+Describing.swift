@@ -35,6 +35,7 @@ extension DeviceState {
             reason: record.appointment.known ? record.appointment.reason : nil,
             createdAt: Date(seconds: record.createdAt), unread: Int(record.traffic.unread),
             waiting: consultation.outbox.count + consultation.unsentFiles.count,
+            waitingFiles: consultation.files.count { consultation.isToBePut($0) },
             suite: consultation.group?.suite,
             epoch: consultation.group?.epoch,
             lastMessageAt: record.traffic.lastMessageAt == 0
@@ -151,7 +152,8 @@ extension Consultation {
     init(id: ConsultationID, state: State, createdAt: Date, declined: Bool) {
         self.init(
             id: id, state: state, other: nil, members: [], isMine: false, time: nil, minutes: nil,
-            reason: nil, createdAt: createdAt, unread: 0, waiting: 0, suite: nil, epoch: nil,
+            reason: nil, createdAt: createdAt, unread: 0, waiting: 0, waitingFiles: 0, suite: nil,
+            epoch: nil,
             lastMessageAt: nil, declined: declined, reopening: nil, awaitsOther: false)
     }
 

@@ -8,7 +8,12 @@ import Vault
 /// erase, and keep the relay's receipt.
 extension Turn {
     /// The person wants it to end. What can't be closed at the relay is erased here at once.
-    mutating func end(_ number: Vault.ConsultationNumber, reason: String = "") throws {
+    ///
+    /// - Parameter givingUp: don't wait any longer, for files that are to leave first or for an
+    ///   other side that can't be told.
+    mutating func end(
+        _ number: Vault.ConsultationNumber, reason: String = "", givingUp: Bool = false
+    ) throws {
         guard let consultation = state.consultations[number] else {
             throw DeviceError.unknownConsultation
         }
@@ -19,19 +24,18 @@ extension Turn {
         case .claiming, .failed:
             try abandon(consultation)
         case .reopening where consultation.record.standing.ending:
-            // The other can't be reached to be told: asking a second time erases this side.
-            try abandon(consultation)
+            // The other can't be reached to be told.
+            if givingUp { try abandon(consultation) }
         default:
             if consultation.record.standing.relayClosed {
-                // The other's closing is on its way; if the relay never gives it, asking a second
-                // time erases this side all the same.
-                if consultation.record.standing.ending { return try abandon(consultation) }
+                // The other's closing is on its way, if the relay ever gives it.
+                if givingUp { return try abandon(consultation) }
                 try modify(number) { consultation, _ in consultation.record.standing.ending = true }
                 return announce(number)
             }
             guard !consultation.record.standing.closed else { return }
-            // The Close waits for files: asking a second time gives them up.
-            guard !consultation.record.standing.ending else { return try giveUpFiles(of: number) }
+            if givingUp { try giveUpFiles(of: number) }
+            guard !consultation.record.standing.ending else { return }
             try modify(number) { consultation, turn in
                 consultation.record.standing.ending = true
                 // What was sent before goes before.

@@ -162,6 +162,7 @@ extension Turn {
         for file in consultation.files where consultation.isToBePut(file) {
             if file.record.isUnsent {
                 try dropFile(file.number, of: number)
+                emit(.trouble(consultation.id, .fileGivenUp(name: file.note.name)))
             } else {
                 try letGo(file, of: number)
             }

@@ -77,6 +77,8 @@ public struct Consultation: Sendable, Identifiable, Hashable {
     public let unread: Int
     /// Messages of this device that the relay doesn't have yet.
     public let waiting: Int
+    /// Files among them, and files that the relay is to get again; the end waits for them.
+    public let waitingFiles: Int
     /// What protects it.
     public let suite: CipherSuite?
     /// How often its keys have changed.
@@ -114,6 +116,8 @@ public enum Trouble: Hashable, Sendable {
     case fileRefused(name: String, Refusal)
     /// A file that came isn't fetched for now: this device's disk is full. When there is room, it is.
     case diskFull(name: String)
+    /// A file that the person had sent and didn't want to wait for any more: nobody gets it.
+    case fileGivenUp(name: String)
     /// The relay refuses for now, and is asked again after so many seconds.
     case delayed(Refusal, seconds: UInt32)
 }

@@ -32,11 +32,19 @@ struct ChatCommand: AsyncParsableCommand {
 
 /// What begins with `/` in a chat.
 enum ChatInput: Equatable {
+    /// How certain somebody is who wants to end a consultation.
+    enum Ending: Equatable {
+        case asking
+        case certain
+        /// And doesn't want to wait for anything.
+        case now
+    }
+
     case message(String)
     case help
     case info
     case verify(String?)
-    case end(isCertain: Bool)
+    case end(Ending)
     case prescribe
     case file(String)
     case save(Int64, path: String?)
@@ -65,7 +73,12 @@ enum ChatInput: Equatable {
         case "/help", "/?": self = .help
         case "/info": self = .info
         case "/verify": self = .verify(rest.isEmpty ? nil : rest)
-        case "/end": self = .end(isCertain: rest.lowercased() == "yes")
+        case "/end":
+            switch rest.lowercased() {
+            case "yes": self = .end(.certain)
+            case "now": self = .end(.now)
+            default: self = .end(.asking)
+            }
         case "/rx": self = .prescribe
         case "/file" where !rest.isEmpty: self = .file(Self.rest(of: line, behind: 1))
         case "/save":

@@ -119,7 +119,7 @@ actor ChatSession {
         case .help: try say(ChatInput.help(isDoctor: view.isDoctor))
         case .info: try say(view.info())
         case .verify(let answer): try await explained { try await self.verify(answer) }
-        case .end(let isCertain): try await explained { try await self.end(isCertain: isCertain) }
+        case .end(let ending): try await explained { try await self.end(ending) }
         case .prescribe: try await explained { try await self.prescribe() }
         case .file(let path): try await explained { try await self.send(fileAt: path) }
         case .save(let number, let path):
@@ -185,8 +185,8 @@ actor ChatSession {
         ])
     }
 
-    private func end(isCertain: Bool) async throws {
-        guard isCertain else {
+    private func end(_ ending: ChatInput.Ending) async throws {
+        guard ending != .asking else {
             return try say([
                 "This closes the consultation for both and erases messages and keys for good.",
                 EndCommand.keeps(
@@ -194,7 +194,7 @@ actor ChatSession {
                 "To go on, type: /end yes",
             ])
         }
-        try await device.end(id)
+        try await device.end(id, givingUp: ending == .now)
     }
 
     private func prescribe() async throws {

@@ -135,7 +135,8 @@ struct EndCommand: AsyncParsableCommand {
             Nobody can write afterwards. This device erases its messages and keys at once; \
             prescriptions stay in the patient's and the doctor's record. The relay erases when both \
             sides have confirmed, or at its deadline, and signs a receipt. Files that are on their \
-            way are sent first; ending it a second time gives them up.
+            way are sent first, and a consultation that just goes on with fresh keys waits until \
+            the other side can be told; --now gives that up.
             """)
 
     @OptionGroup var consultation: ConsultationArgument
@@ -147,6 +148,9 @@ struct EndCommand: AsyncParsableCommand {
 
     @Flag(help: "Don't ask before erasing.")
     var yes = false
+
+    @Flag(help: "Give up files that hold up the end, and an other side that can't be told.")
+    var now = false
 
     @OptionGroup var session: SessionOptions
     @OptionGroup var output: OutputOptions
@@ -178,8 +182,10 @@ struct EndCommand: AsyncParsableCommand {
             let kept = try await Self.prescriptions(of: found, on: device)
             if Prompt.isInteractive, !yes {
                 try output.output.sentence(Self.keeps(kept))
-                if case .closing = found.state, found.waiting > 0 {
-                    try output.output.sentence("Files that still wait to be sent are given up.")
+                if now, found.waitingFiles > 0 {
+                    try output.output.sentence(
+                        "\(SizeText.files(found.waitingFiles)) that the relay doesn't have will be "
+                            + "given up: nobody gets them.")
                 }
                 let question =
                     "End the consultation with \(found.otherName) and erase it for good?"
@@ -218,25 +224,44 @@ struct EndCommand: AsyncParsableCommand {
         var receipt: KeptReceipt?
         var later: Failure?
         do {
-            receipt = try await device.end(found.id, wait: .seconds(wait ?? 3))
+            receipt = try await device.end(
+                found.id, wait: .seconds(wait ?? 3), givingUp: now)
         } catch {
             guard let reason = error.waitingReason else { throw error }
             later = Delivery.waits("the end", because: reason)
         }
-        let now = try await device.consultation(found.id)
+        let ended = try await device.consultation(found.id)
+        later = later ?? ended.heldUp
         let output = output.output
         if output.isJSON {
-            try output.json(Row(now, receipt, kept: kept))
+            try output.json(Row(ended, receipt, kept: kept))
         } else if let receipt {
             try output.line("erased, here and on the relay")
             try output.fields(receipt.fields)
-        } else if case .closing(let date) = now.state {
+        } else if case .closing(let date) = ended.state {
             try output.sentence(
                 "closing until \(TimeText.stamp(date)): \(found.otherName) has not confirmed yet")
         } else {
-            try output.line("\(now.shortID): \(now.stateText)")
+            try output.line("\(ended.shortID): \(ended.stateText)")
         }
         if let later { throw later }
+    }
+}
+
+extension Consultation {
+    /// Why its end waits for something that can be given up.
+    var heldUp: Failure? {
+        guard case .closing = state else { return nil }
+        if waitingFiles > 0 {
+            return Failure(
+                .tryAgain,
+                "the end waits for \(SizeText.files(waitingFiles)) on the way to the relay",
+                advice: "'curtain sync' goes on, 'curtain end \(shortID) --now' gives up")
+        }
+        guard reopening != nil else { return nil }
+        return Failure(
+            .tryAgain, "the end waits until \(otherName) can be told, in the fresh group",
+            advice: "'curtain sync' goes on, 'curtain end \(shortID) --now' erases your side")
     }
 }
 

@@ -190,8 +190,10 @@ extension Transfer {
     var words: String { "\(FileName.cut(name)) \(Int(fraction * 100)) %" }
 }
 
-/// Octets as people read them.
+/// Octets and files as people read them.
 enum SizeText {
+    static func files(_ count: Int) -> String { count == 1 ? "a file" : "\(count) files" }
+
     static func text(_ byteCount: Int) -> String {
         let units = ["KiB", "MiB", "GiB"]
         guard byteCount >= 1_024 else { return "\(byteCount) octets" }

@@ -255,6 +255,8 @@ enum Explanation {
             Failure(
                 refusedFile(refusal).status,
                 "file \(FileName.cut(name)): \(refusedFile(refusal).message)")
+        case .fileGivenUp(let name):
+            Failure(.notFound, "file \(FileName.cut(name)) was given up: nobody gets it")
         case .diskFull(let name):
             Failure(
                 .inputOutput,

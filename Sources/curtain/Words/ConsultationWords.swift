@@ -75,6 +75,8 @@ extension Consultation {
         switch state {
         case .requesting, .requested, .open: nil
         case .failed(let trouble): [Explanation.trouble(trouble).message]
+        case .closing where heldUp != nil:
+            ["It ends as soon as that is possible:", heldUp?.message ?? ""]
         case .closing(let date):
             [
                 declined ? "The doctor declined." : "This consultation is closed.",

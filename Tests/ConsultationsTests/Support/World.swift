@@ -442,9 +442,9 @@ final class TestDevice {
         }
     }
 
-    func end() throws {
+    func end(givingUp: Bool = false) throws {
         let number = try only().number
-        try perform { try $0.end(number) }
+        try perform { try $0.end(number, givingUp: givingUp) }
     }
 
     func messages() throws -> [Message] {
