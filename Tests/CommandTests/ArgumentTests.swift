@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Terminal
 import Testing
 
@@ -62,10 +63,13 @@ struct ArgumentTests {
 
     @Test(arguments: [
         ("hello /there", ChatInput.message("hello /there")),
-        ("/file  my scan.pdf ", .file("my scan.pdf")), ("/file", .unknown("/file")),
+        ("/file  my scan.pdf ", .file("my scan.pdf")),
+        ("/file ", .incomplete("/file PATH sends a file")),
+        ("/file ~/a b.pdf", .file(NSHomeDirectory() + "/a b.pdf")),
         ("/save 7", .save(7, path: nil)),
         ("/save 7 to my place.pdf", .save(7, path: "to my place.pdf")),
-        ("/save", .unknown("'/save' without a message's number")), ("//quit", .message("/quit")),
+        ("/save", .incomplete("/save N saves the file that came with message number N")),
+        ("//quit", .message("/quit")),
         ("/help", .help), ("/quit ", .quit), ("/verify", .verify(nil)),
         ("/verify 12345 67890", .verify("12345 67890")), ("/end", .end(.asking)),
         ("/end yes", .end(.certain)), ("/end yes please", .end(.asking)),
@@ -75,6 +79,12 @@ struct ArgumentTests {
     ])
     func `a line of a chat is a message or a command`(line: String, input: ChatInput) {
         #expect(ChatInput(line) == input)
+    }
+
+    @Test func `half a command is told which ones it may be`() {
+        #expect(ChatInput.advice(on: "/sav") == "/sav is no command; did you mean /save?")
+        #expect(ChatInput.advice(on: "/e") == "/e is no command; did you mean /end?")
+        #expect(ChatInput.advice(on: "/x\u{1B}") == "/x␛ is no command; /help lists them")
     }
 
     @Test func `a receipt is found as text and in JSON`() throws {

@@ -49,6 +49,8 @@ enum ChatInput: Equatable {
     case file(String)
     case save(Int64, path: String?)
     case quit
+    /// A command that lacks something: how it goes.
+    case incomplete(String)
     case unknown(String)
     case nothing
 
@@ -80,20 +82,38 @@ enum ChatInput: Equatable {
             default: self = .end(.asking)
             }
         case "/rx": self = .prescribe
-        case "/file" where !rest.isEmpty: self = .file(Self.rest(of: line, behind: 1))
-        case "/save":
-            guard let number = words.dropFirst().first.flatMap({ Int64($0) }) else {
-                self = .unknown("'/save' without a message's number")
+        case "/file":
+            guard !rest.isEmpty else {
+                self = .incomplete("/file PATH sends a file")
                 return
             }
-            let path = Self.rest(of: line, behind: 2)
+            self = .file(Self.path(in: line, behind: 1))
+        case "/save":
+            guard let number = words.dropFirst().first.flatMap({ Int64($0) }) else {
+                self = .incomplete("/save N saves the file that came with message number N")
+                return
+            }
+            let path = Self.path(in: line, behind: 2)
             self = .save(number, path: path.isEmpty ? nil : path)
         case "/quit", "/exit", "/q": self = .quit
         default: self = .unknown(words.first ?? "/")
         }
     }
 
-    /// What stands behind so many words, with its spaces.
+    /// The path behind so many words, with its spaces; `~/` is the person's own folder, as in a shell.
+    private static func path(in line: String, behind count: Int) -> String {
+        let path = rest(of: line, behind: count)
+        return path.hasPrefix("~/") ? (path as NSString).expandingTildeInPath : path
+    }
+
+    /// What to say to a word that is no command.
+    static func advice(on word: String) -> String {
+        let meant = commands.filter { $0.hasPrefix(word.lowercased()) }
+        let help =
+            meant.isEmpty ? "/help lists them" : "did you mean \(meant.joined(separator: ", "))?"
+        return "\(Sanitiser.line(word)) is no command; \(help)"
+    }
+
     private static func rest(of line: String, behind count: Int) -> String {
         var rest = line[...]
         for _ in 0..<count {
@@ -111,7 +131,8 @@ enum ChatInput: Equatable {
             "/file PATH  send a file",
             "/save N     save the file of message N here; '/save N PATH'",
             "            names another place",
-            "/end        close and erase the consultation",
+            "/end        close and erase the consultation; '/end now'",
+            "            doesn't wait for files that are on their way",
             "/quit       leave; the consultation goes on (also Ctrl-D)",
             "//TEXT      send a line that begins with /",
             "Alt-Enter   a new line within a message",

@@ -124,8 +124,8 @@ actor ChatSession {
         case .file(let path): try await explained { try await self.send(fileAt: path) }
         case .save(let number, let path):
             try await explained { try await self.save(number, to: path) }
-        case .unknown(let command):
-            try say(["\(Sanitiser.line(command)) is no command; /help lists them"])
+        case .incomplete(let usage): try say([usage])
+        case .unknown(let word): try say([ChatInput.advice(on: word)])
         }
         refresh()
         return true
@@ -154,7 +154,10 @@ actor ChatSession {
         let file = try await device.file(number, of: id)
         guard !file.isComing else { throw DeviceError.file(.notHere) }
         let place = try await device.save(number, file, of: id, to: path)
-        try say(["saved as \(Sanitiser.line(place))"])
+        let full = URL(fileURLWithPath: place).path
+        try say([
+            "saved as \(Sanitiser.line(full)); it stays when the consultation is erased"
+        ])
     }
 
     /// Runs a command whose failure doesn't end the chat.

@@ -67,8 +67,7 @@ struct SessionOptions: ParsableArguments {
         _ body: (Device, SecretBytes) async throws -> Result
     ) async throws -> Result {
         guard Device.exists(at: home.path) else { throw DeviceError.vault(.noVault) }
-        let secret = try passphrase.existing()
-        let device = try await open(secret)
+        let (device, secret) = try await unlock()
         let events = await device.events()
         let noticed = Task<Noticed, Never> {
             await events.reduce(into: Noticed()) { $0.note($1) }
@@ -85,19 +84,41 @@ struct SessionOptions: ParsableArguments {
         }
     }
 
+    /// How often a person may type the passphrase.
+    private static let attempts = 3
+
+    /// Opens the vault; a person who mistyped the passphrase is asked again.
+    private func unlock() async throws -> (Device, SecretBytes) {
+        var attempt = 1
+        while true {
+            let secret = try passphrase.existing()
+            do throws(DeviceError) {
+                return (try await open(secret), secret)
+            } catch {
+                guard error == .vault(.wrongPassphrase), !passphrase.isFromFile,
+                    attempt < Self.attempts
+                else { throw error }
+                Diagnostic.warn(Explanation.device(error).message)
+                attempt += 1
+            }
+        }
+    }
+
     /// Opens the vault. Another short command may have it at this moment, so that one is given time
     /// to end.
-    private func open(_ secret: SecretBytes) async throws -> Device {
+    private func open(_ secret: SecretBytes) async throws(DeviceError) -> Device {
         let clock = ContinuousClock()
         let end = clock.now + .seconds(1)
         while true {
-            do {
+            do throws(DeviceError) {
                 return try await Device.open(
                     home: home.path, passphrase: secret, options: relay.options)
             } catch {
-                guard case .vault(.inUse) = error, clock.now < end else { throw error }
+                guard case .vault(.inUse) = error, clock.now < end, !Task.isCancelled else {
+                    throw error
+                }
             }
-            try await Task.sleep(for: .milliseconds(50))
+            try? await Task.sleep(for: .milliseconds(50))
         }
     }
 

@@ -116,11 +116,11 @@ extension Consultation {
         }
     }
 
-    /// Where the appointment stands: `in 20 min`, `12 min left`, `over since 5 min`.
+    /// Where the appointment stands: `begins in 20 min`, `12 min left`, `over since 5 min`.
     func timeLeft(at now: Date) -> String? {
         guard let time, let minutes else { return nil }
         let end = time.addingTimeInterval(TimeInterval(minutes) * 60)
-        if now < time { return "in " + TimeText.span(time.timeIntervalSince(now)) }
+        if now < time { return "begins in " + TimeText.span(time.timeIntervalSince(now)) }
         if now < end { return TimeText.span(end.timeIntervalSince(now)) + " left" }
         return "over since " + TimeText.span(now.timeIntervalSince(end))
     }

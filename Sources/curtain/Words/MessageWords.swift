@@ -258,6 +258,7 @@ struct MessageText {
             + "number \(message.number))"
         switch file.place {
         case .here: return what
+        case .coming(fraction: 0): return what + ", still to be fetched"
         case .coming(let fraction): return what + ", \(Int(fraction * 100)) % of it is here"
         case .damaged: return what + ", which arrived damaged"
         }
