@@ -1,15 +1,18 @@
+private import Credentials
 public import FoundationEssentials
 
 /// A day of the Gregorian calendar, without time or zone: 1900 to 9999.
 public struct CalendarDay: Hashable, Comparable, Sendable, CustomStringConvertible {
     static let lastUnixSecond: Int64 = 253_402_300_799
 
+    private let date: CivilDate
+
     /// 1900...9999.
-    public let year: Int
+    public var year: Int { date.year }
     /// 1...12.
-    public let month: Int
+    public var month: Int { date.month }
     /// 1...31.
-    public let day: Int
+    public var day: Int { date.day }
 
     /// Reads `YYYY-MM-DD`; nothing for a day that doesn't exist.
     public init?(_ text: String) {
@@ -27,7 +30,7 @@ public struct CalendarDay: Hashable, Comparable, Sendable, CustomStringConvertib
         guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10),
             (1900...9999).contains(year), (1...12).contains(month), (1...31).contains(day)
         else { return nil }
-        self.init(year: year, month: month, day: day)
+        date = CivilDate(year: year, month: month, day: day)
         // A day such as 30 February comes back as another one.
         guard CalendarDay(daysSince1970: daysSince1970) == self else { return nil }
     }
@@ -43,35 +46,12 @@ public struct CalendarDay: Hashable, Comparable, Sendable, CustomStringConvertib
         guard (1900...9999).contains(year) else { return nil }
     }
 
-    private init(year: Int, month: Int, day: Int) {
-        self.year = year
-        self.month = month
-        self.day = day
-    }
-
-    /// Days since 1 March of the year 0, in eras of 400 years.
     private init(daysSince1970 days: Int) {
-        let shifted = days + 719_468
-        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra =
-            (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
-        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        date = CivilDate(daysSince1970: days)
     }
 
     /// How many days after 1 January 1970.
-    public var daysSince1970: Int {
-        let shiftedYear = month <= 2 ? year - 1 : year
-        let era = shiftedYear / 400
-        let yearOfEra = shiftedYear - era * 400
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
-    }
+    public var daysSince1970: Int { date.daysSince1970 }
 
     /// The day so many days later.
     public func adding(days: Int) -> CalendarDay {

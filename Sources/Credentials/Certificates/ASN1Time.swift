@@ -39,50 +39,26 @@ struct ASN1Time: DERParseable, DERSerializable, Hashable, Sendable {
     func serialize(into coder: inout DER.Serializer) throws {
         let days = unixSeconds.flooredQuotient(86_400)
         let rest = Int(unixSeconds - days * 86_400)
-        let (year, month, day) = Self.civil(fromDays: Int(days))
+        let date = CivilDate(daysSince1970: Int(days))
         let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60)
-        if (1950..<2050).contains(year) {
+        if (1950..<2050).contains(date.year) {
             try coder.serialize(
                 UTCTime(
-                    year: year, month: month, day: day, hours: hours, minutes: minutes,
-                    seconds: seconds))
+                    year: date.year, month: date.month, day: date.day, hours: hours,
+                    minutes: minutes, seconds: seconds))
         } else {
             try coder.serialize(
                 GeneralizedTime(
-                    year: year, month: month, day: day, hours: hours, minutes: minutes,
-                    seconds: seconds, rawFractionalSeconds: []))
+                    year: date.year, month: date.month, day: date.day, hours: hours,
+                    minutes: minutes, seconds: seconds, rawFractionalSeconds: []))
         }
     }
 
     private static func seconds(
         _ year: Int, _ month: Int, _ day: Int, _ hours: Int, _ minutes: Int, _ seconds: Int
     ) -> Int64 {
-        let days = days(year: year, month: month, day: day)
+        let days = CivilDate(year: year, month: month, day: day).daysSince1970
         return Int64(days) * 86_400 + Int64(hours * 3600 + minutes * 60 + seconds)
-    }
-
-    /// Days since 1970-01-01 of the proleptic Gregorian calendar; years start in March, so that the
-    /// leap day is the last.
-    private static func days(year: Int, month: Int, day: Int) -> Int {
-        let year = month <= 2 ? year - 1 : year
-        let era = Int64(year).flooredQuotient(400)
-        let yearOfEra = year - Int(era) * 400
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return Int(era) * 146_097 + dayOfEra - 719_468
-    }
-
-    private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = days + 719_468
-        let era = Int(Int64(shifted).flooredQuotient(146_097))
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra =
-            (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        return (year, month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1)
     }
 }
 
