@@ -14,20 +14,4 @@ public enum Padding {
         }
         return bucket
     }
-
-    /// Appends octet 0x80 and zeros up to the bucket (ISO/IEC 7816-4).
-    public static func pad(_ content: [UInt8]) -> [UInt8] {
-        let size = bucket(for: content.count + 1)
-        return content + [0x80] + [UInt8](repeating: 0, count: size - content.count - 1)
-    }
-
-    /// Takes the padding off again.
-    ///
-    /// - Throws: `.invalidStructure` if there is none. Fault: the sender.
-    public static func unpad(_ padded: [UInt8]) throws(RelayProtocolError) -> [UInt8] {
-        guard let mark = padded.lastIndex(where: { $0 != 0 }), padded[mark] == 0x80 else {
-            throw .invalidStructure
-        }
-        return Array(padded[..<mark])
-    }
 }

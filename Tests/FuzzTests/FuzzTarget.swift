@@ -32,7 +32,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case state
     /// Frames of the relay's wire, both ways.
     case relayFrame
-    /// Tokens, tickets, receipts and padding.
+    /// Tokens, tickets and receipts.
     case relayStructure
     /// A prescription and a draft of one.
     case prescription
@@ -110,7 +110,6 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         _ = try? AdmissionToken(decoding: bytes)
         _ = try? Ticket(decoding: bytes)
         _ = try? ErasureReceipt(decoding: bytes)
-        _ = try? Padding.unpad(bytes)
     }
 
     private static func runPrescription(_ bytes: [UInt8]) {

@@ -367,15 +367,4 @@ struct FrameTests {
     func `sizes are padded to few buckets`(size: Int, bucket: Int) {
         #expect(Padding.bucket(for: size) == bucket)
     }
-
-    @Test func `padding comes off again`() throws {
-        for count in [0, 1, 255, 256, 257] {
-            let content = [UInt8](repeating: 0, count: count)
-            let padded = Padding.pad(content)
-            #expect(padded.count == Padding.bucket(for: count + 1))
-            #expect(try Padding.unpad(padded) == content)
-        }
-        #expect(throws: RelayProtocolError.invalidStructure) { try Padding.unpad([0, 0]) }
-        #expect(throws: RelayProtocolError.invalidStructure) { try Padding.unpad([]) }
-    }
 }
