@@ -57,6 +57,25 @@ extension SecretBytes {
         self.init(writer.bytes)
         writer.wipe()
     }
+
+    /// Reads stored octets to their end; what was read from is wiped.
+    ///
+    /// - Throws: `.corruptState`.
+    func decoded<Value>(
+        _ body: (inout TLSReader) throws -> Value
+    ) throws(MLSError) -> Value {
+        var octets = exposedCopy()
+        defer { TLSWriter.wipe(&octets) }
+        let value: Value
+        do {
+            var reader = TLSReader(octets)
+            value = try body(&reader)
+            try reader.finish()
+        } catch {
+            throw .corruptState
+        }
+        return value
+    }
 }
 
 extension TLSWriter {

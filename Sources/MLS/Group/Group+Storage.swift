@@ -44,18 +44,13 @@ extension Group {
     public init(
         serialized: SecretBytes, policy: GroupPolicy = .standard
     ) throws(MLSError) {
-        var octets = serialized.exposedCopy()
-        defer { TLSWriter.wipe(&octets) }
-        var entries: [[UInt8]: SecretBytes] = [:]
-        do {
-            var reader = TLSReader(octets)
+        let entries = try serialized.decoded { reader in
+            var entries: [[UInt8]: SecretBytes] = [:]
             for _ in 0..<(try reader.readUInt32()) {
                 let key = try reader.readVector()
                 entries[key] = try reader.readSecret()
             }
-            try reader.finish()
-        } catch {
-            throw .corruptState
+            return entries
         }
         try self.init(entries: entries, policy: policy)
         changedKeys = []
@@ -277,17 +272,10 @@ extension PendingCommit {
     ///
     /// - Throws: `.corruptState`.
     public init(serialized: SecretBytes) throws(MLSError) {
-        var octets = serialized.exposedCopy()
-        defer { TLSWriter.wipe(&octets) }
-        do {
-            self = try PendingCommit(stored: octets)
-        } catch {
-            throw .corruptState
-        }
+        self = try serialized.decoded { try PendingCommit(stored: &$0) }
     }
 
-    private init(stored octets: [UInt8]) throws {
-        var reader = TLSReader(octets)
+    private init(stored reader: inout TLSReader) throws {
         guard try reader.readUInt8() == Self.formatVersion else { throw MLSError.corruptState }
         message = try reader.readVector()
         commitHash = Hash.sha256(message)
@@ -310,7 +298,6 @@ extension PendingCommit {
         let exporter = try Exporter(from: &reader)
         next = try EpochState(
             from: &reader, tree: tree, treeSecrets: nodes, ratchets: [:], exporter: exporter)
-        try reader.finish()
         groupID = next.context.groupID
     }
 }

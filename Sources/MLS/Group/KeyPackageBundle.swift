@@ -188,26 +188,20 @@ public struct KeyPackageBundle: Sendable {
 
     /// Reads back what `serialized` gave.
     public init(serialized: SecretBytes) throws(MLSError) {
-        var octets = serialized.exposedCopy()
-        defer { TLSWriter.wipe(&octets) }
-        do {
-            var reader = TLSReader(octets)
+        self = try serialized.decoded { reader in
             guard try reader.readUInt8() == Self.formatVersion else {
                 throw MLSError.corruptState
             }
             let keyPackage = try KeyPackage(from: &reader)
             let initKey = try reader.readSecret()
             let encryptionKey = try reader.readSecret()
-            try reader.finish()
             guard let algorithms = CipherAlgorithms(keyPackage.cipherSuite) else {
                 throw MLSError.unsupportedCipherSuite
             }
-            self.init(
+            return KeyPackageBundle(
                 keyPackage, initKey: try HPKEPrivateKey(initKey, algorithms: algorithms),
                 encryptionKey: try HPKEPrivateKey(encryptionKey, algorithms: algorithms),
                 algorithms: algorithms)
-        } catch {
-            throw .corruptState
         }
     }
 }
