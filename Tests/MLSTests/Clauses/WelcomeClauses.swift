@@ -51,14 +51,7 @@ private func encoded(_ nodes: [Node?]) -> [UInt8] {
 private func joinTree(unmerged: [NodeIndex: [UInt32]]) throws {
     try join { forgery in
         for _ in 2..<8 { _ = try forgery.tree.add(WelcomeForgery.leaf()) }
-        for (index, leaves) in unmerged {
-            forgery.tree.set(
-                index,
-                to: .parent(
-                    ParentNode(
-                        encryptionKey: try HPKEPrivateKey.generate(forgery.algorithms).publicKey,
-                        parentHash: [], unmergedLeaves: leaves.map { LeafIndex(rawValue: $0) })))
-        }
+        for (index, leaves) in unmerged { try forgery.setParent(at: index, unmerged: leaves) }
     }
 }
 
@@ -176,13 +169,7 @@ extension Clause {
                             source: .commit(parentHash: Random.bytes(32)),
                             place: LeafNode.Place(groupID: [1, 2], leaf: first),
                             signingKey: forgery.attackerKey, algorithms: forgery.algorithms)))
-                forgery.tree.set(
-                    forgery.tree.width.root,
-                    to: .parent(
-                        ParentNode(
-                            encryptionKey: try HPKEPrivateKey.generate(forgery.algorithms)
-                                .publicKey,
-                            parentHash: [])))
+                try forgery.setParent(at: forgery.tree.width.root)
             }
         },
         Clause(.leafSignature, "every leaf of a tree is signed") {
@@ -233,13 +220,7 @@ extension Clause {
             try join { forgery in
                 for _ in 2..<4 { _ = try forgery.tree.add(WelcomeForgery.leaf()) }
                 forgery.tree.remove(LeafIndex(rawValue: 2))
-                forgery.tree.set(
-                    forgery.tree.width.root,
-                    to: .parent(
-                        ParentNode(
-                            encryptionKey: try HPKEPrivateKey.generate(forgery.algorithms)
-                                .publicKey,
-                            parentHash: [], unmergedLeaves: [LeafIndex(rawValue: 2)])))
+                try forgery.setParent(at: forgery.tree.width.root, unmerged: [2])
             }
         },
         Clause(.unmergedLeaves, "an unmerged leaf stands below its parent") {

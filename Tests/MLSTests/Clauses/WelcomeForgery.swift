@@ -49,6 +49,16 @@ struct WelcomeForgery {
             signingKey: signingKey ?? SigningKey(), algorithms: algorithms)
     }
 
+    /// Puts a parent with a key of its own into the tree.
+    mutating func setParent(at index: NodeIndex, unmerged: [UInt32] = []) throws {
+        tree.set(
+            index,
+            to: .parent(
+                ParentNode(
+                    encryptionKey: try HPKEPrivateKey.generate(algorithms).publicKey,
+                    parentHash: [], unmergedLeaves: unmerged.map { LeafIndex(rawValue: $0) })))
+    }
+
     func message() throws -> [UInt8] {
         var tree = tree
         var context = GroupContext(
