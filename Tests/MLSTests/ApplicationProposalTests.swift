@@ -28,9 +28,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
         let clients = try (0..<3).map { try client("client \($0)") }
         var groups = try Fixture.group(of: clients, policy: policy(format: format))
         let referred = ApplicationProposal.custom(type: type, data: [1, 2])
-        let message = try groups[1].propose(
-            .application(referred), signingKey: clients[1].signingKey, validator: Anyone(),
-            at: Fixture.now)
+        let message = try groups[1].propose(.application(referred), by: clients[1])
         for index in [0, 2] {
             _ = try groups[index].process(message.bytes, validator: Anyone(), at: Fixture.now)
         }
@@ -39,8 +37,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
             .ephemeral(component: component, data: [3]), .custom(type: type, data: []),
         ]
         content.forcesPath = false
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         let expected = [
             CommittedApplicationProposal(
                 sender: .member(groups[0].ownLeafIndex), proposal: content.applicationProposals[0]),
@@ -70,19 +67,16 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
         let clients = [try client("a"), try client("b")]
         var groups = try Fixture.group(of: clients, policy: policy())
         let message = try groups[1].propose(
-            .application(.ephemeral(component: component, data: [3])),
-            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+            .application(.ephemeral(component: component, data: [3])), by: clients[1])
         _ = try groups[0].process(message.bytes, validator: Anyone(), at: Fixture.now)
         groups[0] = try Group(serialized: groups[0].serialized(), policy: policy())
         let pending = try #require(groups[0].pendingProposals.first)
         var content = CommitContent()
         content.excludedProposals = [pending.reference]
         var other = groups[0]
-        let without = try other.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let without = try other.commit(content, by: clients[0])
         #expect(without.applicationProposals.isEmpty)
-        let with = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let with = try groups[0].commit(by: clients[0])
         #expect(
             with.applicationProposals.map(\.proposal) == [
                 .ephemeral(component: component, data: [3])
@@ -97,9 +91,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
             .ephemeral(component: component, data: []),
         ] {
             #expect(throws: MLSError.invalid(.proposalTypeSupport)) {
-                _ = try groups[0].propose(
-                    .application(proposal), signingKey: clients[0].signingKey,
-                    validator: Anyone(), at: Fixture.now)
+                _ = try groups[0].propose(.application(proposal), by: clients[0])
             }
             var content = CommitContent()
             content.applicationProposals = [proposal]
@@ -107,9 +99,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
                 throws: MLSError.unsuitable(
                     .applicationProposal(0), because: .invalid(.proposalTypeSupport))
             ) {
-                _ = try groups[0].commit(
-                    content, signingKey: clients[0].signingKey, validator: Anyone(),
-                    at: Fixture.now)
+                _ = try groups[0].commit(content, by: clients[0])
             }
         }
     }
@@ -147,8 +137,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
             groups[0].policy.applicationProposals[own] = ApplicationProposalRules()
             #expect(throws: MLSError.self) {
                 _ = try groups[0].propose(
-                    .application(.custom(type: own, data: [])),
-                    signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+                    .application(.custom(type: own, data: [])), by: clients[0])
             }
         }
     }
@@ -160,8 +149,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
         var content = CommitContent()
         content.applicationProposals = [.custom(type: type, data: [])]
         content.forcesPath = false
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         #expect(throws: MLSError.invalid(.pathRequired)) {
             _ = try groups[1].process(commit.message, validator: Anyone(), at: Fixture.now)
         }
@@ -186,8 +174,7 @@ private func client(_ name: String, supports: Bool = true) throws -> Client {
             groups[index].policy = open
             _ = try groups[index].process(message, validator: Anyone(), at: Fixture.now)
         }
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         #expect(commit.applicationProposals.map(\.sender) == [.external(index: 0)])
         try groups[1].follow(commit.message)
     }

@@ -49,8 +49,7 @@ private let component = ComponentID(rawValue: 0x8001)
         }
         // The others, and the next epoch, have it.
         #expect(try groups[1].export(label: "gone", context: [1], count: 32) == gone)
-        let commit = try groups[1].commit(
-            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[1].commit(by: clients[1])
         try groups[1].merge(commit, at: Fixture.now)
         try groups[0].follow(commit.message)
         #expect(
@@ -72,8 +71,7 @@ private let component = ComponentID(rawValue: 0x8001)
             #expect(
                 try groups[0].export(label: "kept", context: [], count: 32)
                     == groups[1].export(label: "kept", context: [], count: 32))
-            let commit = try groups[0].commit(
-                signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[0].commit(by: clients[0])
             // While it waits, in memory and in storage, it holds no more than the epoch will.
             let stored = try PendingCommit(serialized: commit.serialized())
             #expect(commit.next.secrets.exporter.secret == nil)
@@ -86,8 +84,7 @@ private let component = ComponentID(rawValue: 0x8001)
 
     @Test func `are limited when a commit is merged that was made before they were`() throws {
         var (clients, groups) = try pair()
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         groups[0].policy.exporterLabels = ["kept"]
         try groups[0].merge(commit, at: Fixture.now)
         #expect(groups[0].current.secrets.exporter.secret == nil)

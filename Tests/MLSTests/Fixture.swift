@@ -46,8 +46,7 @@ enum Fixture {
         let bundles = try clients.dropFirst().map { try $0.bundle(suite) }
         var content = CommitContent()
         content.adds = bundles.map(\.keyPackage)
-        let commit = try first.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: now)
+        let commit = try first.commit(content, by: clients[0])
         try first.merge(commit, at: now)
         let welcome = try #require(commit.welcome)
         return try [first]
@@ -60,6 +59,22 @@ enum Fixture {
 }
 
 extension Group {
+    /// Commits as a client, and takes everyone's credential.
+    mutating func commit(
+        _ content: CommitContent = CommitContent(), by client: Client
+    ) throws -> PendingCommit {
+        try commit(
+            content, signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+    }
+
+    /// Proposes as a client, and takes everyone's credential.
+    mutating func propose(
+        _ request: ProposalRequest, by client: Client
+    ) throws -> EncryptedMessage {
+        try propose(
+            request, signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+    }
+
     /// Takes in a commit and merges it.
     mutating func follow(_ commit: [UInt8], keys: PreSharedKeys = PreSharedKeys()) throws {
         let received = try process(

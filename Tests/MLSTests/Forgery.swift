@@ -287,8 +287,7 @@ struct Forgery {
     mutating func remove(_ leaf: LeafIndex) throws {
         var content = CommitContent()
         content.removes = [leaf]
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         try groups[1].follow(commit.message)
     }

@@ -168,8 +168,7 @@ import Testing
         try image.watch(#require(groups[0].current.privateKeys[NodeIndex(0)]), "leaf key")
         try image.watch(#require(groups[1].current.privateKeys[NodeIndex(1)]), "parent key")
         let commit = try {
-            let commit = try groups[0].commit(
-                signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[0].commit(by: clients[0])
             return try PendingCommit(serialized: commit.serialized())
         }()
         try image.watch(passing: commit.message, at: groups[1])
@@ -189,9 +188,7 @@ import Testing
             try image.watch(bundle.initKey, "init key")
             var content = CommitContent()
             content.adds = [bundle.keyPackage]
-            let commit = try group.commit(
-                content, signingKey: clients[0].signingKey, validator: Anyone(),
-                at: Fixture.now)
+            let commit = try group.commit(content, by: clients[0])
             let welcome = try #require(commit.welcome)
             try image.watch(welcome: welcome, for: bundle)
             let stored = bundle.serialized()

@@ -13,10 +13,6 @@ import Testing
         return (clients, try Fixture.group(of: clients, suite: suite, policy: policy))
     }
 
-    private func commit(_ group: inout Group, _ client: Client) throws -> PendingCommit {
-        try group.commit(signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
-    }
-
     private func stage(_ message: [UInt8], in group: inout Group) throws -> StagedCommit {
         guard
             case .commit(let staged) = try group.process(
@@ -44,7 +40,7 @@ import Testing
             try groups[0].encrypt([$0], signingKey: clients[0].signingKey).bytes
         }
         #expect(groups[1].pastEpochsEnd == nil)
-        try groups[1].follow(commit(&groups[0], clients[0]).message)
+        try groups[1].follow(groups[0].commit(by: clients[0]).message)
         #expect(groups[1].pastEpochsEnd == Fixture.now + 101)
         let end = Fixture.now + 100
         _ = try groups[1].process(late[0], validator: Anyone(), at: end)
@@ -84,7 +80,7 @@ import Testing
         _ = store.keep(&groups[1])
         let early = try groups[0].encrypt([1], signingKey: clients[0].signingKey).bytes
         let late = try groups[0].encrypt([2], signingKey: clients[0].signingKey).bytes
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         _ = try stage(pending.message, in: &groups[1])
         _ = store.keep(&groups[1])
 
@@ -110,7 +106,7 @@ import Testing
 
     @Test func `recognises its own commit also after the merge`() throws {
         var (clients, groups) = try pair()
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         try groups[0].merge(pending, at: Fixture.now)
         guard
             case .own(let own) = try groups[0].process(
@@ -132,8 +128,7 @@ import Testing
         _ = store.keep(&groups[2])
         var content = CommitContent()
         content.removes = [groups[2].ownLeafIndex]
-        let removal = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let removal = try groups[0].commit(content, by: clients[0])
         let authenticator = groups[2].epochAuthenticator
         try groups[2].follow(removal.message)
         _ = store.keep(&groups[2])
@@ -172,9 +167,7 @@ import Testing
             deltas.append(stores[1].keep(&groups[1]))
         }
         #expect(deltas.dropFirst().allSatisfy { $0 < 4_000 })
-        let update = try groups[1].propose(
-            .update(leaf: nil, newSigningKey: nil), signingKey: clients[1].signingKey,
-            validator: Anyone(), at: Fixture.now)
+        let update = try groups[1].propose(.update(leaf: nil, newSigningKey: nil), by: clients[1])
         #expect(stores[1].keep(&groups[1]) < 4_000)
         _ = try groups[0].process(update.bytes, validator: Anyone(), at: Fixture.now)
         _ = stores[0].keep(&groups[0])
@@ -187,7 +180,7 @@ import Testing
             groups[index] = read
         }
         // The stored update's key is the one that the commit needs.
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         #expect(pending.added.count == 20 && pending.leftOut.isEmpty)
         try groups[1].follow(pending.message)
         #expect(groups[1].epochAuthenticator == pending.epochAuthenticator)
@@ -205,8 +198,7 @@ import Testing
     @Test func `commits and key packages that another version stored`() throws {
         let client = try Client("a")
         var group = try Fixture.group(of: [client])[0]
-        let pending = try group.commit(
-            signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+        let pending = try group.commit(by: client)
         func other(_ stored: SecretBytes) -> SecretBytes {
             var octets = stored.exposedCopy()
             octets[0] += 1
@@ -257,9 +249,7 @@ import Testing
         }
         var group = try Fixture.group(of: [client])[0]
         #expect(throws: MLSError.invalid(.externalSender)) {
-            _ = try group.propose(
-                .groupContextExtensions([unreadable]), signingKey: client.signingKey,
-                validator: Anyone(), at: Fixture.now)
+            _ = try group.propose(.groupContextExtensions([unreadable]), by: client)
         }
     }
 
@@ -269,8 +259,7 @@ import Testing
         var content = CommitContent()
         let reInit = ReInit(groupID: [5], cipherSuite: .x25519AES128, extensions: [])
         content.reInit = reInit
-        let end = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let end = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(end, at: Fixture.now)
         try groups[1].follow(end.message)
         let bundle = try clients[1].bundle(.x25519AES128)
@@ -311,8 +300,7 @@ import Testing
         let bundle = try clients[1].bundle(group.suite, isLastResort: true)
         var content = CommitContent()
         content.adds = [bundle.keyPackage]
-        let pending = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let pending = try group.commit(content, by: clients[0])
         let welcome = try #require(pending.welcome)
         var joined = try Group.join(
             welcome: welcome, bundle: bundle, existing: [[1], [2]], validator: Anyone(),
@@ -411,8 +399,7 @@ import Testing
         var group = try Fixture.group(of: [clients[0]], policy: open)[0]
         var content = CommitContent()
         content.adds = [bundles[1].keyPackage, bundles[2].keyPackage]
-        let commit = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(content, by: clients[0])
         for count in [2, 3] {
             var policy = GroupPolicy.standard
             policy.maximumLeafCount = count

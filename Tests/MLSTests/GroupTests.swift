@@ -109,8 +109,7 @@ private let suites = CipherSuite.supported
         let clients = try (0..<7).map { try Client("client \($0)") }
         var groups = try Fixture.group(of: clients, suite: suite)
         for committer in groups.indices {
-            let commit = try groups[committer].commit(
-                signingKey: clients[committer].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[committer].commit(by: clients[committer])
             for index in groups.indices {
                 if index == committer {
                     try groups[index].merge(commit, at: Fixture.now)
@@ -122,8 +121,7 @@ private let suites = CipherSuite.supported
         }
         var content = CommitContent()
         content.removes = [2, 5, 6].map { LeafIndex(rawValue: $0) }
-        let commit = try groups[3].commit(
-            content, signingKey: clients[3].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[3].commit(content, by: clients[3])
         try groups[3].merge(commit, at: Fixture.now)
         for index in [0, 1, 2, 4, 5, 6] { try groups[index].follow(commit.message) }
         for index in groups.indices {
@@ -153,9 +151,7 @@ private let suites = CipherSuite.supported
             (1, .remove(LeafIndex(rawValue: 3))),
         ]
         for (proposer, request) in requests {
-            let message = try groups[proposer].propose(
-                request, signingKey: clients[proposer].signingKey, validator: Anyone(),
-                at: Fixture.now)
+            let message = try groups[proposer].propose(request, by: clients[proposer])
             for index in groups.indices where index != proposer {
                 guard
                     case .proposal = try groups[index].process(
@@ -166,8 +162,7 @@ private let suites = CipherSuite.supported
                 }
             }
         }
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         for index in 1...3 { try groups[index].follow(commit.message) }
         let joined = try Group.join(
@@ -183,10 +178,8 @@ private let suites = CipherSuite.supported
     @Test func `a commit can be dropped and another taken`() throws {
         let clients = [try Client("a"), try Client("b"), try Client("c")]
         var groups = try Fixture.group(of: clients)
-        let lost = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
-        let won = try groups[1].commit(
-            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+        let lost = try groups[0].commit(by: clients[0])
+        let won = try groups[1].commit(by: clients[1])
         try groups[0].follow(won.message)
         try groups[2].follow(won.message)
         // The pending commit survives storing, and is recognised as stale.
@@ -213,8 +206,7 @@ private let suites = CipherSuite.supported
             try groups[0].encrypt([$0], signingKey: clients[0].signingKey).bytes
         }
         for _ in 0..<2 {
-            let commit = try groups[1].commit(
-                signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[1].commit(by: clients[1])
             try groups[1].merge(commit, at: Fixture.now)
             try groups[0].follow(commit.message)
         }
@@ -222,8 +214,7 @@ private let suites = CipherSuite.supported
         var aged = groups[1]
         aged.prunePastEpochs(at: Fixture.now + 101)
         #expect(throws: MLSError.wrongEpoch(1)) { _ = try aged.read(late[1]) }
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         try groups[1].follow(commit.message)
         #expect(throws: MLSError.wrongEpoch(1)) { _ = try groups[1].read(late[2]) }
     }
@@ -234,8 +225,7 @@ private let suites = CipherSuite.supported
         let newKey = try SigningKey()
         var content = CommitContent()
         content.newSigningKey = newKey
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         try groups[1].follow(commit.message)
         #expect(groups[1].members[0].signatureKey == newKey.publicKey.bytes)
@@ -256,8 +246,7 @@ private let suites = CipherSuite.supported
         #expect(throws: MLSError.misuse(.exportTooLong)) {
             _ = try groups[0].export(label: "one", context: [], count: 255 * 32 + 1)
         }
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         try groups[1].follow(commit.message)
         #expect(try groups[1].export(label: "one", context: [1], count: 48) != one)
     }
@@ -280,8 +269,7 @@ private let suites = CipherSuite.supported
                 content, signingKey: owner.signingKey, validator: NoGuests(), at: Fixture.now)
         }
         #expect(group.epochAuthenticator == before)
-        let commit = try group.commit(
-            content, signingKey: owner.signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(content, by: owner)
         #expect(commit.added[0].extensions == guest.leaf.extensions)
     }
 
@@ -292,8 +280,7 @@ private let suites = CipherSuite.supported
         content.adds = [try clients[1].bundle(group.suite).keyPackage]
         content.welcomeIncludesTree = false
         content.welcomePaddingBucket = 1_024
-        let commit = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(content, by: clients[0])
         let welcome = try #require(commit.welcome)
         #expect(throws: MLSError.notAddressedToUs) {
             _ = try Group.join(
@@ -309,8 +296,7 @@ private let suites = CipherSuite.supported
         var content = CommitContent()
         content.adds = [bundle.keyPackage]
         content.welcomeIncludesTree = false
-        let commit = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(content, by: clients[0])
         let welcome = try #require(commit.welcome)
         #expect(throws: MLSError.invalid(.treeHash)) {
             _ = try Group.join(
@@ -332,13 +318,10 @@ private let suites = CipherSuite.supported
         let clients = try (0..<3).map { try Client("client \($0)") }
         var group = try Fixture.group(of: clients, policy: policy)[0]
         for _ in 0..<2 {
-            _ = try group.propose(
-                .remove(LeafIndex(rawValue: 1)), signingKey: clients[0].signingKey,
-                validator: Anyone(), at: Fixture.now)
+            _ = try group.propose(.remove(LeafIndex(rawValue: 1)), by: clients[0])
         }
         #expect(group.pendingProposals.count == 1)
-        let commit = try group.commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(by: clients[0])
         #expect(commit.removed.count == 1)
     }
 }
@@ -356,8 +339,7 @@ private let suites = CipherSuite.supported
             groups = try groups.map { try Group(serialized: $0.serialized()) }
             #expect(try groups[1].read(late).plaintext == [7])
             #expect(throws: MLSError.self) { _ = try groups[1].read(sent) }
-            let commit = try groups[round].commit(
-                signingKey: clients[round].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[round].commit(by: clients[round])
             groups = try groups.map { try Group(serialized: $0.serialized()) }
             for index in groups.indices {
                 if index == round {
@@ -394,8 +376,7 @@ private let suites = CipherSuite.supported
                     try store(index)
                 }
             }
-            let commit = try groups[round].commit(
-                signingKey: clients[round].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[round].commit(by: clients[round])
             for index in groups.indices {
                 if index == round {
                     try groups[index].merge(commit, at: Fixture.now)

@@ -16,10 +16,6 @@ import Testing
         return (clients, try Fixture.group(of: clients, policy: policy))
     }
 
-    private func commit(_ group: inout Group, _ client: Client) throws -> PendingCommit {
-        try group.commit(signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
-    }
-
     private func expectRefused(_ message: [UInt8], by group: Group, _ error: MLSError) {
         var copy = group
         let before = copy.serialized()
@@ -51,7 +47,7 @@ import Testing
         }
 
         // A commit can be looked at again until it is merged: what was staged may be lost by a crash.
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         var stored: [SecretBytes] = []
         let staged = try (0..<2).compactMap { _ in
             let received = try groups[1].process(
@@ -78,7 +74,7 @@ import Testing
             validator: Anyone(), at: Fixture.now
         ).bytes
         _ = try groups[0].process(proposal, validator: Anyone(), at: Fixture.now)
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         expectRefused(pending.message, by: groups[2], .missingProposal)
         _ = try groups[2].process(proposal, validator: Anyone(), at: Fixture.now)
         try groups[2].follow(pending.message)
@@ -92,8 +88,7 @@ import Testing
         let bundle = try clients[1].bundle(group.suite)
         var content = CommitContent()
         content.adds = [bundle.keyPackage]
-        let pending = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let pending = try group.commit(content, by: clients[0])
         let joined = try (0..<2).map { _ in
             try Group.join(
                 welcome: #require(pending.welcome), bundle: bundle, existing: [],
@@ -111,7 +106,7 @@ import Testing
             .remove(LeafIndex(rawValue: 2)), signingKey: key, validator: Anyone(),
             at: Fixture.now)
         let data = try groups[0].encrypt([1], signingKey: key)
-        let pending = try commit(&groups[0], clients[0])
+        let pending = try groups[0].commit(by: clients[0])
         let before = groups[0].serialized()
         let expected: [(bytes: [UInt8], type: ContentType, generation: UInt32?)] = [
             (proposal.bytes, .proposal, proposal.generation),
@@ -135,7 +130,7 @@ import Testing
 
     @Test func `leave a commit to be merged after a restart, once its fate is known`() throws {
         var (clients, groups) = try three()
-        let stored = try commit(&groups[0], clients[0]).serialized()
+        let stored = try groups[0].commit(by: clients[0]).serialized()
         groups[0] = try Group(serialized: groups[0].serialized())
         let pending = try PendingCommit(serialized: stored)
         // Meanwhile the group goes on in its epoch.
@@ -158,10 +153,10 @@ import Testing
         let (clients, groups) = try three()
         // Two stories from one epoch on, of a copy of the group as from a backup.
         var (here, there) = (groups[0], groups[0])
-        try here.merge(commit(&here, clients[0]), at: Fixture.now)
-        try there.merge(commit(&there, clients[0]), at: Fixture.now)
+        try here.merge(here.commit(by: clients[0]), at: Fixture.now)
+        try there.merge(there.commit(by: clients[0]), at: Fixture.now)
         #expect(here.epoch == there.epoch)
-        let pending = try commit(&here, clients[0])
+        let pending = try here.commit(by: clients[0])
         let stored = try PendingCommit(serialized: pending.serialized())
         for pending in [pending, stored] {
             #expect(throws: MLSError.misuse(.staleCommit)) {
@@ -171,7 +166,7 @@ import Testing
         try here.merge(stored, at: Fixture.now)
         // What one member staged holds its keys, not another's.
         var (sender, first, second) = (groups[0], groups[1], groups[2])
-        let sent = try commit(&sender, clients[0])
+        let sent = try sender.commit(by: clients[0])
         guard
             case .commit(let staged) = try first.process(
                 sent.message, validator: Anyone(), at: Fixture.now)
@@ -241,8 +236,8 @@ import Testing
 
     @Test func `of commits that lost leave no keys with those who got them`() throws {
         var (clients, groups) = try three()
-        let lost = try commit(&groups[0], clients[0])
-        let won = try commit(&groups[1], clients[1])
+        let lost = try groups[0].commit(by: clients[0])
+        let won = try groups[1].commit(by: clients[1])
         guard
             case .commit = try groups[2].process(
                 lost.message, validator: Anyone(), at: Fixture.now)
@@ -253,7 +248,8 @@ import Testing
         groups[2] = try Group(serialized: groups[2].serialized())
         // The loser's next attempt in the same epoch has another key.
         #expect(lost.generation == 0)
-        #expect(try commit(&groups[0], clients[0]).generation == 1)
+        let second = try groups[0].commit(by: clients[0])
+        #expect(second.generation == 1)
         for index in [0, 2] { try groups[index].follow(won.message) }
         let loser = groups[0].ownLeafIndex
         let window = GroupPolicy.standard.window
@@ -271,8 +267,7 @@ import Testing
         var (clients, groups) = try three(format)
         var content = CommitContent()
         content.removes = [LeafIndex(rawValue: 2)]
-        let removal = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let removal = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(removal, at: Fixture.now)
         try groups[1].follow(removal.message)
         // One that took the removal in, and one that hides from it.
@@ -280,14 +275,14 @@ import Testing
         try groups[2].follow(removal.message)
         #expect(!groups[2].isActive)
         let data = try groups[0].encrypt([1], signingKey: clients[0].signingKey).bytes
-        let next = try commit(&groups[0], clients[0])
+        let next = try groups[0].commit(by: clients[0])
         try groups[1].follow(next.message)
         for message in [data, next.message] {
             for group in [groups[2], hiding] { expectRefused(message, by: group, .wrongEpoch(2)) }
         }
         // What the hiding one sends into its old epoch is a past epoch's, and its commits are nobody's.
         var sender = hiding
-        let stale = try commit(&sender, clients[2])
+        let stale = try sender.commit(by: clients[2])
         expectRefused(stale.message, by: groups[1], .wrongEpoch(1))
     }
 }

@@ -159,11 +159,8 @@ extension `From outside` {
                 at: Fixture.now)
         }
         var proposer = groups[0]
-        let proposal = try proposer.propose(
-            .groupContextExtensions([senders]), signingKey: clients[0].signingKey,
-            validator: Anyone(), at: Fixture.now)
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let proposal = try proposer.propose(.groupContextExtensions([senders]), by: clients[0])
+        let commit = try groups[0].commit(content, by: clients[0])
         let before = groups[1].serialized()
         for message in [proposal.bytes, commit.message] {
             #expect(throws: MLSError.credentialRefused) {
@@ -207,17 +204,14 @@ extension `From outside` {
         var policy = GroupPolicy.standard
         policy.selfRemoveFormat = format
         var groups = try Fixture.group(of: clients, policy: policy)
-        let leaving = try groups[1].propose(
-            .selfRemove, signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+        let leaving = try groups[1].propose(.selfRemove, by: clients[1])
         for index in [0, 2] {
             _ = try groups[index].process(leaving.bytes, validator: Anyone(), at: Fixture.now)
         }
         // The one that leaves cannot commit it.
-        let own = try groups[1].commit(
-            signingKey: clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+        let own = try groups[1].commit(by: clients[1])
         #expect(own.removed.isEmpty)
-        let commit = try groups[2].commit(
-            signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[2].commit(by: clients[2])
         #expect(commit.removed.map(\.index.rawValue) == [1])
         try groups[2].merge(commit, at: Fixture.now)
         for index in [0, 1] { try groups[index].follow(commit.message) }
@@ -228,8 +222,7 @@ extension `From outside` {
     @Test func `an external joiner takes along those who leave`() throws {
         let clients = try (0..<4).map { try Client("client \($0)") }
         var groups = try Fixture.group(of: Array(clients[..<3]), policy: open)
-        let leaving = try groups[2].propose(
-            .selfRemove, signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now)
+        let leaving = try groups[2].propose(.selfRemove, by: clients[2])
         for index in [0, 1] {
             _ = try groups[index].process(leaving.bytes, validator: Anyone(), at: Fixture.now)
         }
@@ -250,8 +243,7 @@ extension `From outside` {
         var content = CommitContent()
         content.reInit = ReInit(
             groupID: Random.bytes(32), cipherSuite: .xwingAES256, extensions: [])
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         for index in [1, 2] { try groups[index].follow(commit.message) }
         #expect(throws: MLSError.inactive) {
@@ -316,8 +308,7 @@ extension `From outside` {
         #expect(bundle.keyPackage.leafNode.extensions.count == 1)
         var content = CommitContent()
         content.adds = [bundle.keyPackage]
-        let commit = try first.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try first.commit(content, by: clients[0])
         try first.merge(commit, at: Fixture.now)
         let joined = try Group.join(
             welcome: #require(commit.welcome), bundle: bundle, existing: [], validator: Anyone(),

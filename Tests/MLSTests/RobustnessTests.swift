@@ -63,8 +63,7 @@ import Testing
         for (name, message) in others { expectRefused(message, by: group, name) }
         let clients = [try Client("a"), try Client("b")]
         var groups = try Fixture.group(of: clients)
-        let commit = try groups[0].commit(
-            signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         let early = try groups[0].encrypt([1], signingKey: clients[0].signingKey).bytes
         expectRefused(early, by: groups[1], "early")
@@ -107,8 +106,7 @@ import Testing
         let bundle = try clients[1].bundle(group.suite)
         var content = CommitContent()
         content.adds = [bundle.keyPackage]
-        let commit = try group.commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try group.commit(content, by: clients[0])
         let welcome = try #require(commit.welcome)
         for index in stride(from: 0, to: welcome.count, by: 7) {
             var changed = welcome

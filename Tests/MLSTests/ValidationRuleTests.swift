@@ -252,8 +252,7 @@ import Testing
         let bundle = try KeyPackageBundle(
             suite: groups[0].suite, leaf: old, signingKey: oldKey, lifetime: Fixture.lifetime)
         content.adds = [bundle.keyPackage]
-        let commit = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let commit = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(commit, at: Fixture.now)
         try groups[1].follow(commit.message)
         groups.append(

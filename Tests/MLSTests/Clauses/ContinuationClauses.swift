@@ -33,8 +33,7 @@ private struct Continuation {
                 groupID: [5], version: edits.agreedVersion, cipherSuite: .x25519AES128,
                 extensions: [])
         }
-        let end = try groups[0].commit(
-            content, signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+        let end = try groups[0].commit(content, by: clients[0])
         try groups[0].merge(end, at: Fixture.now)
         try groups[1].follow(end.message)
 
@@ -43,8 +42,7 @@ private struct Continuation {
             signingKey: clients[0].signingKey, lifetime: Fixture.lifetime,
             extensions: edits.extensions)
         for _ in 0..<edits.emptyCommits {
-            let commit = try next.commit(
-                signingKey: clients[0].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try next.commit(by: clients[0])
             try next.merge(commit, at: Fixture.now)
         }
         let bundle = try clients[1].bundle(edits.suite)

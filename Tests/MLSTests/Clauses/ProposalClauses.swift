@@ -296,9 +296,7 @@ extension Clause {
             var content = CommitContent()
             content.adds = [try forgery.keyPackage(edits)]
             do {
-                _ = try forgery.groups[0].commit(
-                    content, signingKey: forgery.clients[0].signingKey, validator: Anyone(),
-                    at: Fixture.now)
+                _ = try forgery.groups[0].commit(content, by: forgery.clients[0])
             } catch MLSError.unsuitable(.add(0), let reason) {
                 throw reason
             }
@@ -313,17 +311,13 @@ extension Clause {
             let clients = [try Client("a"), try Client("b")]
             var group = try Fixture.group(of: clients)[0]
             for _ in 0..<2 {
-                _ = try group.propose(
-                    .selfRemove, signingKey: clients[0].signingKey, validator: Anyone(),
-                    at: Fixture.now)
+                _ = try group.propose(.selfRemove, by: clients[0])
             }
         },
         Clause(.proposalTypeSupport, "a member proposes only what all know") {
             let clients = [try Client("a"), try Client("b", proposals: [])]
             var group = try Fixture.group(of: clients)[0]
-            _ = try group.propose(
-                .selfRemove, signingKey: clients[0].signingKey, validator: Anyone(),
-                at: Fixture.now)
+            _ = try group.propose(.selfRemove, by: clients[0])
         },
         Clause(.reInitAlone, "a ReInit stands not beside another") {
             try commit { _ in [.proposal(reInit()), .proposal(reInit())] }
@@ -354,8 +348,7 @@ extension Clause {
             content.forcesPath = false
             content.newSigningKey = try SigningKey()
             content.adds = [try Client("b").bundle(group.suite).keyPackage]
-            _ = try group.commit(
-                content, signingKey: client.signingKey, validator: Anyone(), at: Fixture.now)
+            _ = try group.commit(content, by: client)
         },
     ]
 

@@ -134,8 +134,7 @@ extension Clause {
         for list in lists {
             var content = CommitContent()
             content.groupContextExtensions = list
-            let commit = try groups[2].commit(
-                content, signingKey: clients[2].signingKey, validator: Anyone(), at: Fixture.now)
+            let commit = try groups[2].commit(content, by: clients[2])
             try groups[2].merge(commit, at: Fixture.now)
             for index in [0, 1] { try groups[index].follow(commit.message) }
             #expect(groups.allSatisfy { $0.extensions == list })
@@ -159,9 +158,7 @@ extension Clause {
                 throws: MLSError.unsuitable(
                     .groupContextExtensions, because: .invalid(.leafSupportsGroup))
             ) {
-                _ = try group.commit(
-                    content, signingKey: clients[0].signingKey, validator: Anyone(),
-                    at: Fixture.now)
+                _ = try group.commit(content, by: clients[0])
             }
         }
         #expect(group.serialized() == before)

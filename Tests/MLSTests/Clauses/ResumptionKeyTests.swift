@@ -51,8 +51,7 @@ import Testing
     @Test func `of the own group can be proposed by any member`() throws {
         var scene = try Scene()
         let proposal = try scene.groups[1].propose(
-            .preSharedKey(scene.source()), signingKey: scene.clients[1].signingKey,
-            validator: Anyone(), at: Fixture.now)
+            .preSharedKey(scene.source()), by: scene.clients[1])
         _ = try scene.groups[0].process(proposal.bytes, validator: Anyone(), at: Fixture.now)
         let commit = try scene.commit()
         #expect(commit.leftOut.isEmpty)
@@ -64,8 +63,7 @@ import Testing
         _ = try scene.commit()
         func propose(epoch: UInt64) throws {
             let proposal = try scene.groups[1].propose(
-                .preSharedKey(scene.source(epoch: epoch)),
-                signingKey: scene.clients[1].signingKey, validator: Anyone(), at: Fixture.now)
+                .preSharedKey(scene.source(epoch: epoch)), by: scene.clients[1])
             _ = try scene.groups[0].process(proposal.bytes, validator: Anyone(), at: Fixture.now)
         }
         // Who joined in this epoch has no older one.
@@ -92,9 +90,7 @@ import Testing
         var content = CommitContent()
         content.preSharedKeys = [source]
         #expect(throws: MLSError.unsuitable(.preSharedKey(0), because: .missingPreSharedKey)) {
-            _ = try scene.groups[0].commit(
-                content, signingKey: scene.clients[0].signingKey, validator: Anyone(),
-                at: Fixture.now)
+            _ = try scene.groups[0].commit(content, by: scene.clients[0])
         }
         let commit = try scene.groups[0].commit(
             content, signingKey: scene.clients[0].signingKey, validator: Anyone(),
