@@ -63,14 +63,11 @@ public struct DataFolder: Sendable {
     ///
     /// - Throws: `.notFound` if there is none, `.notAllowed` if it is another user's.
     init(existing path: String) throws(RelayError) {
-        let isThere = ["/relay.sqlite", "/relay.sqlite.restored"].contains { name in
-            FileManager.default.fileExists(atPath: path + name)
-        }
-        guard isThere else {
+        self.path = path
+        guard holdsDatabase else {
             if unsafe access(path, X_OK) != 0, errno == EACCES { throw Self.othersFolder }
             throw .notFound("there is no relay's data in this folder")
         }
-        self.path = path
         try Self.verify(path)
     }
 
@@ -86,7 +83,7 @@ public struct DataFolder: Sendable {
 
     /// Reads the keys, and makes them on first use.
     ///
-    /// - Throws: `.damagedKeys`, `.dataFolder`, `.inUse`.
+    /// - Throws: `.missing`, `.damagedKeys`, `.dataFolder`, `.inUse`.
     public func keys() throws(RelayError) -> Keys {
         if let keys = try readKeys() { return keys }
         let lock = try lock()
@@ -115,7 +112,9 @@ public struct DataFolder: Sendable {
         return Keys(identity: identity, ticketKey: secret.slice(36..<68))
     }
 
+    /// Other keys would be another relay, which no invitation and no device knows.
     private func makeKeys() throws(RelayError) -> Keys {
+        if try holdsTrail || holdsDatabase { throw .missing("keys") }
         let seed = SecretBytes.random(count: 32)
         let ticketKey = SecretBytes.random(count: 32)
         guard let identity = try? SigningKey(seed: seed) else {
@@ -128,8 +127,28 @@ public struct DataFolder: Sendable {
 
     private static let magic: [UInt8] = Array("CRK1".utf8)
 
-    /// The keys as they are; `nil` if there are none, or they are damaged.
-    func intactKeys() -> Keys? { try? readKeys() }
+    /// The keys as they are.
+    ///
+    /// - Throws: `.missing`, `.damagedKeys`, `.dataFolder`.
+    func existingKeys() throws(RelayError) -> Keys {
+        guard let keys = try readKeys() else { throw .missing("keys") }
+        return keys
+    }
+
+    private var holdsDatabase: Bool {
+        [databasePath, restoredPath].contains { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    private var holdsTrail: Bool {
+        get throws(RelayError) { try !TrailFolder(path: trailPath).segments().isEmpty }
+    }
+
+    /// A new database beside a trail would be an empty relay that everybody takes for the old one.
+    ///
+    /// - Throws: `.missing`.
+    func requireDatabase() throws(RelayError) {
+        if try holdsTrail, !holdsDatabase { throw .missing("database") }
+    }
 
     /// Puts a backup's keys in place.
     func install(_ keys: Keys) throws(RelayError) {

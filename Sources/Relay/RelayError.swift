@@ -12,6 +12,9 @@ public enum RelayError: Error, Equatable, Sendable {
     case inUse(processID: Int32?)
     /// The file of the relay's keys is damaged. Fault: the disk or whoever changed it.
     case damagedKeys
+    /// What a relay can't go on without is gone from its folder: its keys or its database, in a word.
+    /// Fault: the disk or whoever took it away.
+    case missing(String)
     /// The database is of a newer version of this program. Fault: the operator.
     case newerDatabase
     /// The database is of an earlier version, and this only looks. Fault: the operator.

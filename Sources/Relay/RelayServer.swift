@@ -71,6 +71,7 @@ public final class RelayServer: Sendable {
         do throws(RelayError) {
             folder.removeLeftovers()
             let keys = try folder.keys(holding: folderLock)
+            try folder.requireDatabase()
             let (database, identity, trail) = try Self.whenThereIsRoom(log) {
                 () throws(RelayError) in
                 let database = try RelayDatabase(path: folder.databasePath)

@@ -19,6 +19,10 @@ extension RelayError {
         case .damagedKeys:
             Failure(
                 .inputOutput, "the relay's keys are damaged", advice: "restore them from a backup")
+        case .missing(let what):
+            Failure(
+                .badData, "the relay's \(what) is missing, though this folder has been in use",
+                advice: "put it back, or restore a backup")
         case .newerDatabase:
             Failure(
                 .badData, "the database was written by a newer version of curtain-relay",

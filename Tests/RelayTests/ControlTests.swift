@@ -11,7 +11,7 @@ import WebSockets
 
 @Suite struct `The control socket` {
     /// A relay with its sockets, in this process.
-    private static func serve(
+    static func serve(
         in folder: TemporaryFolder, _ change: (inout RelayConfiguration) -> Void = { _ in }
     ) throws -> RelayServer {
         var configuration = RelayConfiguration(

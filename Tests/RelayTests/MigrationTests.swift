@@ -35,6 +35,7 @@ import Testing
 
     @Test func `a store of the first schema is lifted with everything that is in it`() throws {
         let folder = try TemporaryFolder()
+        _ = try DataFolder(path: folder.path).keys()
         let path = folder.file("relay.sqlite")
         try makeFirst(at: path)
         let database = try RelayDatabase(path: path)
@@ -70,7 +71,6 @@ import Testing
         }
         try database.queue.close()
         // A relay starts on it, begins a trail, and can be backed up.
-        _ = try DataFolder(path: folder.path).keys()
         let elsewhere = try TemporaryFolder()
         let backup = try RelayBackup.make(folder: folder.path, to: elsewhere.file("backup"))
         #expect(backup.byteCount > 0)

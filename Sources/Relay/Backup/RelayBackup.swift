@@ -18,7 +18,7 @@ public enum RelayBackup {
             throw .backupFile("it can't be made in the data folder")
         }
         try BackupFile.checkName(target, replaces: replaces)
-        guard let keys = folder.intactKeys() else { throw .damagedKeys }
+        let keys = try folder.existingKeys()
         let isOnline = folder.holder != nil
         try checkRoom(in: folder, for: target, isOnline: isOnline)
         if isOnline { return try makeOnline(folder, keys, target, replaces) }
@@ -104,8 +104,7 @@ final class OfflineRelay {
 
     init(_ folder: DataFolder) throws(RelayError) {
         self.folder = folder
-        guard let keys = folder.intactKeys() else { throw .damagedKeys }
-        self.keys = keys
+        keys = try folder.existingKeys()
         lock = try folder.lock()
     }
 

@@ -65,7 +65,7 @@ public struct Restoration: Sendable {
         let folder = try DataFolder(path: folderPath)
         let lock = try folder.lock()
         defer { lock.release() }
-        if let present = folder.intactKeys(),
+        if let present = try? folder.existingKeys(),
             present.identity.publicKey != backup.relayKey
         {
             throw .backup("the folder belongs to another relay than the backup")
@@ -220,7 +220,7 @@ public struct Restoration: Sendable {
 
     /// Appends what the restore has added to the trail; if that fails, the next start does it.
     private static func settle(_ folder: DataFolder) {
-        guard let keys = folder.intactKeys() else { return }
+        guard let keys = try? folder.existingKeys() else { return }
         do {
             let database = try RelayDatabase(path: folder.databasePath)
             try database.queue.writeWithoutTransaction { database in

@@ -23,7 +23,7 @@ public struct TrailAudit: Sendable {
         last: Int = 0
     ) throws(RelayError) {
         let folder = try DataFolder(existing: path)
-        guard let keys = folder.intactKeys() else { throw .damagedKeys }
+        let keys = try folder.existingKeys()
         let trail = TrailFolder(path: folder.trailPath)
         guard try !trail.segments().isEmpty else {
             throw .notFound("this relay has no trail yet")
