@@ -93,7 +93,7 @@ public final class RelayServer: Sendable {
                 loop.execute { [weak switchboard] in switchboard?.release(release) }
             }
             switchboard.writer = writer
-            stopper.writer.withLock { $0 = writer }
+            stopper.begin(writer)
             let inForce = Lock(InForce(configuration.settings))
             let server: WebSocketServer
             let control: ControlSocket
@@ -360,14 +360,30 @@ public final class RelayServer: Sendable {
 
 /// Lets a signal that comes during the start stop a relay that isn't whole yet.
 private final class Stopper: Sendable {
-    let writer = Lock<RelayWriter?>(nil)
+    private struct State {
+        var writer: RelayWriter?
+        /// Before there was a writer.
+        var isAsked = false
+    }
+
+    private let state = Lock(State())
     private let observatory: Observatory
 
     init(_ observatory: Observatory) { self.observatory = observatory }
 
+    func begin(_ writer: RelayWriter) {
+        state.withLock { state in
+            state.writer = writer
+            if state.isAsked { writer.events.add(.stop) }
+        }
+    }
+
     /// On the loop.
     func stop() {
         observatory.isDraining = true
-        writer.withLock { $0?.events.add(.stop) }
+        state.withLock { state in
+            state.isAsked = true
+            state.writer?.events.add(.stop)
+        }
     }
 }

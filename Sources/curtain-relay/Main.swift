@@ -4,6 +4,7 @@ import Terminal
 
 @main struct Main {
     static func main() async {
+        HangUp.take()
         await Program.run(RelayCommand.self) { error in
             (error as? RelayError)?.failure ?? (error as? SettingsError)?.failure
         }

@@ -8,7 +8,8 @@ import RelayCore
 import Terminal
 import WebSockets
 
-struct ServeCommand: ParsableCommand {
+/// SIGTERM and SIGINT end it at once until the loop takes them over: nothing has been accepted then.
+struct ServeCommand: TakesSignals {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Run the relay in the foreground.",
@@ -79,8 +80,7 @@ struct ServeCommand: ParsableCommand {
             _exit(ExitStatus.inputOutput.rawValue)
         }
         running.begin(server)
-        // A signal that came before the loop took signals over.
-        if Task.isCancelled { server.stop() }
+        if HangUp.hasCome { running.reload() }
         if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
         let scheme = settings.hasTLS ? "wss" : "ws"
         FileHandle.standardOutput.write(
@@ -100,24 +100,37 @@ struct ServeCommand: ParsableCommand {
 private final class Running: Sendable {
     private let reloader: Reloader
     private let queue = DispatchQueue(label: "reload")
-    private let server = Lock<RelayServer?>(nil)
+    private let state = Lock(State())
+
+    private struct State {
+        var server: RelayServer?
+        /// Before there was a server.
+        var isAsked = false
+    }
 
     init(_ reloader: Reloader) {
         self.reloader = reloader
     }
 
     func begin(_ server: RelayServer) {
-        self.server.withLock { $0 = server }
+        let isAsked = state.withLock { state in
+            state.server = server
+            return state.isAsked
+        }
+        if isAsked { reload() }
     }
 
     /// Lets go of the server, whose configuration leads back here.
     func end() {
-        server.withLock { $0 = nil }
+        state.withLock { $0.server = nil }
     }
 
     func reload() {
-        queue.async { [self] in
-            if let server = server.withLock({ $0 }) { reloader.reload(server) }
+        let server = state.withLock { state in
+            state.isAsked = true
+            return state.server
         }
+        guard let server else { return }
+        queue.async { [reloader] in reloader.reload(server) }
     }
 }

@@ -175,6 +175,39 @@ import WebSockets
         #expect(try await relay.stop() == .exited(0))
     }
 
+    @Test func `ends in order, or before it has begun, whenever it is asked to`() async throws {
+        let relay = try RelayAlone()
+        let began = ContinuousClock.now
+        try await relay.start()
+        let start = ContinuousClock.now - began
+        #expect(try await relay.stop() == .exited(0))
+        for step in 0..<20 {
+            let child = try relay.serve()
+            try await Task.sleep(for: start * step / 16)
+            child.signal(SIGTERM)
+            let ending = try await child.wait(for: .seconds(20))
+            let wasReady = child.output.contains("listening")
+            #expect(
+                ending == .exited(0) || (ending == .killed(signal: SIGTERM) && !wasReady),
+                "after \(start * step / 16): \(ending), \(child.output)\(child.errors)")
+        }
+    }
+
+    @Test func `reloads once it has begun if it was asked to before`() async throws {
+        let relay = try RelayAlone()
+        // Ignored only for as long as the program isn't loaded.
+        let child = try relay.serve(shell: "trap '' HUP; exec \"$0\" \"$@\"")
+        while child.lines.isEmpty, child.ending() == nil {
+            child.signal(SIGHUP)
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        try await eventually("the reload", within: .seconds(10)) {
+            child.errors.contains("reloaded, 0 settings changed")
+        }
+        child.signal(SIGTERM)
+        #expect(try await child.wait(for: .seconds(20)) == .exited(0))
+    }
+
     @Test func `keeps an address to its number of connections`() async throws {
         let relay = try RelayAlone()
         try relay.configure("limit-exempt-addresses: []\nlimit-connections-per-address: 2\n")

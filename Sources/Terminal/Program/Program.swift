@@ -1,6 +1,10 @@
 public import ArgumentParser
 private import Foundation
 
+/// A command that takes SIGINT, SIGTERM and SIGHUP over by itself. Until it does, each of them does
+/// what it does to any process.
+public protocol TakesSignals: ParsableCommand {}
+
 /// Runs a program's commands: parses arguments, turns errors into words and exit statuses, and lets
 /// signals end it cleanly.
 public enum Program {
@@ -8,15 +12,23 @@ public enum Program {
     ///
     /// SIGINT, SIGTERM and SIGHUP cancel the command's task: one that then returns has ended well,
     /// one that throws ends by the signal. A second signal, or three seconds, end the process at
-    /// once; terminal modes are restored in every case.
+    /// once; terminal modes are restored in every case. A command that `TakesSignals` is left to
+    /// do with them what it wants.
     ///
     /// - Parameter explain: words and status for the errors of the program's libraries; nil for
     ///   those that it doesn't know, which are reported as a bug.
     public static func run<Root: ParsableCommand>(
         _ root: Root.Type, explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
     ) async -> Never {
-        Signals.install()
-        let work = Task { await perform(root, explain: explain) }
+        _ = signal(SIGPIPE, SIG_IGN)
+        let command: any ParsableCommand
+        do {
+            command = try root.parseAsRoot()
+        } catch {
+            exit(reportUsage(error, of: root).rawValue)
+        }
+        if !(command is any TakesSignals) { Signals.install() }
+        let work = Task { await perform(command, in: root, explain: explain) }
         Signals.onInterruption { work.cancel() }
         let outcome = await work.value
         TerminalMode.restoreAll()
@@ -32,18 +44,14 @@ public enum Program {
     }
 
     private static func perform<Root: ParsableCommand>(
-        _ root: Root.Type, explain: @Sendable (any Error) -> Failure?
+        _ command: any ParsableCommand, in root: Root.Type,
+        explain: @Sendable (any Error) -> Failure?
     ) async -> Outcome {
-        var command: any ParsableCommand
-        do {
-            command = try root.parseAsRoot()
-        } catch {
-            return .ended(reportUsage(error, of: root))
-        }
         do {
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
+                var command = command
                 try command.run()
             }
             return .ended(.done)

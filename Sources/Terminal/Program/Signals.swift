@@ -2,8 +2,7 @@ internal import Cryptography
 private import Foundation
 
 // The handler may do almost nothing, so it only writes the signal's number into a pipe. A thread
-// reads the pipe and does the rest. A program whose event loop takes signals over (libuv does)
-// replaces the handler, and this thread then simply hears nothing of them.
+// reads the pipe and does the rest. Nothing of it concerns commands that `TakesSignals`.
 
 /// What a signal means to the program.
 enum Signals {
@@ -22,8 +21,7 @@ enum Signals {
     /// How long a command has for ending by itself after it was asked to.
     private static let graceMilliseconds: Int32 = 3000
 
-    /// Takes over SIGINT, SIGTERM and SIGHUP, and ignores SIGPIPE. Comes before any work: a loop
-    /// that takes signals over must find these handlers, not be undone by them.
+    /// Takes over SIGINT, SIGTERM and SIGHUP. Comes before any work.
     static func install() {
         let isFirst = state.withLock { state in
             defer { state.isInstalled = true }
@@ -35,7 +33,6 @@ enum Signals {
             state.wakeWrite = wake.write
         }
         unsafe signalPipe = signals.write
-        _ = signal(SIGPIPE, SIG_IGN)
         for number in [SIGINT, SIGTERM, SIGHUP] { _ = signal(number, noteSignal) }
         Thread.detachNewThread { listen(to: signals.read) }
     }

@@ -54,29 +54,34 @@ final class RelayAlone: Sendable {
     // MARK: - The process
 
     /// Starts the relay, on the same port every time, and waits for its ready line.
-    ///
-    /// - Parameter shell: a command line that runs the relay, whose arguments are `"$@"`.
     func start(
         _ options: [String] = [], environment: [String: String] = [:], shell: String? = nil
     ) async throws {
-        let arguments =
-            [
-                "serve", "--config", settingsFile, "--listen", "127.0.0.1:\(port)",
-                "--metrics-listen", "127.0.0.1:0",
-            ] + options
-        let child =
-            if let shell {
-                try launcher.start(
-                    .shell, ["-c", shell, Program.relay.path] + arguments, environment: environment)
-            } else {
-                try launcher.start(.relay, arguments, environment: environment)
-            }
+        let child = try serve(options, environment: environment, shell: shell)
         let port = try await child.listeningPort()
         let metrics = child.errors.firstMatch(of: #/metrics on http://127\.0\.0\.1:([0-9]+)/#)
         state.withLock {
             ($0.process, $0.port) = (child, port)
             $0.metricsPort = metrics.flatMap { UInt16($0.1) } ?? 0
         }
+    }
+
+    /// Starts the relay, and waits for nothing.
+    ///
+    /// - Parameter shell: a command line that runs the relay, whose arguments are `"$@"`.
+    func serve(
+        _ options: [String] = [], environment: [String: String] = [:], shell: String? = nil
+    ) throws -> Child {
+        let arguments =
+            [
+                "serve", "--config", settingsFile, "--listen", "127.0.0.1:\(port)",
+                "--metrics-listen", "127.0.0.1:0",
+            ] + options
+        guard let shell else {
+            return try launcher.start(.relay, arguments, environment: environment)
+        }
+        return try launcher.start(
+            .shell, ["-c", shell, Program.relay.path] + arguments, environment: environment)
     }
 
     var process: Child? { state.withLock { $0.process } }
