@@ -53,10 +53,7 @@ public struct DataFolder: Sendable {
         guard state.st_uid == geteuid() || geteuid() == 0 else {
             throw othersFolder
         }
-        guard state.st_mode & 0o077 == 0 else {
-            throw .dataFolder(
-                "others may enter the data folder: look who put what there, then chmod 700")
-        }
+        guard state.st_mode & 0o077 == 0 else { throw .openToOthers }
     }
 
     /// Takes a folder that a relay has made.

@@ -6,6 +6,8 @@ public enum RelayError: Error, Equatable, Sendable {
     case dataFolder(String)
     /// Another user may do this, in words. Fault: the operator.
     case notAllowed(String)
+    /// Others than its owner may enter the data folder. Fault: the operator.
+    case openToOthers
     /// What was named isn't there, in words. Fault: the operator.
     case notFound(String)
     /// Another process has the data folder; its number, if it can be read.

@@ -9,6 +9,10 @@ extension RelayError {
         case .dataFolder(let words): Failure(.cannotCreate, words)
         case .notAllowed(let words):
             Failure(.notAllowed, words, advice: "run this as that user, or as root")
+        case .openToOthers:
+            Failure(
+                .notAllowed, "others may enter the data folder",
+                advice: "look who put what there, then chmod 700")
         case .notFound(let words): Failure(.notFound, words)
         case .inUse(let process):
             Failure(
@@ -18,7 +22,7 @@ extension RelayError {
                 advice: "stop it first")
         case .damagedKeys:
             Failure(
-                .inputOutput, "the relay's keys are damaged", advice: "restore them from a backup")
+                .badData, "the relay's keys are damaged", advice: "restore them from a backup")
         case .missing(let what):
             Failure(
                 .badData, "the relay's \(what) is missing, though this folder has been in use",
@@ -56,7 +60,7 @@ extension StoreError {
         case .failed(let words): Failure(.inputOutput, "the database can't be used: \(words)")
         case .corrupt(let words):
             Failure(
-                .inputOutput, "the database is damaged: \(words)",
+                .badData, "the database is damaged: \(words)",
                 advice: "restore it from a backup")
         }
     }

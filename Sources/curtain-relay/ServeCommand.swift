@@ -76,8 +76,9 @@ struct ServeCommand: TakesSignals {
             }
         }
         let server = try RelayServer(configuration, log: log) { error in
-            log.error("\(error.failure.happened); the relay ends, what was accepted is safe")
-            _exit(ExitStatus.inputOutput.rawValue)
+            let failure = error.failure
+            log.error("\(failure.happened); the relay ends, what was accepted is safe")
+            _exit(failure.status.rawValue)
         }
         running.begin(server)
         if HangUp.hasCome { running.reload() }

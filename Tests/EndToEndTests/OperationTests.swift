@@ -175,6 +175,32 @@ import WebSockets
         #expect(try await relay.stop() == .exited(0))
     }
 
+    @Test func `isn't started again and again with what somebody has to put right`() async throws {
+        let relay = try RelayAlone()
+        try await relay.start()
+        #expect(try await relay.stop() == .exited(0))
+        let unit = try Self.shipped("curtain-relay.service")
+        let listed = try #require(unit.firstMatch(of: /RestartPreventExitStatus=([0-9 ]+)\n/))
+        let final = listed.1.split(separator: " ").compactMap { Int32($0) }
+        for (name, words) in [
+            ("keys", "the relay's keys are damaged"), ("relay.sqlite", "the database is damaged"),
+        ] {
+            let path = relay.dataFolder + "/" + name
+            let whole = try Data(contentsOf: URL(fileURLWithPath: path))
+            try Data(repeating: 7, count: 8_192).write(to: URL(fileURLWithPath: path))
+            let child = try relay.serve()
+            let ending = try await child.wait(for: .seconds(20))
+            #expect(ending == .exited(65) && final.contains(65))
+            #expect(child.errors.contains(words))
+            try whole.write(to: URL(fileURLWithPath: path))
+        }
+        unsafe chmod(relay.dataFolder, 0o750)
+        let ending = try await relay.serve().wait(for: .seconds(20))
+        #expect(ending == .exited(77) && final.contains(77))
+        unsafe chmod(relay.dataFolder, 0o700)
+        try await relay.start()
+    }
+
     @Test func `ends in order, or before it has begun, whenever it is asked to`() async throws {
         let relay = try RelayAlone()
         let began = ContinuousClock.now
@@ -319,12 +345,16 @@ import WebSockets
         #expect(try relay.connect(forwardedFor: "203.0.113.1").head.contains(" 101 "))
     }
 
-    private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
+    /// A file that operators are given.
+    private static func shipped(_ name: String) throws -> String {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
-        let site = try String(
-            contentsOf: root.appending(path: "tools/operations/nginx.conf"), encoding: .utf8
-        )
+        return try String(
+            contentsOf: root.appending(path: "tools/operations/" + name), encoding: .utf8)
+    }
+
+    private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
+        let site = try Self.shipped("nginx.conf")
         .replacing("listen 443 ssl", with: "listen 127.0.0.1:\(port) ssl")
         .replacing("    listen [::]:443 ssl;\n", with: "")
         .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")

@@ -59,8 +59,8 @@ private struct Place {
         let place = try Place()
         for mode in [0o755, 0o710, 0o777] {
             unsafe chmod(place.path, mode_t(mode))
-            #expect(throws: RelayError.self) { try DataFolder(path: place.path) }
-            #expect(throws: RelayError.self) { try RelayCheck(folder: place.path) }
+            #expect(throws: RelayError.openToOthers) { try DataFolder(path: place.path) }
+            #expect(throws: RelayError.openToOthers) { try RelayCheck(folder: place.path) }
         }
         unsafe chmod(place.path, 0o700)
         _ = try DataFolder(path: place.path)
