@@ -118,6 +118,8 @@ public enum StoreError: Error, Equatable, Sendable {
     case failed(String)
     /// What is stored can't be read. Fault: the disk, or a bug of ours.
     case corrupt(String)
+    /// What is stored was taken away from under the running relay. Fault: the operator.
+    case takenAway
 }
 
 /// The relay's memory: everything in it is durable once the batch that wrote it is committed.

@@ -62,6 +62,10 @@ extension StoreError {
             Failure(
                 .badData, "the database is damaged: \(words)",
                 advice: "restore it from a backup")
+        case .takenAway:
+            Failure(
+                .badData, "the database was taken away from under the relay",
+                advice: "put it back, or restore a backup")
         }
     }
 }

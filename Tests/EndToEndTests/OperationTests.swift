@@ -201,6 +201,42 @@ import WebSockets
         try await relay.start()
     }
 
+    @Test(arguments: ["relay.sqlite", "relay.sqlite-wal"])
+    func `ends when its database is taken away, and makes no other`(name: String) async throws {
+        let relay = try RelayAlone()
+        try await relay.start()
+        let manager = FileManager.default
+        let (path, elsewhere) = (relay.dataFolder + "/" + name, relay.file("elsewhere"))
+        try manager.moveItem(atPath: path, toPath: elsewhere)
+        #expect(try await relay.process?.wait(for: .seconds(20)) == .exited(65))
+        #expect(relay.errors.contains("the database was taken away from under the relay"))
+        if name == "relay.sqlite" {
+            let again = try relay.serve()
+            #expect(try await again.wait(for: .seconds(20)) == .exited(65))
+            #expect(again.errors.contains("the relay's database is missing"))
+        }
+        try manager.moveItem(atPath: elsewhere, toPath: path)
+        try await relay.start()
+    }
+
+    @Test func `says that its trail was taken away, until it is back`() async throws {
+        let relay = try RelayAlone()
+        try await relay.start()
+        let (path, elsewhere) = (relay.dataFolder + "/trail", relay.file("elsewhere"))
+        func troubles(_ count: Double) async throws {
+            try await eventually("\(count) troubles", within: .seconds(20)) {
+                try relay.metric("curtain_relay_trail_troubles") == count
+            }
+        }
+        try FileManager.default.moveItem(atPath: path, toPath: elsewhere)
+        try await troubles(1)
+        #expect(relay.errors.contains("the trail was taken away from under the relay"))
+        try FileManager.default.moveItem(atPath: elsewhere, toPath: path)
+        try await troubles(0)
+        #expect(try await relay.stop() == .exited(0))
+        #expect(try await relay.run("audit", "--verify").ending == .exited(0))
+    }
+
     @Test func `ends in order, or before it has begun, whenever it is asked to`() async throws {
         let relay = try RelayAlone()
         let began = ContinuousClock.now

@@ -319,6 +319,13 @@ struct StoreTests {
         #expect(throws: RelayError.newerDatabase) { try RelayDatabase(path: place.path) }
     }
 
+    @Test func `whoever else writes to the database is told of`() {
+        // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT.
+        for code: Int32 in [5, 517] {
+            #expect(StoreError(code: code) == .failed("another process writes to it"))
+        }
+    }
+
     @Test func `files are for their owner only, and one relay at a time`() throws {
         let place = try StoreWorld()
         let folder = try DataFolder(path: place.folder.file("data"))

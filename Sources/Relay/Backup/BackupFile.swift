@@ -188,6 +188,7 @@ public struct BackupFile: Sendable {
         switch StoreError(error) {
         case .full: "there is no room for it"
         case .failed(let words), .corrupt(let words): words
+        case .takenAway: "the database was taken away"
         }
     }
 }

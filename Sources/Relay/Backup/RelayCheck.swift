@@ -139,6 +139,7 @@ private struct PointList {
             switch StoreError(error) {
             case .full: add("store", .bad, "there is no room to look at it")
             case .failed(let words), .corrupt(let words): add("store", .bad, words)
+            case .takenAway: add("store", .bad, "the database was taken away")
             }
         }
     }

@@ -81,6 +81,17 @@ struct RelayDatabase: Sendable {
         return try DatabaseQueue(path: path, configuration: configuration)
     }
 
+    /// What is written into a file that has lost its name is gone with the process.
+    ///
+    /// - Throws: `.takenAway` if the database, or its log, was moved, replaced or removed.
+    static func requireInPlace(_ database: Database, at path: String) throws(StoreError) {
+        var hasMoved: Int32 = 0
+        let code = unsafe sqlite3_file_control(
+            database.sqliteConnection, "main", SQLITE_FCNTL_HAS_MOVED, &hasMoved)
+        let isInPlace = code == SQLITE_OK && hasMoved == 0
+        guard isInPlace, unsafe access(path + "-wal", F_OK) == 0 else { throw .takenAway }
+    }
+
     /// Counts what the database holds.
     static func figures(path: String) throws(RelayError) -> StoreFigures {
         try look(path) { database in

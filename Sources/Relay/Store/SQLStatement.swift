@@ -170,6 +170,7 @@ extension StoreError {
         // The log's index couldn't grow.
         case SQLITE_IOERR where code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue: self = .full
         case SQLITE_CORRUPT: self = .corrupt("SQLite finds it damaged")
+        case SQLITE_BUSY: self = .failed("another process writes to it")
         case SQLITE_NOTADB: self = .corrupt("SQLite finds no database in it")
         default: self = .failed("SQLite says \(code)")
         }

@@ -43,6 +43,7 @@ final class TrailKeeper: @unchecked Sendable {
     /// What `check` and the log tell of the trail, in words.
     var troubles: [String] {
         var words: [String] = []
+        if !log.isInPlace { words.append("the trail was taken away from under the relay") }
         if !unwritten.isEmpty { words.append("the trail waits for room on its disk") }
         if let number = log.damagedAt {
             words.append("entry \(number) of the trail can't be read; what is left of it is kept")

@@ -189,14 +189,10 @@ final class TrailLog {
         return true
     }
 
-    /// Whether the file that is open is the one that has the name: the mirror's disk may have been
-    /// taken away, or put back.
+    /// The mirror's disk may have been taken away, or put back.
     private var isMirrorInPlace: Bool {
-        guard mirrorFile >= 0, let mirror, let segment else { return false }
-        var (open, named) = (stat(), stat())
-        return unsafe fstat(mirrorFile, &open) == 0
-            && lstat(mirror.segment(first: segment.first).path, &named) == 0
-            && open.st_dev == named.st_dev && open.st_ino == named.st_ino
+        guard let mirror, let segment else { return false }
+        return Self.isInPlace(mirrorFile, mirror.segment(first: segment.first).path)
     }
 
     private func copy(
@@ -230,6 +226,16 @@ final class TrailLog {
     }
 
     // MARK: Files
+
+    /// Whether what is written can be found again.
+    var isInPlace: Bool { segment.map { Self.isInPlace(file, $0.path) } ?? true }
+
+    /// Whether the file that is open is the one that has the name.
+    private static func isInPlace(_ file: Int32, _ path: String) -> Bool {
+        var (open, named) = (stat(), stat())
+        return unsafe fstat(file, &open) == 0 && lstat(path, &named) == 0
+            && open.st_dev == named.st_dev && open.st_ino == named.st_ino
+    }
 
     private static func size(of path: String) -> Int {
         let file = unsafe open(path, O_RDONLY | O_CLOEXEC)

@@ -118,6 +118,7 @@ final class RelayWriter: @unchecked Sendable {
             let now = clock.now
             watchDisk(desk, lasting, at: now)
             if shift.schedule.isTimeForDisk(at: now) {
+                try RelayDatabase.requireInPlace(store.database, at: folder.databasePath)
                 for trouble in trail.newTroubles() { log.warning("\(trouble)") }
                 shift.survey = try desk.survey(at: now)
             }
