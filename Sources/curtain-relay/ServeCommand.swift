@@ -39,7 +39,7 @@ struct ServeCommand: TakesSignals {
         let source = SettingsSource(
             file: config, environment: ProcessInfo.processInfo.environment,
             flags: settings.values.merging(limits.values) { $1 })
-        let settings = try source.load()
+        var settings = try source.load()
         if printConfig { return try Output().line(settings.file) }
         var configuration = try RelayConfiguration(settings)
         if let problem = configuration.tls?.problem {
@@ -51,13 +51,8 @@ struct ServeCommand: TakesSignals {
 
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()
-        if let possible = FileLimit.raise(for: settings.admission.connections) {
-            log.warning(
-                """
-                open files suffice for \(possible) connections, not for limit-connections; raise \
-                LimitNOFILE or ulimit -n
-                """)
-        }
+        settings.admission.connections = FileLimit.fit(settings.admission.connections, log)
+        configuration.admission = settings.admission
         let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
         guard manager.sockets.count <= 1 else {
             throw Failure(

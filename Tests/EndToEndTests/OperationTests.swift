@@ -172,6 +172,25 @@ import WebSockets
         #expect(try await relay.stop() == .exited(0))
         try await relay.start(shell: "ulimit -n 1256; exec \"$0\" \"$@\"")
         #expect(relay.errors.contains("open files suffice for 1000 connections"))
+        let limit = #"curtain_relay_limit{name="limit-connections"}"#
+        #expect(try relay.metric(limit) == 1_000)
+        relay.process?.signal(SIGHUP)
+        try await eventually("the reload") {
+            relay.errors.contains("reloaded, 0 settings changed")
+        }
+        #expect(try relay.metric(limit) == 1_000)
+        #expect(try await relay.stop() == .exited(0))
+    }
+
+    @Test func `can still be watched when connections have taken all files they may`() async throws {
+        let relay = try RelayAlone()
+        try relay.configure("limit-connections: 5000\n")
+        try await relay.start(shell: "ulimit -n 240; exec \"$0\" \"$@\"")
+        let flood = try (0..<400).map { _ in try RawPeer(port: relay.port) }
+        let refused = #"curtain_relay_connections_refused_total{reason="connections"}"#
+        try await eventually("some are refused") { try relay.metric(refused) ?? 0 > 0 }
+        #expect(try relay.metric("process_open_fds") ?? 240 < 240)
+        withExtendedLifetime(flood) {}
         #expect(try await relay.stop() == .exited(0))
     }
 

@@ -1,5 +1,6 @@
 private import Cryptography
 public import Logging
+private import WebSockets
 
 /// Brings new limits and certificates into force while the relay runs.
 public final class Reloader: Sendable {
@@ -20,7 +21,7 @@ public final class Reloader: Sendable {
     /// error everything stays as it was. Blocks; not for the loop's thread.
     public func reload(_ server: RelayServer) {
         let old = current.withLock { $0 }
-        let new: RelaySettings
+        var new: RelaySettings
         do throws(SettingsError) {
             new = try source.load()
         } catch {
@@ -28,6 +29,7 @@ public final class Reloader: Sendable {
             log.error("nothing was changed; the settings and certificates in force stay")
             return server.noteReload(succeeded: false)
         }
+        new.admission.connections = FileLimit.fit(new.admission.connections, log)
         do throws(RelayError) {
             try server.apply(Self.inForce(old, new))
         } catch {
