@@ -138,6 +138,27 @@ import WebSockets
         #expect(!FileManager.default.fileExists(atPath: path))
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `a backup of a relay that hangs doesn't wait for hours`() throws {
+        let world = try FolderWorld()
+        try world.run { _, _, _ in }
+        let folder = try DataFolder(existing: world.path)
+        let lock = try folder.lock()
+        defer { lock.release() }
+        let hanging = DispatchSemaphore(value: 0)
+        let socket = try ControlSocket(folder: folder, owners: [getuid()]) { _, _ in
+            hanging.wait()
+            return .done
+        }
+        defer { socket.close() }
+        defer { for _ in 0..<2 { hanging.signal() } }
+        #expect(throws: RelayError.control("the relay doesn't answer, or not this user")) {
+            try RelayBackup.make(
+                folder: world.path, to: world.folder.file("backup"), replaces: false,
+                patienceSeconds: 1)
+        }
+    }
+
     @Test func `copies that a killed command or relay left are gone`() throws {
         let folder = try TemporaryFolder()
         let data = folder.file("data")

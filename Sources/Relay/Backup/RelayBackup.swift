@@ -13,6 +13,13 @@ public enum RelayBackup {
     public static func make(
         folder path: String, to target: String, replaces: Bool = false
     ) throws(RelayError) -> BackupFile {
+        try make(folder: path, to: target, replaces: replaces, patienceSeconds: 30)
+    }
+
+    /// - Parameter patienceSeconds: how long a running relay may take to say that it works.
+    static func make(
+        folder path: String, to target: String, replaces: Bool, patienceSeconds: Int
+    ) throws(RelayError) -> BackupFile {
         let folder = try DataFolder(existing: path)
         guard !folder.holds(target) else {
             throw .backupFile("it can't be made in the data folder")
@@ -21,7 +28,9 @@ public enum RelayBackup {
         let keys = try folder.existingKeys()
         let isOnline = folder.holder != nil
         try checkRoom(in: folder, for: target, isOnline: isOnline)
-        if isOnline { return try makeOnline(folder, keys, target, replaces) }
+        if isOnline {
+            return try makeOnline(folder, keys, target, replaces, patienceSeconds)
+        }
         let offline = try OfflineRelay(folder)
         let backup = try BackupFile.make(
             from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
@@ -55,9 +64,12 @@ public enum RelayBackup {
 
     /// The running relay copies, this process compacts, verifies and names.
     private static func makeOnline(
-        _ folder: DataFolder, _ keys: DataFolder.Keys, _ target: String, _ replaces: Bool
+        _ folder: DataFolder, _ keys: DataFolder.Keys, _ target: String, _ replaces: Bool,
+        _ patienceSeconds: Int
     ) throws(RelayError) -> BackupFile {
         var relay = try ControlClient(folder: folder)
+        // A copy may take hours; one that hangs is found out before.
+        _ = try relay.ask(.status, timeoutSeconds: patienceSeconds)
         let reply = try relay.ask(.backup, timeoutSeconds: 4 * 3_600)
         guard let copy = reply.copy, copy.hasPrefix(folder.copyPath + "."),
             !copy.dropFirst(folder.copyPath.count).contains("/")
