@@ -60,7 +60,7 @@ let package = Package(
             dependencies: [
                 "RelayCore", "RelayProtocol", "TLSSyntax", "WebSockets", "Cryptography", grdb,
                 sqlite, logging, yaml, x509, asn1, crypto,
-            ]),
+            ], exclude: ["README.md"]),
         .target(name: "Vault", dependencies: ["Cryptography", grdb]),
         .target(
             name: "Consultations",

@@ -119,8 +119,8 @@ import Testing
             let body = pem.split(separator: "\n").filter { !$0.hasPrefix("-") }.joined()
             let fingerprint = Hash.sha256([UInt8](try #require(Data(base64Encoded: body))))
                 .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-            let trail = try await stage.run(.relay, ["audit", "--data", stage.relayFolder])
-            #expect(trail.output.contains("clinicRoot=\(fingerprint)"))
+            let told = try await stage.run(.relay, ["audit", "--data", stage.relayFolder])
+            #expect(told.output.contains("clinicRoot=\(fingerprint)"))
             // A file of heads that was never written shows nothing.
             let heads = stage.folder + "/heads"
             let verify = ["audit", "--data", stage.relayFolder, "--verify", "--against", heads]

@@ -46,7 +46,7 @@ import Testing
         let full = try databaseByteCount(folder)
         try folder.run { world, _, _ in
             try reconnect(world, large)
-            try folder.end(large)
+            try large.end()
             try world.sweep()
         }
         #expect(try databaseByteCount(folder) >= full, "SQLite has become smaller by itself")
@@ -78,7 +78,7 @@ import Testing
         // In its new place too, what is erased is overwritten.
         try folder.run { world, _, _ in
             try reconnect(world, stays)
-            try folder.end(stays)
+            try stays.end()
         }
         #expect(try folder.count(of: stays.group.bytes, in: folder.path) == 0)
     }
