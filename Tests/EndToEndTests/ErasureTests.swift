@@ -156,7 +156,7 @@ private struct Remains {
         }
     }
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func `killed while it erases, a device finishes the erasure when it comes back`() async throws {
         try await Stage.with { stage in
             var generator = SeededGenerator(seed: setting("CURTAIN_CRASH_SEED", default: 5))
