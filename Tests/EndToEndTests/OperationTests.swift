@@ -182,7 +182,8 @@ import WebSockets
         #expect(try await relay.stop() == .exited(0))
     }
 
-    @Test func `can still be watched when connections have taken all files they may`() async throws {
+    @Test func `can still be watched when connections have taken all files they may`() async throws
+    {
         let relay = try RelayAlone()
         try relay.configure("limit-connections: 5000\n")
         try await relay.start(shell: "ulimit -n 240; exec \"$0\" \"$@\"")
@@ -410,10 +411,10 @@ import WebSockets
 
     private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
         let site = try Self.shipped("nginx.conf")
-        .replacing("listen 443 ssl", with: "listen 127.0.0.1:\(port) ssl")
-        .replacing("    listen [::]:443 ssl;\n", with: "")
-        .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")
-        .replacing("/etc/curtain-relay/", with: relay.file(""))
+            .replacing("listen 443 ssl", with: "listen 127.0.0.1:\(port) ssl")
+            .replacing("    listen [::]:443 ssl;\n", with: "")
+            .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")
+            .replacing("/etc/curtain-relay/", with: relay.file(""))
         let whole = """
             daemon off;
             master_process off;

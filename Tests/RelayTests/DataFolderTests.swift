@@ -45,7 +45,8 @@ import Testing
         }
         #expect(!place.holds("keys"))
         // The last backup is still the one with the right keys.
-        _ = try Restoration.restore(from: backup, into: place.path)
+        _ = try Restoration.restore(
+            from: backup, into: place.path, ignoresTrail: gone.contains("trail"))
         #expect(try folder.keys().identity.publicKey == whole.relayKey)
         try place.serve()
     }
