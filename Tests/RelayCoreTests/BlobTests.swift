@@ -135,6 +135,9 @@ struct BlobTests {
         #expect(try blob.read(0, by: talk.patient) == .piece(blob.pieces[0]))
         #expect(memory.blobUsage == BlobUsage(count: 2, byteCount: 300))
         _ = try talk.patient.ask(.confirm(talk.group))
+        // What is left of it counts until it is deleted.
+        #expect(memory.blobUsage == BlobUsage(byteCount: 300))
+        try world.sweep()
         #expect(memory.blobUsage == BlobUsage())
     }
 

@@ -18,6 +18,8 @@ package struct MemoryState {
     package internal(set) var messages: [Int64: [StoredMessage]] = [:]
     package internal(set) var groupsOfMessages: [UInt64: Int64] = [:]
     package internal(set) var blobs: [Int64: [BlobID: MemoryBlob]] = [:]
+    /// What is left of blobs that nobody can find any more: their pieces are deleted by and by.
+    package internal(set) var dropped: [DroppedBlob] = []
     package internal(set) var receipts:
         [UInt64: (mailbox: MailboxID, until: Day, content: [UInt8])] = [:]
     package internal(set) var receiptsOf: [MailboxID: [UInt64]] = [:]
@@ -79,7 +81,7 @@ package struct MemoryState {
                 groupsOfMessages[message.number.rawValue] = nil
             }
             messages[place] = nil
-            blobs[place] = nil
+            for blob in (blobs.removeValue(forKey: place) ?? [:]).values { drop(blob) }
             freePlaces.append(place)
         case .reserve(let count): nextMessage += count
         case .message(let message, let place):
@@ -100,6 +102,13 @@ package struct MemoryState {
             dropBlobs { blob in
                 blob.owner != nil && (blob.day < day || blob.pieces.isEmpty && blob.day < other)
             }
+        case .clearDropped(let limit):
+            guard let blob = dropped.first else { return }
+            if blob.pieceCount < limit {
+                dropped.removeFirst()
+            } else {
+                dropped[0].pieceCount -= limit
+            }
         case .receipt(let content, let mailbox, let day):
             receipts[nextReceipt] = (mailbox, day, content)
             receiptsOf[mailbox, default: []].append(nextReceipt)
@@ -119,7 +128,19 @@ package struct MemoryState {
     }
 
     private mutating func dropBlobs(_ isGone: (MemoryBlob) -> Bool) {
-        blobs = blobs.mapValues { $0.filter { !isGone($0.value) } }
+        for (place, all) in blobs {
+            for (id, blob) in all where isGone(blob) {
+                drop(blob)
+                blobs[place]?[id] = nil
+            }
+        }
+    }
+
+    private mutating func drop(_ blob: MemoryBlob) {
+        dropped.append(
+            DroppedBlob(
+                pieceCount: blob.pieces.count,
+                byteCount: blob.pieces.reduce(0) { $0 + $1.count }))
     }
 
     private mutating func take(_ place: Int64) {
@@ -157,6 +178,13 @@ package struct MemoryBlob: Equatable {
     }
 }
 
+/// What is left of a blob that is gone.
+package struct DroppedBlob: Equatable {
+    package internal(set) var pieceCount: Int
+    /// Counted until the last piece is deleted.
+    package let byteCount: Int
+}
+
 /// One thing that a `MemoryStore` did.
 package enum MemoryChange {
     case mailbox(Int64, MailboxRecord)
@@ -178,6 +206,7 @@ package enum MemoryChange {
     case blob(Int64, BlobID, MemoryBlob)
     case piece(Int64, BlobID, [UInt8], Day)
     case dropBlobs(before: Day, empty: Day)
+    case clearDropped(limit: Int)
     case receipt([UInt8], MailboxID, Day)
     case forgetReceipt(UInt64, MailboxID)
     case prune(Day)

@@ -338,7 +338,8 @@ public final class MemoryStore: RelayStore {
 
     /// As `RelayStore` says.
     public var blobUsage: BlobUsage {
-        state.blobs.values.reduce(into: BlobUsage()) { sum, blobs in
+        let left = BlobUsage(byteCount: state.dropped.reduce(0) { $0 + $1.byteCount })
+        return state.blobs.values.reduce(into: left) { sum, blobs in
             sum.count += blobs.count
             for blob in blobs.values { sum.byteCount += blob.pieces.reduce(0) { $0 + $1.count } }
         }
@@ -357,7 +358,11 @@ public final class MemoryStore: RelayStore {
     }
 
     /// As `RelayStore` says.
-    public func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool { false }
+    public func clearDroppedBlobs(limit: Int) throws(StoreError) -> Bool {
+        guard !state.dropped.isEmpty else { return false }
+        try write(.clearDropped(limit: limit))
+        return true
+    }
 
     /// As `RelayStore` says.
     public func addReceipt(
