@@ -11,20 +11,25 @@ import Testing
 @testable import RelayCore
 
 /// The writer's thread alone, with what it lets go.
-private final class LoneWriter: Sendable {
+final class LoneWriter: Sendable {
     let folder: TemporaryFolder
+    let clinic: SigningKey
+    let identity: VerifyingKey
     let writer: RelayWriter
     let path: String
     private let ended = DispatchSemaphore(value: 0)
     private let released: Lock<[RelayRelease]>
 
-    init() throws {
+    /// - Parameter watch: sees on the writer's thread what is let go.
+    init(watch: @escaping @Sendable (RelayRelease) -> Void = { _ in }) throws {
         folder = try TemporaryFolder()
         path = folder.file("data")
         let data = try DataFolder(path: path)
         let keys = try data.keys()
         let database = try RelayDatabase(path: data.databasePath)
-        let clinic = try SigningKey().publicKey
+        clinic = try SigningKey()
+        identity = keys.identity.publicKey
+        let clinic = clinic.publicKey
         let identity = try RelayServer.identity(keys, database, clinic)
         let trail = try database.queue.writeWithoutTransaction { database in
             try TrailKeeper(
@@ -38,7 +43,10 @@ private final class LoneWriter: Sendable {
             configuration: RelayConfiguration(dataFolder: path, clinicRoot: clinic), folder: data,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             health: Lock(RelayHealth())
-        ) { release in released.withLock { $0.append(release) } }
+        ) { release in
+            watch(release)
+            released.withLock { $0.append(release) }
+        }
         let (writer, ended) = (writer, ended)
         Thread {
             try? writer.run()
