@@ -12,7 +12,8 @@ let yaml = Target.Dependency.product(name: "Yams", package: "Yams")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let fuzzed: [Target.Dependency] = [
-    "MLS", "TLSSyntax", "RelayProtocol", "Prescriptions", "Credentials", "Cryptography",
+    "MLS", "TLSSyntax", "RelayProtocol", "Consultations", "Prescriptions", "Credentials",
+    "Cryptography",
 ]
 
 let package = Package(

@@ -32,6 +32,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case state
     /// Frames of the relay's wire, both ways.
     case relayFrame
+    /// What members say inside the encryption: words, marks, notes of files.
+    case payload
     /// Tokens, tickets and receipts.
     case relayStructure
     /// A prescription and a draft of one.
@@ -52,7 +54,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .forgedWelcome: ForgeryFixture.shared.joinForged(bytes)
         case .forgedCommit: ForgeryFixture.shared.commitForged(bytes)
         case .state: Self.runState(bytes)
-        case .relayFrame: Self.runRelayFrame(bytes)
+        case .relayFrame: MessageDoors.receive(frame: bytes)
+        case .payload: MessageDoors.receive(payload: bytes)
         case .relayStructure: Self.runRelayStructure(bytes)
         case .prescription: Self.runPrescription(bytes)
         case .credential: Self.runCredential(bytes)
@@ -70,7 +73,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .groupInfo: [GroupFixture.shared.groupInfo]
         case .state: [GroupFixture.shared.state]
         case .forgedWelcome, .forgedCommit: [[0], Array(1...64), Array((100...255).reversed())]
-        case .syntax, .relayFrame, .relayStructure, .prescription, .credential: []
+        case .relayFrame: MessageDoors.frames
+        case .payload: MessageDoors.payloads
+        case .syntax, .relayStructure, .prescription, .credential: []
         }
     }
 
@@ -98,12 +103,6 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         _ = try? Group(serialized: secret)
         _ = try? KeyPackageBundle(serialized: secret)
         _ = try? PendingCommit(serialized: secret)
-    }
-
-    private static func runRelayFrame(_ bytes: [UInt8]) {
-        if let frame = try? ClientFrame(decoding: bytes) { _ = frame.encoded() }
-        if let frame = try? RelayFrame(decoding: bytes) { _ = frame.encoded() }
-        _ = try? Request(decoding: bytes)
     }
 
     private static func runRelayStructure(_ bytes: [UInt8]) {
