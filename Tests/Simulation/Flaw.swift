@@ -14,6 +14,10 @@ public enum Flaw: String, CaseIterable, Sendable {
     case acknowledgesEarly
     /// A device takes everything that comes for new.
     case takesTwice
+    /// The store forgets a piece of a blob now and then.
+    case losesPieces
+    /// A device speaks of a file before the relay has all of it.
+    case announcesEarly
     /// A device that sends again takes a new request id.
     case asksAnew
     /// A device sends before it has stored what it sends.

@@ -28,11 +28,13 @@ struct Profile {
     var deviceFull = 0
     /// How often in ten thousand batches the relay's process ends in it.
     var relayCrashes = 0
+    /// Whether files are sent, too.
+    var sendsFiles = true
     /// Whether the relay is put back to what it was before, now and then.
     var restores: Bool { faults.contains(.restore) }
 
     enum Fault: CaseIterable {
-        case cut, halfOpen, relayCrash, deviceCrash, diskFull, slowDisk, nearlyFull
+        case cut, halfOpen, relayCrash, deviceCrash, diskFull, slowDisk, nearlyFull, littleRoom
         case clockAhead, clockBehind, night, backup, restore, copyHome, fallBack
     }
 
@@ -56,13 +58,15 @@ struct Profile {
         faultPause = chance.happens(1_000) ? 0 : latency * (chance.pick([20, 100, 400]) ?? 100)
         let kinds: [Fault] = [
             .cut, .cut, .cut, .halfOpen, .relayCrash, .relayCrash, .deviceCrash, .deviceCrash,
-            .diskFull, .slowDisk, .nearlyFull, .clockAhead, .clockBehind, .night,
+            .diskFull, .slowDisk, .nearlyFull, .littleRoom, .clockAhead, .clockBehind, .night,
         ]
         faults = kinds.filter { _ in chance.happens(6_000) }
         if chance.happens(5_000) { deviceCrashes = chance.pick([10, 50, 200]) ?? 10 }
         if chance.happens(3_000) { deviceFull = 20 }
         if chance.happens(5_000) { relayCrashes = chance.pick([5, 30, 100]) ?? 5 }
         draw(limitsBy: chance)
+        sendsFiles = chance.happens(7_000)
+        if chance.happens(5_000) { draw(limitsOfBlobsBy: chance) }
     }
 
     /// A world with real devices. Where the relay is restored there are no light ones: they can't
@@ -70,6 +74,8 @@ struct Profile {
     mutating func draw(vaults count: Int, by chance: Chance) {
         vaults = count
         guard count > 0 else { return }
+        // Real devices wait for room as long as it takes.
+        limits.allBlobByteCount = RelayLimits().allBlobByteCount
         guard chance.happens(5_000) else {
             // Where the relay goes back, too, nobody can tell which homes do.
             guard chance.happens(5_000) else { return }
@@ -77,13 +83,22 @@ struct Profile {
             // Mailboxes that an older vault has forgotten are read by nobody.
             limits.mailboxMessages = RelayLimits().mailboxMessages
             limits.mailboxByteCount = RelayLimits().mailboxByteCount
+            leaveRoomForFiles()
             return
         }
         (doctors, patients, guests) = (0, 0, 0)
+        leaveRoomForFiles()
         faults += [.backup, .backup, .backup, .restore, .restore]
         faultPause = latency * (chance.pick([20, 60]) ?? 20)
         // Clocks that run wild end consultations, and then there is little to reopen.
         faults.removeAll { [.clockAhead, .clockBehind, .night].contains($0) }
+    }
+
+    /// What a fresh group doesn't take any more never arrives.
+    private mutating func leaveRoomForFiles() {
+        limits.groupBlobs = RelayLimits().groupBlobs
+        limits.groupBlobByteCount = RelayLimits().groupBlobByteCount
+        limits.blobByteCount = RelayLimits().blobByteCount
     }
 
     private mutating func draw(limitsBy chance: Chance) {
@@ -118,6 +133,23 @@ struct Profile {
         if chance.happens(3_000) { limits.published.groupMembers = 3 }
         if chance.happens(5_000) {
             limits.holdMilliseconds = UInt64(chance.pick([0, 1, 100, 1_000]) ?? 0)
+        }
+    }
+
+    private mutating func draw(limitsOfBlobsBy chance: Chance) {
+        let piece = BlobShape.pieceByteCount
+        if chance.happens(4_000) { limits.groupBlobs = chance.pick([1, 3, 10]) ?? 3 }
+        if chance.happens(4_000) {
+            limits.groupBlobByteCount = chance.pick([5_000, 3 * piece, 10 * piece]) ?? piece
+        }
+        if chance.happens(4_000) {
+            limits.allBlobByteCount = chance.pick([5_000, 3 * piece, 20 * piece]) ?? piece
+        }
+        if chance.happens(3_000) { limits.blobByteCount = piece + 1 }
+        if chance.happens(4_000) { limits.unfinishedBlobs = chance.pick([1, 2]) ?? 1 }
+        if chance.happens(4_000) {
+            limits.piecesPerSecond = chance.pick([0.5, 5]) ?? 5
+            limits.pieceBurst = 3
         }
     }
 }

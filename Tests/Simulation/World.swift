@@ -176,6 +176,7 @@ final class World {
         trace.note(.calm, at: now, steps)
         relay.isFull = false
         relay.isNearlyFull = false
+        relay.hasLittleRoom = false
         relay.isSlow = false
         clockError = 0
         if !relay.isUp { relay.start() } else { relay.look() }
@@ -373,6 +374,10 @@ final class World {
             trace.note(.nearlyFull, at: now)
             relay.isNearlyFull = true
             plan(.mend(2), after: chance.delay(profile.faultPause * 2))
+        case .littleRoom:
+            trace.note(.littleRoom, at: now)
+            relay.hasLittleRoom = true
+            plan(.mend(4), after: chance.delay(profile.faultPause * 2))
         case .clockAhead:
             clockError = chance.pick([30, 4_000, 100_000, 3_000_000]) ?? 30
             trace.note(.clockJump, at: now, clockError)
@@ -405,6 +410,7 @@ final class World {
         case 0: relay.isFull = false
         case 1: relay.isSlow = false
         case 2: relay.isNearlyFull = false
+        case 4: relay.hasLittleRoom = false
         default: clockError = 0
         }
     }

@@ -23,7 +23,8 @@ struct SoakTests {
         "dropped", "delayed", "redelivered", "repeated", "overtaken", "cut", "halfOpen", "crash",
         "crashUnsynced", "crashUnsaid", "unsyncedLost", "unsyncedKept", "deviceCrash",
         "deviceUnstored", "deviceUnsent", "deviceDiskFull", "diskFull", "batchLost", "nearlyFull",
-        "slowDisk", "clockJump", "night", "attacked", "attackRefused",
+        "littleRoom", "fileAtRelay", "fileFetched", "fileRefused", "slowDisk", "clockJump", "night",
+        "attacked", "attackRefused",
     ]
 
     @Test(arguments: Flaw.allCases.filter { $0 != .none && !$0.isOfRestores })

@@ -27,11 +27,15 @@ package final class BareDevice {
         case send([UInt8])
         /// Give up the connection; `isFinal`: and don't try another.
         case hangUp(isFinal: Bool)
+        /// Tell the person that the relay doesn't take a file.
+        case refused(file: String)
     }
 
     private let engine: Engine
-    /// The next unit of work stops so.
+    /// A unit of work stops so.
     package var stop: Stop?
+    /// How many are done before that one.
+    package var unitsBeforeStop = 0
 
     /// Makes a device that the relay hasn't heard of.
     package init(
@@ -46,10 +50,11 @@ package final class BareDevice {
 
     /// Opens what lies in `home`.
     package init(
-        home: String, passphrase: SecretBytes, options: DeviceOptions
+        home: String, passphrase: SecretBytes, options: DeviceOptions, at now: UInt64
     ) throws(DeviceError) {
         let vault = try Engine.translating { try Vault.open(at: home, passphrase: passphrase) }
         engine = try Engine(vault: vault, options: options)
+        try engine.dropUnreadFiles(at: now)
     }
 
     /// Closes the vault's file.
@@ -63,6 +68,7 @@ package final class BareDevice {
             switch output {
             case .send(let frame): .send(frame)
             case .disconnect(let trouble): .hangUp(isFinal: trouble.isFinal)
+            case .event(.trouble(_, .fileRefused(let name, _))): .refused(file: name)
             case .event: nil
             }
         }
@@ -98,8 +104,8 @@ package final class BareDevice {
     }
 
     private func stoppable<Result>(_ body: () throws -> Result) throws -> Result {
-        let stop = self.stop
-        self.stop = nil
+        let stop = unitsBeforeStop > 0 ? nil : self.stop
+        if stop == nil { unitsBeforeStop = max(0, unitsBeforeStop - 1) } else { self.stop = nil }
         var hasStopped = false
         if let stop {
             engine.checkpoint = { checkpoint in
@@ -176,6 +182,38 @@ package final class BareDevice {
         }
     }
 
+    /// Sends a file, as `Device.send(fileAt:)` does.
+    package func send(
+        _ content: [UInt8], named name: String, to id: ConsultationID, at now: UInt64
+    ) throws {
+        guard let blob = BlobID(Random.bytes(BlobID.byteCount)),
+            let shape = FileShape(byteCount: content.count)
+        else { throw DeviceError.file(.tooLarge(maximum: Device.fileLimit)) }
+        let note = FileNote(
+            blob: blob, hash: [UInt8](repeating: 0, count: 32), shape: shape, name: name,
+            mediaType: "")
+        let (number, file) = try perform(at: now) { turn in
+            let number = try turn.writable(id)
+            return (number, try turn.beginFile(note, for: number).file)
+        }
+        do {
+            var sealer = try FileSealer(shape)
+            var rest = content[...]
+            while let count = sealer.nextByteCount {
+                let piece = sealer.seal(Array(rest.prefix(count)))
+                rest = rest.dropFirst(count)
+                try perform(at: now) { try $0.addPieces([piece], to: file, of: number) }
+            }
+            let (hash, key) = (sealer.hashValue, sealer.key)
+            try perform(at: now) { turn in
+                try turn.finishFile(file, of: number, hash: hash, key: key)
+            }
+        } catch let error where !(error is Stopped) {
+            try? perform(at: now) { try $0.dropFile(file, of: number) }
+            throw error
+        }
+    }
+
     /// Ends a consultation.
     package func end(_ id: ConsultationID, at now: UInt64) throws {
         try perform(at: now) { turn in
@@ -221,6 +259,25 @@ package final class BareDevice {
         }
     }
 
+    /// Names of one's own files whose message isn't written yet.
+    package func unsentFiles(of id: ConsultationID) -> [String] {
+        let found = engine.state.consultations.values.first { $0.id == id }
+        return found?.unsentFiles.map(\.note.name) ?? []
+    }
+
+    /// What is in the file that a message speaks of.
+    package func content(of message: Message, in id: ConsultationID) throws -> [UInt8] {
+        let found = engine.state.consultations.values.first { $0.id == id }
+        guard let found, let file = found.file(of: message.id.bytes) else {
+            throw DeviceError.file(.none)
+        }
+        var content: [UInt8] = []
+        try engine.read { transaction in
+            try file.open(in: found.scope, transaction) { content += $0 }
+        }
+        return content
+    }
+
     /// The group in which a live consultation goes on.
     package func groupID(of id: ConsultationID) -> [UInt8]? {
         engine.state.consultations.values.first { $0.id == id }?.groupID
@@ -236,8 +293,22 @@ package final class BareDevice {
         engine.state.mailboxes[mailbox].map { $0.link != .gone } ?? false
     }
 
+    /// Whether a file is on its way, or is tried again later.
+    package var hasTransfers: Bool {
+        let group = engine.state.consultations.values.filter(\.isLive)
+        return group.contains { it in
+            it.files.contains {
+                it.isToBePut($0) || $0.record.phase == .fetching
+            }
+        }
+    }
+
     /// What it waits for, in words; `nil`: nothing.
-    package func trouble(at now: UInt64) -> String? {
+    ///
+    /// - Parameter forgotten: consultations that can't be reopened any more: the other side has
+    ///   forgotten them.
+    package func trouble(at now: UInt64, besides forgotten: [ConsultationID] = []) -> String? {
+        let forgotten = forgotten.map(\.bytes)
         let state = engine.state
         guard state.openedHome else { return "not connected" }
         var words: [String] = []
@@ -248,11 +319,14 @@ package final class BareDevice {
             if let pending = mailbox.pending {
                 words.append("\(kind) awaits \(pending.request.id.rawValue)")
             }
-            if mailbox.closings.values.contains(where: { !$0.confirmed }) {
+            if mailbox.closings.values.contains(where: {
+                !$0.confirmed && !forgotten.contains([UInt8]($0.consultation))
+            }) {
                 words.append("\(kind) closes")
             }
         }
-        for it in state.consultations.values where it.isLive || it.record.phase == .reopening {
+        for it in state.consultations.values
+        where it.isLive || it.record.phase == .reopening && !forgotten.contains(it.id.bytes) {
             if !it.outbox.isEmpty || it.record.traffic.marksDue || it.record.phase == .reopening {
                 words.append("\(it.record.phase): \(it.outbox.count) to send")
             }

@@ -165,7 +165,7 @@ final class Attacker: Client {
         }
         world.trace.note(.attacked, at: world.now, number)
         guard proof != nil, home.isOpen else { return attackClosed() }
-        switch world.chance.below(20) {
+        switch world.chance.below(22) {
         case 0: garbage()
         case 1: attackClosed()
         case 2, 3: grow()
@@ -179,6 +179,7 @@ final class Attacker: Client {
         case 14: guessPermit()
         case 15: emptyShelf()
         case 16: openAsCopy()
+        case 17, 18: attackBlobs()
         default: speakAsVictim()
         }
     }
@@ -274,6 +275,34 @@ final class Attacker: Client {
             if memberships.contains(where: { $0.group == group }) { return }
             operation = .send(
                 MessageRequest(groupID: group, epoch: epoch, content: content(.message)))
+        }
+        ask(next(&others[index], operation))
+    }
+
+    /// Files of a group that it isn't in, or in which it is a guest.
+    private func attackBlobs() {
+        let membership = world.chance.happens(6_000) ? world.chance.pick(memberships) : nil
+        let own = membership.flatMap { it in others.firstIndex { $0.id == it.box } }
+        guard let index = own ?? others.indices.randomElement(using: world.chance),
+            let group = membership?.group ?? foreignTalk()?.group,
+            let random = BlobID(world.chance.bytes(BlobID.byteCount))
+        else { return }
+        let known = world.chance.pick(world.monitor.wholeBlobs(of: group)) ?? random
+        let blob = BlobReference(groupID: group, blob: world.chance.happens(7_000) ? known : random)
+        let piece = PieceReference(blob: blob, index: UInt32(world.chance.below(3)))
+        let count = world.chance.pick([0, 300, BlobShape.pieceByteCount, 100_000]) ?? 0
+        let operation: RelayProtocol.Operation
+        switch world.chance.below(5) {
+        case 0, 1:
+            operation = .beginBlob(
+                BlobBeginning(
+                    groupID: group, blob: blob.blob,
+                    byteCount: UInt64(world.chance.happens(500) ? .max : count)))
+        case 2:
+            let content = [UInt8](repeating: 9, count: min(count, BlobShape.pieceByteCount))
+            operation = .putPiece(piece, content: content)
+        case 3: operation = .inspectBlob(blob)
+        default: operation = .readPiece(piece)
         }
         ask(next(&others[index], operation))
     }

@@ -28,6 +28,10 @@ final class GroupModel {
     var isCloseAsked = false
     /// Somebody asked to remove them.
     var mayBeRemoved: Set<MailboxID> = []
+    /// Somebody asked to add them.
+    var mayBeAdded: Set<MailboxID> = []
+    /// The batch that told which commit ended an epoch.
+    var wonIn: [UInt64: Int] = [:]
     var isErased = false
     /// The batch that told so.
     var erasedIn: Int?
@@ -118,6 +122,8 @@ final class BoxModel {
     /// Where the relay has it open.
     var wire: Int?
     var asked: [UInt64: [RelayProtocol.Operation]] = [:]
+    /// On which day something was first asked about a blob.
+    var askedOn: [UInt64: Day] = [:]
     var answers: [UInt64: Outcome] = [:]
     var confirmed: UInt64 = 0
     /// The relay may have forgotten it, with what it answered.

@@ -51,7 +51,9 @@ extension Monitor {
         switch outcome {
         case .refused(let refusal, let seconds):
             seconds == 0 && ![.forgotten, .limit, .malformed].contains(refusal)
-        case .opened, .groupState, .shelf, .refusedCounter, .keyPackage(_, lastResort: true): false
+        case .opened, .groupState, .shelf, .refusedCounter, .keyPackage(_, lastResort: true),
+            .blobState, .piece:
+            false
         default: true
         }
     }
@@ -115,7 +117,7 @@ extension Monitor {
         case (.createGroup, .done), (.retire, .done), (.drawTickets, .tickets),
             (.stockShelf, .shelf), (.claimKeyPackage, .keyPackage):
             return true
-        default: return false
+        default: return allows(ofBlobs: outcome, operation, mailbox)
         }
     }
 
@@ -161,7 +163,7 @@ extension Monitor {
                 violate("a one-use package was given twice")
             }
             claimed[package] = (mailbox, reply.id)
-        default: break
+        default: note(ofBlobs: operation, reply, mailbox)
         }
     }
 
@@ -193,6 +195,9 @@ extension RelayProtocol.Operation {
         case .commit(let it): it.groupID
         case .confirm(let id), .inspectGroup(let id): id
         case .createGroup(let it): it.groupID
+        case .beginBlob(let it): it.groupID
+        case .inspectBlob(let it): it.groupID
+        case .putPiece(let it, _), .readPiece(let it): it.blob.groupID
         default: nil
         }
     }

@@ -7,6 +7,7 @@ extension Monitor {
     func examineCalm(_ state: MemoryState) {
         checkAcceptedArrived()
         checkStore(state)
+        checkBlobs(state)
         checkTalks()
         checkOrder()
         forget()
@@ -111,6 +112,7 @@ extension Monitor {
         waiting = [:]
         accepted = []
         floating = []
+        blobs = blobs.filter { groups[$0.key]?.isErased == false }
         for (id, box) in boxes where !box.isHostile {
             boxes[id]?.acknowledged = []
             boxes[id]?.idOfName = [:]

@@ -43,6 +43,7 @@ extension Monitor {
             for id in confirmed..<request.confirmed.rawValue {
                 boxes[mailbox]?.answers[id + 1] = nil
                 boxes[mailbox]?.asked[id + 1] = nil
+                boxes[mailbox]?.askedOn[id + 1] = nil
             }
         }
         if boxes[mailbox]?.asked[id]?.contains(request.operation) != true {
@@ -50,6 +51,7 @@ extension Monitor {
         } else {
             world.trace.note(.repeated, at: world.now, client, Int(clamping: id))
         }
+        asked(ofBlobs: request, mailbox)
         switch request.operation {
         case .createGroup(let creation) where groups[creation.groupID] == nil:
             let model = GroupModel(creation, by: mailbox, number: groups.count)
@@ -66,6 +68,9 @@ extension Monitor {
             commits[name] = (commit, hash)
             commitsByHash[hash] = name
             for mailbox in commit.removes { groups[commit.groupID]?.mayBeRemoved.insert(mailbox) }
+            for member in commit.adds {
+                groups[commit.groupID]?.mayBeAdded.insert(member.mailbox)
+            }
             for welcome in commit.welcomes {
                 commitsByWelcome[Body.name(of: welcome.content)] = name
             }

@@ -27,6 +27,7 @@ extension Monitor {
         where sum.count > limits.mailboxMessages || sum.byteCount > limits.mailboxByteCount {
             violate("a mailbox holds \(sum.count) messages of \(sum.byteCount) octets")
         }
+        checkRoomOfBlobs(state)
         for group in state.groups.values
         where group.members.count(where: { $0?.state == .active })
             > Int(limits.published.groupMembers)

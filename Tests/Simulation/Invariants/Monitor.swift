@@ -24,6 +24,14 @@ final class Monitor {
     var accepted: Set<UInt64> = []
     /// Handed out by a relay that ended before it said that it had it.
     var floating: Set<UInt64> = []
+    /// Blobs that somebody asked to begin.
+    var blobs: [GroupID: [BlobID: BlobModel]] = [:]
+    /// What each piece of an honest device's blob is.
+    var pieces: [BlobID: [UInt32: UInt64]] = [:]
+    /// What the batch at hand tells of blobs; it holds for what comes after it.
+    var blobNews: [() -> Void] = []
+    /// Blobs that should have been deleted at the last look.
+    var overdue: Set<BlobID> = []
     var looks = 0
     var batches = 0
 
@@ -100,6 +108,7 @@ final class Monitor {
             box.goBack(to: state.mailboxNumbers[id].flatMap { state.mailboxes[$0]?.counter } ?? 0)
         }
         for (id, group) in groups { group.goBack(to: histories[id]) }
+        blobsRestored(state)
         checkStore(state)
     }
 
@@ -131,6 +140,8 @@ final class Monitor {
             for reply in output.frame.replies { answered(reply, wire, client) }
             for delivery in output.frame.deliveries { delivered(delivery, wire, client) }
         }
+        for news in blobNews { news() }
+        blobNews = []
     }
 
     func won(_ hash: [UInt8], epoch: UInt64) {
@@ -143,6 +154,7 @@ final class Monitor {
         }
         if group.winners[epoch] == nil {
             group.take(commit, hash: hash)
+            group.wonIn[epoch] = batches
             world.trace.note(.committed, at: world.now, group.number, Int(epoch))
         }
     }

@@ -9,12 +9,15 @@ struct Body {
         case commit = 2
         case closing = 3
         case welcome = 4
+        /// A message that speaks of a file.
+        case file = 5
     }
 
     var kind: Kind
     var sender: MailboxID
     var counter: UInt64
     var epoch: UInt64
+    var file: LightFile?
 
     func content(_ group: GroupID, padding: Int, isProposal: Bool = false) -> [UInt8] {
         let type: UInt8 = kind == .commit ? 3 : isProposal ? 2 : 1
@@ -26,24 +29,29 @@ struct Body {
     /// Without MLS's header, for a Welcome.
     var octets: [UInt8] {
         [kind.rawValue] + sender.bytes + Self.octets(counter) + Self.octets(epoch)
+            + (file?.octets ?? [])
     }
 
-    init(kind: Kind, sender: MailboxID, counter: UInt64, epoch: UInt64) {
+    init(
+        kind: Kind, sender: MailboxID, counter: UInt64, epoch: UInt64, file: LightFile? = nil
+    ) {
         self.kind = kind
         self.sender = sender
         self.counter = counter
         self.epoch = epoch
+        self.file = file
     }
 
     init?(octets: some Collection<UInt8>) {
-        let octets = Array(octets.prefix(49))
-        guard octets.count == 49, let kind = Kind(rawValue: octets[0]),
+        let octets = Array(octets.prefix(49 + LightFile.octetCount))
+        guard octets.count >= 49, let kind = Kind(rawValue: octets[0]),
             let sender = MailboxID(octets[1..<33])
         else { return nil }
         self.kind = kind
         self.sender = sender
         counter = octets[33..<41].reduce(0) { $0 << 8 | UInt64($1) }
         epoch = octets[41..<49].reduce(0) { $0 << 8 | UInt64($1) }
+        if kind == .file { file = LightFile(octets: octets[49...]) }
     }
 
     /// Reads what `content` made; `nil` for anything else.

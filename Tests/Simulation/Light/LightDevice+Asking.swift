@@ -95,6 +95,7 @@ extension LightDevice {
             repeatPending(of: index)
         }
         while state.boxes[index].pending.count < world.profile.pipeline, startNext(index) {}
+        startTransfers(index)
     }
 
     /// What isn't answered is asked again, in its order.
@@ -109,7 +110,7 @@ extension LightDevice {
         out.requests += state.boxes[index].pending.map(\.request)
     }
 
-    private func start(
+    func start(
         _ operation: RelayProtocol.Operation, _ purpose: Pending.Purpose, of index: Int,
         epoch: UInt64 = 0
     ) {
@@ -175,7 +176,10 @@ extension LightDevice {
         }
         guard case .active = it.phase, !it.isRefused, !it.isRemoved else { return false }
         if it.isClosed {
-            guard it.isOwner, !it.confirmIsSent, pending.isEmpty else { return false }
+            // Files that are being fetched are fetched before it is erased.
+            guard it.isOwner, !it.confirmIsSent, pending.isEmpty,
+                !it.transfers.contains(where: { !$0.isMine })
+            else { return false }
             state.talks[talk].confirmIsSent = true
             start(.confirm(it.group), .confirm(it.group), of: index)
             return true
@@ -207,7 +211,10 @@ extension LightDevice {
     private func sendNext(_ counter: UInt64, _ talk: Int, _ index: Int) -> Bool {
         let it = state.talks[talk]
         state.talks[talk].outbox.removeFirst()
-        let body = Body(kind: .message, sender: it.box, counter: counter, epoch: it.epoch)
+        let file = it.files[counter]
+        let body = Body(
+            kind: file == nil ? .message : .file, sender: it.box, counter: counter,
+            epoch: it.epoch, file: file)
         start(
             .send(message(body, it, padding: world.chance.below(400))),
             .send(it.group, counter: counter), of: index, epoch: it.epoch)
@@ -282,6 +289,8 @@ extension LightDevice {
         case 3..<16 where state.talks[index].isOwner && state.talks[index].isWritable:
             state.talks[index].wantsCommit = true
         case 16..<20: inspect(index)
+        case 20..<32 where world.profile.sendsFiles: sendFile(in: index)
+        case 32: giveUpFile(in: index)
         default: say(in: index)
         }
     }
@@ -356,7 +365,7 @@ extension Pending {
         case .send(let it, _), .commit(let it), .close(let it, _), .create(let it, _),
             .claim(let it), .confirm(let it):
             it == group
-        case .tickets, .shelf, .inspect, .retire: false
+        case .tickets, .shelf, .inspect, .retire, .blob: false
         }
     }
 }

@@ -19,6 +19,12 @@ extension LightDevice {
             } else {
                 false
             }
+        if case .refused(let refusal, let seconds) = reply.outcome, seconds > 0,
+            state.boxes[index].pending[place].purpose.blob != nil
+        {
+            return pauseTransfer(
+                state.boxes[index].pending.remove(at: place), refusal, seconds: seconds)
+        }
         if case .refused(_, let seconds) = reply.outcome, seconds > 0, !isGivenUp {
             // Everything behind it waits, and all of it is asked again.
             state.boxes[index].pausedUntil = world.now + Int(seconds) * 1_000_000
@@ -98,6 +104,7 @@ extension LightDevice {
         case (.inspect, .groupState(let state)):
             if state.epoch < pending.epoch { violate("the relay is behind in epochs") }
         case (.inspect(let group), .refused(.notAllowed, _)): refuse(group, pending)
+        case (.blob, _): transferred(pending, outcome)
         case (.retire, .done), (.retire, .refused(.notAllowed, _)):
             forget(state.boxes[index].id)
         default: violate("\(pending.purpose) was answered \(outcome)")
@@ -134,7 +141,7 @@ extension LightDevice {
     }
 
     /// The relay says that this device isn't a member. It is when the model says so.
-    private func refuse(_ group: GroupID, _ pending: Pending) {
+    func refuse(_ group: GroupID, _ pending: Pending) {
         guard let talk = talkIndex(group, pending.request.mailbox) else { return }
         state.talks[talk].isRefused = true
         state.talks[talk].outbox = []
@@ -147,6 +154,7 @@ extension LightDevice {
         guard let talk = talkIndex(group, pending.request.mailbox) else { return }
         switch outcome {
         case .done:
+            state.talks[talk].files[counter] = nil
             // A repetition may be put off while what came after it is answered.
             guard counter > state.talks[talk].accepted else { return }
             state.talks[talk].accepted = counter
@@ -267,15 +275,15 @@ extension LightDevice {
         state.talks[talk].log.append(name)
         switch body.kind {
         case .commit: take(commit: delivery, body, name, talk)
-        case .message, .closing:
+        case .message, .closing, .file:
             if body.epoch > it.epoch { violate("something of an epoch to come") }
             if body.epoch < it.joined { violate("something of before it was a member") }
             if it.isClosed { violate("something after the closing") }
-            if body.sender == it.box, body.kind == .message { violate("its own message") }
+            if body.sender == it.box, body.kind != .closing { violate("its own message") }
             // Under its id, which is the sender's counter, it is known: a relay that ended took it once
             // more, perhaps in another epoch.
             if let last = it.heard[body.sender], body.counter <= last,
-                body.kind == .message, world.flaw != .takesTwice
+                body.kind != .closing, world.flaw != .takesTwice
             {
                 return
             }
@@ -288,6 +296,7 @@ extension LightDevice {
                         + "\(world.monitor.boxes[body.sender]?.client ?? -1)")
             }
             state.talks[talk].heard[body.sender] = body.counter
+            if let file = body.file { fetch(file, in: talk) }
             if body.kind == .closing {
                 if delivery.kind != .closing { violate("a closing that isn't called one") }
                 state.talks[talk].isClosed = true
@@ -321,6 +330,7 @@ extension LightDevice {
         }
         if change.removes.contains(it.box) {
             state.talks[talk].isRemoved = true
+            state.talks[talk].transfers = []
             if let index = index(it.box) { state.boxes[index].isRetiring = true }
         }
     }

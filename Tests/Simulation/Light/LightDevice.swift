@@ -115,6 +115,11 @@ final class LightDevice: Client {
             state.boxes[index].pausedUntil = 0
             state.boxes[index].mustRepeat = false
         }
+        for talk in state.talks.indices {
+            for place in state.talks[talk].transfers.indices {
+                state.talks[talk].transfers[place].atRelay = .unknown
+            }
+        }
     }
 
     /// The process ends at the next unit of work, somewhere in it; or now.
@@ -142,6 +147,12 @@ final class LightDevice: Client {
 
     func calmDown() {
         isArmed = false
+        // Nobody waits for hours for room.
+        for talk in state.talks.indices {
+            state.talks[talk].transfers.removeAll {
+                $0.isMine && $0.pausedUntil > world.now + 600_000_000
+            }
+        }
         if !isUp {
             stamp += 1
             world.plan(.deviceStart(number, stamp), after: 0)
@@ -299,6 +310,9 @@ final class LightDevice: Client {
             }
             if talk.isClosed, talk.isOwner, !talk.confirmIsSent { return "not confirmed" }
             if case .claiming = talk.phase { return "claiming" }
+            if !talk.transfers.isEmpty, !talk.isRefused, !talk.isRemoved, !talk.confirmIsSent {
+                return "a file on its way"
+            }
         }
         return ""
     }

@@ -50,6 +50,7 @@ struct Pending {
         case confirm(GroupID)
         case inspect(GroupID)
         case retire
+        case blob(GroupID, BlobID)
     }
 
     var request: Request
@@ -123,6 +124,10 @@ struct Talk {
     var heard: [MailboxID: UInt64] = [:]
     /// What came, in the order in which it came.
     var log: [UInt64] = []
+    /// Files on their way.
+    var transfers: [LightTransfer] = []
+    /// Of which file a message of one's own speaks that the relay doesn't have yet.
+    var files: [UInt64: LightFile] = [:]
 
     var isOwner: Bool { role == .owner }
     var isWritable: Bool {

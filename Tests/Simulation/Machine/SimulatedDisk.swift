@@ -24,8 +24,18 @@ final class SimulatedDisk {
 
     init(flaw: Flaw) {
         self.flaw = flaw
-        guard flaw == .forgetsErasures else { return }
-        store.filter = { if case .eraseGroup = $0 { false } else { true } }
+        switch flaw {
+        case .forgetsErasures:
+            store.filter = { if case .eraseGroup = $0 { false } else { true } }
+        case .losesPieces:
+            var count = 0
+            store.filter = { change in
+                guard case .piece = change else { return true }
+                count += 1
+                return count % 50 != 0
+            }
+        default: break
+        }
     }
 
     /// Writes that this batch can still make before the disk is full; `nil`: it isn't.

@@ -48,6 +48,7 @@ final class SimulatedRelay {
     /// What a relay answers is also what it would answer with another disk.
     var isFull = false
     var isNearlyFull = false
+    var hasLittleRoom = false
     var isSlow = false
 
     init(world: World) {
@@ -57,7 +58,10 @@ final class SimulatedRelay {
 
     var isUp: Bool { engine != nil }
     /// Nothing waits to be dealt with.
-    var isQuiet: Bool { isUp && inbox.isEmpty && inFlight == nil && releases.isEmpty }
+    var isQuiet: Bool {
+        isUp && inbox.isEmpty && inFlight == nil && releases.isEmpty
+            && disk.store.state.dropped.isEmpty
+    }
 
     private var time: RelayTime {
         RelayTime(
@@ -79,7 +83,7 @@ final class SimulatedRelay {
         } catch {
             world.violate("the relay doesn't start: \(error)")
         }
-        engine?.refusesGrowth = isFull || isNearlyFull
+        look()
         schedule = WriterSchedule(from: time)
         gate = EngineGate()
         gate.leave(with: engine, hasRelease: false)
@@ -193,12 +197,17 @@ final class SimulatedRelay {
     }
 
     /// Looks at the disk.
-    func look() { engine?.refusesGrowth = isFull || isNearlyFull }
+    func look() {
+        engine?.refusesGrowth = isFull || isNearlyFull
+        engine?.refusesBlobs = isFull || isNearlyFull || hasLittleRoom
+        engine?.defersClearing = isFull
+    }
 
     func tick() {
         guard isUp else { return }
         look()
-        world.plan(.relayTick(life), after: 1_000_000)
+        // When all is calm there is nothing to look for.
+        world.plan(.relayTick(life), after: world.isCalm ? 10_000_000 : 1_000_000)
         if inFlight == nil { work() }
     }
 

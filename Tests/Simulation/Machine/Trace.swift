@@ -8,6 +8,7 @@ enum Happening: UInt8, CaseIterable {
     case delivered, redelivered, acknowledged, welcomed, closed, confirmed, erased
     case attacked, attackRefused, calm, wake, tick, early
     case backedUp, restored, reopened, homeCopied, homeFellBack, recovered
+    case littleRoom, fileAtRelay, fileFetched, fileRefused, fileSent, fileShown, fileUntold
 }
 
 /// What happened, in short: a digest of everything, counts, and the last lines.

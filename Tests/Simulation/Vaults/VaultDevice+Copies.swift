@@ -45,7 +45,11 @@ extension VaultDevice {
         hasFallenBack = false
         said = [:]
         seen = [:]
-        for it in core.consultations { said[it.id] = try texts(of: it.id, isMine: true, core) }
+        sent = [:]
+        for it in core.consultations {
+            said[it.id] = try texts(of: it.id, isMine: true, core)
+            sent[it.id] = Set(try ownFiles(of: it.id, core))
+        }
     }
 
     /// Its person goes on with this copy.

@@ -29,7 +29,13 @@ final class VaultDevice: Client {
     private var isStopped = false
     /// What was said and stored, by consultation.
     var said: [ConsultationID: [String]] = [:]
-    private var count = 0
+    var count = 0
+    /// Names of files that were taken in, by consultation; what is in them follows from the name.
+    var sent: [ConsultationID: Set<String>] = [:]
+    /// Files that the person was told about that the relay doesn't take them.
+    var toldOf: Set<String> = []
+    /// The process ended before it could tell.
+    private var hasMissedWords = false
     /// Copies of the home, and whether one has just taken its place.
     var copies: [String] = []
     var copyCount = 0
@@ -137,10 +143,13 @@ final class VaultDevice: Client {
         guard core == nil, stamp == self.stamp else { return }
         world.trace.note(.deviceRestart, at: world.now, number)
         do {
-            let core = try BareDevice(home: home, passphrase: Self.passphrase, options: options)
+            let core = try BareDevice(
+                home: home, passphrase: Self.passphrase, options: options,
+                at: world.milliseconds)
             take(core)
             if hasFallenBack { try takeStock(core) }
             for consultation in core.consultations { try compare(consultation.id, core) }
+            hasMissedWords = false
         } catch {
             return violate("doesn't open its vault: \(error)")
         }
@@ -153,6 +162,7 @@ final class VaultDevice: Client {
         let mine = try texts(of: id, isMine: true, core)
         if !mine.starts(with: said[id] ?? []) { violate("what it had said is gone") }
         said[id] = mine
+        try compareFiles(of: id, core, mayMiss: hasMissedWords)
     }
 
     func texts(
@@ -185,7 +195,7 @@ final class VaultDevice: Client {
 
     // MARK: Units of work
 
-    private func arm(_ core: BareDevice) {
+    private func arm(_ core: BareDevice, _ units: Int) {
         guard world.mayFail else { return }
         if isArmed || world.chance.happens(world.profile.deviceCrashes) {
             isArmed = false
@@ -194,16 +204,18 @@ final class VaultDevice: Client {
         } else if world.chance.happens(world.profile.deviceFull) {
             core.stop = .diskFull
         }
+        core.unitsBeforeStop = units > 1 ? world.chance.below(units) : 0
     }
 
-    func work(_ body: (BareDevice) throws -> Void) {
+    func work(units: Int = 1, _ body: (BareDevice) throws -> Void) {
         guard let core else { return }
-        arm(core)
+        arm(core, units)
         do {
             try body(core)
             carryOut(core)
         } catch is BareDevice.Stopped {
             world.trace.note(isStopping, at: world.now, number)
+            hasMissedWords = isStopping == .deviceUnsent
             goDown()
         } catch DeviceError.vault(.diskFull) {
             world.trace.note(.deviceDiskFull, at: world.now, number)
@@ -225,6 +237,9 @@ final class VaultDevice: Client {
             case .send(let frame):
                 introduce(frame)
                 if let wire { world.send(frame, toRelayOver: wire) }
+            case .refused(let file):
+                world.trace.note(.fileRefused, at: world.now, number)
+                toldOf.insert(file)
             case .hangUp(let isFinal):
                 if isFinal, !core.isCopied {
                     isStopped = true
@@ -281,6 +296,7 @@ final class VaultDevice: Client {
             work { try $0.accept(it.id, at: now) }
         case .requested, .open:
             if world.chance.happens(200) { return work { try $0.end(it.id, at: now) } }
+            if world.profile.sendsFiles, world.chance.happens(1_500) { return sendFile(to: it.id) }
             count += 1
             let text = "\(number)-\(count)"
             work { core in
@@ -306,7 +322,12 @@ final class VaultDevice: Client {
 
     var trouble: String {
         guard let core, wire != nil, !core.isCopied else { return "not connected" }
-        return core.trouble(at: world.milliseconds) ?? ""
+        // An older vault may have forgotten a file that the other waits for.
+        if core.hasTransfers, !world.profile.fallsBack { return "a file on its way" }
+        let forgotten = core.consultations.filter {
+            world.profile.fallsBack && $0.reopening != nil && other(in: $0.id) == nil
+        }
+        return core.trouble(at: world.milliseconds, besides: forgotten.map(\.id)) ?? ""
     }
 
     func uses(_ mailbox: MailboxID) -> Bool { core?.uses(mailbox) == true }
@@ -333,6 +354,7 @@ final class VaultDevice: Client {
                     violate("has something unsent")
                 }
                 try examineReopening(of: it, messages, core)
+                try examineFiles(of: it.id, messages, core, by: other(in: it.id))
                 guard let other = other(in: it.id), let theirs = other.core else { continue }
                 let heard = try texts(of: it.id, isMine: false, core)
                 let told = other.said[it.id] ?? []
