@@ -65,6 +65,8 @@ import Testing
             try other.patient.ask(.confirm(other.group))
             try other.doctor.ask(.confirm(other.group))
         }
+        // What was dropped counts until it is deleted.
+        try world.sweep()
         #expect(try blobs[1].put(0, by: early.patient) == .done)
     }
 
