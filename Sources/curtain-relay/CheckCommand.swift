@@ -44,6 +44,8 @@ struct CheckCommand: ParsableCommand {
         if output.json {
             try output.output.json(Report(check))
         } else {
+            // First, so that the last lines, which a service manager shows, are what to look at.
+            for limit in check.limits { try output.output.line("limit \(limit)") }
             let style = output.output.style
             try output.output.fields(
                 check.points.map { point in
@@ -53,7 +55,6 @@ struct CheckCommand: ParsableCommand {
                     case .bad: (point.name, style.red("BAD") + "   " + point.words)
                     }
                 })
-            for limit in check.limits { try output.output.line("limit \(limit)") }
         }
         switch check.standing {
         case .good: break

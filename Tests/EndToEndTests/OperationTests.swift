@@ -121,6 +121,16 @@ import WebSockets
         #expect(relay.errors.contains("changed limit-connections: 11 -> 12"))
         #expect(relay.errors.contains("not changed until a restart: log-format: text -> json"))
 
+        // It began to listen with TLS.
+        try relay.configure("limit-connections: 12\n")
+        relay.process?.signal(SIGHUP)
+        try await eventually("the reload without TLS") {
+            try relay.metric(reloads + #"{result="taken"}"#) == 2
+        }
+        #expect(relay.errors.contains("not changed until a restart: tls-cert: \(renewed) -> "))
+        #expect(try await subject(relay).contains("second"))
+        #expect(try relay.metric("curtain_relay_certificate_expiry_seconds") ?? 0 > 0)
+
         func certificate() async throws -> String {
             let lines = try await relay.run("check", "--certificate-days", "1").output
                 .split(separator: "\n")

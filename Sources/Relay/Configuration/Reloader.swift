@@ -48,21 +48,29 @@ public final class Reloader: Sendable {
         var count = 0
         for setting in Setting.all where setting.text(in: old) != setting.text(in: new) {
             let change = "\(setting.name): \(setting.text(in: old)) -> \(setting.text(in: new))"
-            if setting.isReloadable {
+            if Self.takes(setting, old, new) {
                 count += 1
                 log.info("changed \(change)")
             } else {
                 log.warning("not changed until a restart: \(change)")
             }
         }
-        let certificate = new.hasTLS ? "; the certificate was read again" : ""
+        let certificate = old.hasTLS ? "; the certificate was read again" : ""
         log.info("reloaded, \(count) settings changed\(certificate)")
+    }
+
+    /// Whether a setting comes into force. The relay listens with TLS or without, as it began.
+    private static func takes(
+        _ setting: Setting, _ old: RelaySettings, _ new: RelaySettings
+    ) -> Bool {
+        setting.isReloadable
+            && (old.hasTLS == new.hasTLS || !["tls-cert", "tls-key"].contains(setting.name))
     }
 
     /// What is in force afterwards: the new, but for what wants a restart.
     private static func inForce(_ old: RelaySettings, _ new: RelaySettings) -> RelaySettings {
         var result = new
-        for setting in Setting.all where !setting.isReloadable {
+        for setting in Setting.all where !takes(setting, old, new) {
             _ = setting.read(setting.text(in: old), &result)
         }
         return result
