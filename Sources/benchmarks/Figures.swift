@@ -68,17 +68,3 @@ extension Duration {
     /// In seconds.
     var seconds: Double { microseconds / 1e6 }
 }
-
-/// Microseconds per call of `body`: the median of several runs of many calls each.
-func microsecondsPerCall(
-    runs: Int = 9, calls: Int = 2000, _ body: () throws -> Void
-) rethrows -> Double {
-    for _ in 0..<calls / 10 { try body() }
-    var times: [Double] = []
-    for _ in 0..<runs {
-        let start = ContinuousClock.now
-        for _ in 0..<calls { try body() }
-        times.append((ContinuousClock.now - start).microseconds / Double(calls))
-    }
-    return median(times)
-}
