@@ -289,6 +289,13 @@ import WebSockets
         let relay = try RelayAlone()
         // Ignored only for as long as the program isn't loaded.
         let child = try relay.serve(shell: "trap '' HUP; exec \"$0\" \"$@\"")
+        try await eventually("it is ignored or taken") {
+            let status = try String(contentsOfFile: "/proc/\(child.pid)/status", encoding: .utf8)
+            return status.split(separator: "\n").contains { line in
+                guard line.hasPrefix("SigIgn:") || line.hasPrefix("SigCgt:") else { return false }
+                return line.last?.hexDigitValue.map { $0 & 1 == 1 } ?? false
+            }
+        }
         while child.lines.isEmpty, child.ending() == nil {
             child.signal(SIGHUP)
             try await Task.sleep(for: .milliseconds(5))
