@@ -27,7 +27,7 @@ import Testing
             other = try world.connect().makeHome()
             shift = try WriterShift(
                 WriterDesk(store: store, trail: trail, engine: world.engine), from: world.now,
-                figures: BatchFigures(), limits: Lock(RelayLimits()),
+                isForgotten: false, figures: BatchFigures(), limits: Lock(RelayLimits()),
                 refusedConnections: Lock([:]), health: health,
                 log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             patientLine = try #require(talk.patient.line).id

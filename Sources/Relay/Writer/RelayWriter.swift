@@ -95,13 +95,15 @@ final class RelayWriter: @unchecked Sendable {
             guarding = try makeGuard(store, at: start)
             lasting.clock = guarding
         }
+        // What was erased before may still stand in the log.
+        let isForgotten = try store.forgetLog()
         let engine = try makeEngine(store, guarding, lasting.counters)
         defer { lasting.clock = engine.clock }
         lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
         let shift = try WriterShift(
-            desk, from: start, figures: lasting.figures, limits: limits,
+            desk, from: start, isForgotten: isForgotten, figures: lasting.figures, limits: limits,
             refusedConnections: refusedConnections, health: health, log: log)
         self.shift = shift
         defer {

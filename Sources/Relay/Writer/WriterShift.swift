@@ -29,8 +29,9 @@ final class WriterShift {
     private(set) var failure: (error: StoreError, events: [RelayEvent])?
 
     init(
-        _ desk: WriterDesk, from start: RelayTime, figures: BatchFigures, limits: Lock<RelayLimits>,
-        refusedConnections: Lock<[String: UInt64]>, health: Lock<RelayHealth>, log: Logger
+        _ desk: WriterDesk, from start: RelayTime, isForgotten: Bool, figures: BatchFigures,
+        limits: Lock<RelayLimits>, refusedConnections: Lock<[String: UInt64]>,
+        health: Lock<RelayHealth>, log: Logger
     ) throws(StoreError) {
         self.desk = desk
         self.limits = limits
@@ -41,8 +42,7 @@ final class WriterShift {
         schedule = WriterSchedule(from: start)
         countersBefore = desk.engine.counters
         survey = try desk.survey(at: start)
-        // What the relay before this one erased may still stand in the log.
-        withheld.begin(at: start)
+        if !isForgotten { withheld.begin(at: start) }
         report(at: start)
     }
 
