@@ -258,6 +258,12 @@ import WebSockets
                 try relay.metric("curtain_relay_trail_troubles") == count
             }
         }
+        try await eventually("the trail has begun") {
+            let manager = FileManager.default
+            return try manager.contentsOfDirectory(atPath: path).contains { name in
+                manager.contents(atPath: path + "/" + name)?.isEmpty == false
+            }
+        }
         try FileManager.default.moveItem(atPath: path, toPath: elsewhere)
         try await troubles(1)
         #expect(relay.errors.contains("the trail was taken away from under the relay"))

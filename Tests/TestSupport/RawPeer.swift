@@ -7,7 +7,7 @@ private import Glibc
 
     /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
     public init(port: UInt16, fromHost host: UInt8 = 1) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         func with(
             _ host: UInt8, _ port: UInt16,
             _ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32
