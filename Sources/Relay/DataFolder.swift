@@ -154,6 +154,19 @@ public struct DataFolder: Sendable {
             to: keysPath)
     }
 
+    /// Puts the database that was staged in the other's place. A crash in between leaves the one or the
+    /// other, under a name by which the next start goes on.
+    ///
+    /// - Parameter fault: whose fault it is if that can't be done, from words.
+    func replaceDatabase(fault: (String) -> RelayError) throws(RelayError) {
+        hand(stagingPath)
+        guard unsafe rename(stagingPath, restoredPath) == 0 else {
+            throw fault("the new database can't be named")
+        }
+        try syncFolder()
+        try finishRestore()
+    }
+
     /// Gives a restored database its place, also if a crash came in between: from the moment that
     /// it has its name, it counts, and the one before is gone.
     func finishRestore() throws(RelayError) {

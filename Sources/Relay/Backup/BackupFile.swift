@@ -147,6 +147,34 @@ public struct BackupFile: Sendable {
         }
     }
 
+    /// Makes a compacted copy of a database at a path, whole, read back and durable. Nothing is left of
+    /// one that failed.
+    ///
+    /// - Parameter fault: whose fault it is if the copy can't be written, from words.
+    /// - Parameter change: what is done to the copy before it is read back.
+    static func copy<Result>(
+        _ source: @autoclosure () throws -> DatabaseQueue, to path: String,
+        fault: (String) -> RelayError, change: (Database) throws -> Result
+    ) throws(RelayError) -> Result {
+        DataFolder.removeDatabase(path)
+        let file = OwnFile.open(path, O_RDWR | O_CREAT | O_EXCL)
+        guard file >= 0 else { throw fault("the new database can't be made") }
+        defer { close(file) }
+        do {
+            try compact(source(), into: path)
+            let database = try RelayDatabase(path: path)
+            let result = try database.queue.writeWithoutTransaction(change)
+            try inspect(database.queue)
+            try database.close()
+            guard fsync(file) == 0 else { throw fault("its disk can't be synced") }
+            return result
+        } catch {
+            DataFolder.removeDatabase(path)
+            if let error = error as? RelayError { throw error }
+            throw .store(StoreError(error))
+        }
+    }
+
     private static func describe(
         _ path: String, _ keys: DataFolder.Keys, _ hour: UInt64
     ) throws {

@@ -7,7 +7,7 @@ private import RelayCore
 /// what comes.
 ///
 /// The database is copied without its gaps, the copy read back, and put in the other's place as a
-/// restore's is (`DataFolder.finishRestore`): a crash in between leaves the one or the other, and
+/// restore's is (`DataFolder.replaceDatabase`): a crash in between leaves the one or the other, and
 /// what is given back is overwritten before.
 public enum Compaction {
     /// Octets of the database and its log.
@@ -33,35 +33,14 @@ public enum Compaction {
             let missing = (needed - spare + (1 << 20) - 1) >> 20
             throw .dataFolder("\(missing) MiB are missing on its disk for the copy")
         }
-        try stage(folder)
-        guard unsafe rename(folder.stagingPath, folder.restoredPath) == 0 else {
-            throw .dataFolder("the compacted database can't be named")
-        }
-        try folder.syncFolder()
-        try folder.finishRestore()
+        try BackupFile.copy(
+            RelayDatabase(path: folder.databasePath).queue, to: folder.stagingPath,
+            fault: RelayError.dataFolder
+        ) { _ in }
+        try folder.replaceDatabase(fault: RelayError.dataFolder)
         let event = TrailEvent(
             .command, [("name", "compact"), ("user", Peer.name(of: getuid()))])
         try offline.note(event, hourIn: nil)
         return Report(before: before, after: folder.databaseByteCount)
-    }
-
-    /// Makes the copy, whole and durable.
-    private static func stage(_ folder: DataFolder) throws(RelayError) {
-        let path = folder.stagingPath
-        let file = OwnFile.open(path, O_RDWR | O_CREAT | O_EXCL)
-        guard file >= 0 else { throw .dataFolder("the copy can't be made") }
-        defer { close(file) }
-        do {
-            try BackupFile.compact(RelayDatabase(path: folder.databasePath).queue, into: path)
-            let copy = try RelayDatabase(path: path)
-            try BackupFile.inspect(copy.queue)
-            try copy.close()
-            guard fsync(file) == 0 else { throw RelayError.dataFolder("its disk can't be synced") }
-            folder.hand(path)
-        } catch {
-            DataFolder.removeDatabase(path)
-            if let error = error as? RelayError { throw error }
-            throw .store(StoreError(error))
-        }
     }
 }

@@ -80,12 +80,7 @@ public struct Restoration: Sendable {
             keys = DataFolder.Keys(identity: keys.identity, ticketKey: .random(count: 32))
         }
         try folder.install(keys)
-        folder.hand(folder.stagingPath)
-        guard unsafe rename(folder.stagingPath, folder.restoredPath) == 0 else {
-            throw .backup("the restored database can't be named")
-        }
-        try folder.syncFolder()
-        try folder.finishRestore()
+        try folder.replaceDatabase(fault: RelayError.backup)
         settle(folder)
         return report
     }
@@ -299,29 +294,15 @@ public struct Restoration: Sendable {
 
     /// Makes the restored database at a path, whole and durable.
     private func stage(at path: String) throws(RelayError) -> Report {
-        DataFolder.removeDatabase(path)
-        let file = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw .backup("the restored database can't be made") }
-        defer { close(file) }
-        do {
-            try BackupFile.compact(DatabaseQueue(path: backup.path), into: path)
-            let database = try RelayDatabase(path: path)
-            let report = try database.queue.writeWithoutTransaction { connection in
-                try connection.execute(sql: "DROP TABLE backup")
-                let store = try SQLiteStore(connection)
-                try store.begin()
-                let report = try change(store, connection)
-                try store.commit()
-                return report
-            }
-            try BackupFile.inspect(database.queue)
-            try database.close()
-            guard fsync(file) == 0 else { throw RelayError.backup("the disk can't be synced") }
+        try BackupFile.copy(
+            DatabaseQueue(path: backup.path), to: path, fault: RelayError.backup
+        ) { connection in
+            try connection.execute(sql: "DROP TABLE backup")
+            let store = try SQLiteStore(connection)
+            try store.begin()
+            let report = try change(store, connection)
+            try store.commit()
             return report
-        } catch {
-            DataFolder.removeDatabase(path)
-            if let error = error as? RelayError { throw error }
-            throw .store(StoreError(error))
         }
     }
 
