@@ -90,7 +90,8 @@ final class ShortWay {
         storingCount = 0
         let output = engine?.finishFromMemory()
         guard let engine = engine ?? (stores ? gate.tryEnter() : nil) else {
-            return stores ? wakeWriter() : ()
+            if stores { wakeWriter() }
+            return
         }
         self.engine = nil
         let batch = stores ? write() : nil

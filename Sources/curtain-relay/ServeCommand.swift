@@ -76,7 +76,6 @@ struct ServeCommand: TakesSignals {
             _exit(failure.status.rawValue)
         }
         running.begin(server)
-        if HangUp.hasCome { running.reload() }
         if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
         let scheme = settings.hasTLS ? "wss" : "ws"
         FileHandle.standardOutput.write(
@@ -113,7 +112,7 @@ private final class Running: Sendable {
             state.server = server
             return state.isAsked
         }
-        if isAsked { reload() }
+        if isAsked || HangUp.hasCome { reload() }
     }
 
     /// Lets go of the server, whose configuration leads back here.

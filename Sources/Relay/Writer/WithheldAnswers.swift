@@ -7,7 +7,6 @@ struct WithheldAnswers {
     /// Since when, in milliseconds of the steady clock; `nil` while there is nothing to be forgotten.
     private(set) var since: UInt64?
     private var outputs: [RelayRelease.Output] = []
-    private var byteCount = 0
     private var nextWarning: UInt64 = 0
 
     /// Something was erased that may still stand in the log.
@@ -25,17 +24,16 @@ struct WithheldAnswers {
     /// again on others.
     mutating func add(_ output: RelayRelease.Output, limit: Int) -> [RelayRelease.Output] {
         outputs.append(output)
-        byteCount += output.frames.reduce(0) { $0 + $1.count }
-        guard byteCount > limit else { return [] }
+        guard outputs.lazy.flatMap(\.frames).reduce(0, { $0 + $1.count }) > limit else {
+            return []
+        }
         let ended = Set(outputs.map(\.connection))
         outputs = []
-        byteCount = 0
         return ended.map { RelayRelease.Output(connection: $0, frames: [], closing: .goingAway) }
     }
 
     /// A connection has ended.
     mutating func drop(_ connection: ConnectionID) {
-        guard !outputs.isEmpty else { return }
         outputs.removeAll { $0.connection == connection }
     }
 
@@ -47,10 +45,8 @@ struct WithheldAnswers {
 
     /// For how long the log hasn't forgotten, in seconds.
     func delaySeconds(at now: RelayTime) -> UInt64 {
-        since.map { now.monotonicMilliseconds - min($0, now.monotonicMilliseconds) }.map {
-            $0 / 1_000
-        }
-            ?? 0
+        guard let since, since < now.monotonicMilliseconds else { return 0 }
+        return (now.monotonicMilliseconds - since) / 1_000
     }
 
     /// Whether it is time to tell of it: once a minute.

@@ -16,7 +16,7 @@ final class WriterShift {
     var schedule: WriterSchedule
     private(set) var figures: BatchFigures
     /// What of the store changes slowly, as last looked at.
-    var survey = StoreSurvey()
+    var survey: StoreSurvey
     /// As they were before the batch at hand: what a batch counts that fails is counted again.
     private(set) var countersBefore: RelayCounters
     /// Whether a batch has become durable.
@@ -92,7 +92,7 @@ final class WriterShift {
         let eventCount = events.count
         events.removeAll(where: \.isDoneOnceDurable)
         if output.hasErased { withheld.begin(at: now) }
-        if withheld.since != nil, try forgetsLog(at: now) { batch.outputs = withheld.end() }
+        if isForgetting, try forgetsLog(at: now) { batch.outputs = withheld.end() }
         for connection in output.connections {
             if connection.hasMailbox {
                 batch.opened.append(connection.connection)
