@@ -22,6 +22,8 @@ final class ShortWay {
     private var since: UInt64 = 0
     /// Frames of this turn with messages to be stored.
     private var storingCount = 0
+    /// Whether the turn before had few of them: then no more are on their way.
+    private var isCalm = true
     private var willEndTurn = false
     /// Seconds from the turn's first frame to when its deliveries left, of what was never stored.
     private(set) var deliverySeconds = Histogram(bounds: Histogram.seconds)
@@ -62,9 +64,8 @@ final class ShortWay {
     func stores(_ frame: ClientFrame) -> Bool {
         guard frame.hasFewMessages else { return false }
         storingCount += 1
-        guard storingCount <= Self.fewFrames else { return false }
         planEndOfTurn()
-        return true
+        return isCalm && storingCount <= Self.fewFrames
     }
 
     /// The engine until the end of this turn.
@@ -86,7 +87,8 @@ final class ShortWay {
 
     private func endTurn() {
         willEndTurn = false
-        let stores = (1...Self.fewFrames).contains(storingCount)
+        let stores = isCalm && (1...Self.fewFrames).contains(storingCount)
+        isCalm = storingCount <= Self.fewFrames
         storingCount = 0
         let output = engine?.finishFromMemory()
         guard let engine = engine ?? (stores ? gate.tryEnter() : nil) else {

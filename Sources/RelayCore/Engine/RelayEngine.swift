@@ -162,11 +162,13 @@ public final class RelayEngine {
         return output
     }
 
-    /// What is to be sent: to those who wait for an answer first.
+    /// What is to be sent. Among few, those who wait for an answer go first. Among many, who is
+    /// delivered to: what they acknowledge makes room for what the others send next.
     func takeOutput() -> BatchOutput {
         var output = BatchOutput(hasErased: hasErased, deliveryCount: deliveryCount)
         output.connections.reserveCapacity(talking.count)
-        _ = talking.partition { $0.frame.replies.isEmpty }
+        let answersGoFirst = talking.count <= 4
+        _ = talking.partition { $0.frame.replies.isEmpty == answersGoFirst }
         for connection in talking {
             connection.hasOutput = false
             connection.repeatedByteCount = 0
