@@ -8,8 +8,7 @@ private import CSodium
     /// The number of octets.
     public let count: Int
     // Written only in `init`; the lock covers the moments in which the page is readable.
-    private let memory: UnsafeMutableRawPointer
-    private let access = Lock(())
+    private let memory: Lock<UnsafeMutableRawPointer>
 
     /// Moves a copy of `secret` into guarded memory.
     ///
@@ -23,13 +22,13 @@ private import CSodium
             }
         }
         count = secret.count
-        unsafe self.memory = unsafe memory
         _ = unsafe sodium_mprotect_noaccess(memory)
+        unsafe self.memory = unsafe Lock(memory)
     }
 
     /// A short-lived copy, wiped when its last owner lets go of it.
     public func copy() -> SecretBytes {
-        access.withLock { _ in
+        unsafe memory.withLock { memory in
             _ = unsafe sodium_mprotect_readonly(memory)
             defer { _ = unsafe sodium_mprotect_noaccess(memory) }
             return unsafe SecretBytes(UnsafeRawBufferPointer(start: memory, count: count))
@@ -38,7 +37,7 @@ private import CSodium
 
     deinit {
         // Makes the page writable, wipes it, checks the canary and gives it back.
-        unsafe sodium_free(memory)
+        unsafe memory.withLock { unsafe sodium_free($0) }
     }
 }
 
