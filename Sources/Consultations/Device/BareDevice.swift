@@ -303,14 +303,28 @@ package final class BareDevice {
         }
     }
 
-    /// What it waits for, in words; `nil`: nothing.
+    /// Whether it has the consultation, or knows that it is over.
+    package func remembers(_ id: ConsultationID) throws -> Bool {
+        let state = engine.state
+        if state.isClosing(id) || state.consultations.values.contains(where: { $0.id == id }) {
+            return true
+        }
+        return try engine.read { transaction in
+            try transaction.value(for: id.bytes, of: .receipts, in: .person) != nil
+                || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
+        }
+    }
+
+    /// What it waits for, in words; `nil`: nothing. What is locked waits for its person only.
     ///
     /// - Parameter forgotten: consultations that can't be reopened any more: the other side has
     ///   forgotten them.
     package func trouble(at now: UInt64, besides forgotten: [ConsultationID] = []) -> String? {
-        let forgotten = forgotten.map(\.bytes)
         let state = engine.state
         guard state.openedHome else { return "not connected" }
+        let stuck = state.consultations.values.filter {
+            $0.record.standing.lock != .none || forgotten.contains($0.id)
+        }.map(\.id.bytes)
         var words: [String] = []
         for mailbox in state.mailboxes.values where mailbox.link != .gone {
             let kind = "\(mailbox.record.kind)"
@@ -320,13 +334,13 @@ package final class BareDevice {
                 words.append("\(kind) awaits \(pending.request.id.rawValue)")
             }
             if mailbox.closings.values.contains(where: {
-                !$0.confirmed && !forgotten.contains([UInt8]($0.consultation))
+                !$0.confirmed && !(state.isHeld($0) && stuck.contains([UInt8]($0.consultation)))
             }) {
                 words.append("\(kind) closes")
             }
         }
         for it in state.consultations.values
-        where it.isLive || it.record.phase == .reopening && !forgotten.contains(it.id.bytes) {
+        where it.isLive || it.record.phase == .reopening && !stuck.contains(it.id.bytes) {
             if !it.outbox.isEmpty || it.record.traffic.marksDue || it.record.phase == .reopening {
                 words.append("\(it.record.phase): \(it.outbox.count) to send")
             }

@@ -303,7 +303,7 @@ final class VaultDevice: Client {
                 try core.say(text, in: it.id, at: now)
                 said[it.id, default: []].append(text)
             }
-        case .failed, .locked(.copiedVault): work { try $0.end(it.id, at: now) }
+        case .failed, .locked: work { try $0.end(it.id, at: now) }
         default: break
         }
     }
@@ -324,10 +324,16 @@ final class VaultDevice: Client {
         guard let core, wire != nil, !core.isCopied else { return "not connected" }
         // An older vault may have forgotten a file that the other waits for.
         if core.hasTransfers, !world.profile.fallsBack { return "a file on its way" }
-        let forgotten = core.consultations.filter {
-            world.profile.fallsBack && $0.reopening != nil && other(in: $0.id) == nil
-        }
-        return core.trouble(at: world.milliseconds, besides: forgotten.map(\.id)) ?? ""
+        let forgotten = core.consultations.map(\.id).filter(isForgotten)
+        return core.trouble(at: world.milliseconds, besides: forgotten) ?? ""
+    }
+
+    /// Whether no patient's vault knows of it any more: a patient's device isn't asked by anybody,
+    /// so the doctor's waits until its person ends it.
+    private func isForgotten(_ id: ConsultationID) -> Bool {
+        guard role == .doctor, world.profile.fallsBack else { return false }
+        let patients = world.vaultDevices.filter { $0.role == .patient }
+        return patients.allSatisfy { (try? $0.core?.remembers(id)) == false }
     }
 
     func uses(_ mailbox: MailboxID) -> Bool { core?.uses(mailbox) == true }
@@ -354,16 +360,19 @@ final class VaultDevice: Client {
                     violate("has something unsent")
                 }
                 try examineReopening(of: it, messages, core)
-                try examineFiles(of: it.id, messages, core, by: other(in: it.id))
-                guard let other = other(in: it.id), let theirs = other.core else { continue }
+                let other = other(in: it.id)
+                let counterpart = other?.core?.consultations.first { $0.id == it.id }
+                // A side that is locked takes nothing.
+                let taker = counterpart?.isLocked == true ? nil : other
+                try examineFiles(of: it.id, messages, core, by: taker)
+                guard let taker else { continue }
                 let heard = try texts(of: it.id, isMine: false, core)
-                let told = other.said[it.id] ?? []
+                let told = taker.said[it.id] ?? []
                 // What an older vault of the other has forgotten is here at most.
-                let known = heard.filter { other.copies.isEmpty || told.contains($0) }
+                let known = heard.filter { taker.copies.isEmpty || told.contains($0) }
                 if known != told || Set(heard).count != heard.count {
-                    violate("shows \(heard) of device \(other.number), who said \(told)")
+                    violate("shows \(heard) of device \(taker.number), who said \(told)")
                 }
-                let counterpart = theirs.consultations.first { $0.id == it.id }
                 if counterpart?.epoch != it.epoch { violate("is in another epoch than the other") }
             }
             for it in core.consultations {
@@ -403,4 +412,9 @@ final class VaultDevice: Client {
             device !== self && device.core?.consultations.contains { $0.id == id } == true
         }
     }
+}
+
+extension Consultation {
+    /// Whether it waits for its person.
+    fileprivate var isLocked: Bool { if case .locked = state { true } else { false } }
 }
