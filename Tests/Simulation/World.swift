@@ -379,6 +379,8 @@ final class World {
             relay.hasLittleRoom = true
             plan(.mend(4), after: chance.delay(profile.faultPause * 2))
         case .clockAhead:
+            // At its first start a relay has nothing to hold the clock against.
+            guard relay.hasRun else { return }
             clockError = chance.pick([30, 4_000, 100_000, 3_000_000]) ?? 30
             trace.note(.clockJump, at: now, clockError)
             plan(.mend(3), after: chance.delay(profile.faultPause * 4))

@@ -1,6 +1,8 @@
 import Consultations
 import Cryptography
+import RelayCore
 import RelayProtocol
+import RelayTestSupport
 
 /// What reaches the relay.
 extension Monitor {
@@ -84,10 +86,23 @@ extension Monitor {
     }
 
     /// A ciphertext leaves. The key that made it makes no other, whatever happened to the device.
-    func noteKey(_ origin: Message.Origin, in group: GroupID, of content: [UInt8]) {
+    func noteKey(
+        _ origin: Message.Origin, in group: GroupID, of content: [UInt8], in request: Request
+    ) {
         let use = KeyUse(group: group, origin: origin)
-        if let other = keys[use], other != content { violate("a key was used twice") }
-        keys[use] = content
+        if let (other, first) = keys[use], other != content, !isLost(first) {
+            violate("a key was used twice")
+        }
+        keys[use] = (content, request)
+    }
+
+    /// Whether the relay never took a request, lost on its way or in a crash: then nobody can tell an
+    /// older vault that there was one (`protocol/vault.md`, "Copies").
+    private func isLost(_ request: Request) -> Bool {
+        let state = world.relay.disk.durable
+        let record = state.mailboxNumbers[request.mailbox].flatMap { state.mailboxes[$0] }
+        let last = record?.requests.highest ?? .opening
+        return world.profile.fallsBack && last < request.id
     }
 
     /// An MLS key for one ciphertext.

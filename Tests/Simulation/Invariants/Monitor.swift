@@ -12,8 +12,8 @@ final class Monitor {
     var commits: [UInt64: (request: CommitRequest, hash: [UInt8])] = [:]
     var commitsByHash: [[UInt8]: UInt64] = [:]
     var commitsByWelcome: [UInt64: UInt64] = [:]
-    /// The ciphertext that left under each MLS key of real devices.
-    var keys: [KeyUse: [UInt8]] = [:]
+    /// The ciphertext that left under each MLS key of real devices, by its hash, and in what.
+    var keys: [KeyUse: (hash: [UInt8], request: Request)] = [:]
     /// Accepted, by name, and who must still say that it is on its disk.
     var waiting: [UInt64: Accepted] = [:]
     var spentTickets: [[UInt8]: MailboxID] = [:]

@@ -57,6 +57,8 @@ final class SimulatedRelay {
     }
 
     var isUp: Bool { engine != nil }
+    /// Whether its disk tells of a time at which it ran.
+    var hasRun: Bool { disk.durable.clockMark != nil }
     /// Nothing waits to be dealt with.
     var isQuiet: Bool {
         isUp && inbox.isEmpty && inFlight == nil && releases.isEmpty

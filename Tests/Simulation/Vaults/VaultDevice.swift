@@ -270,7 +270,7 @@ final class VaultDevice: Client {
             case .send(let it), .close(let it):
                 let hash = Hash.sha256(it.content)
                 guard let origin = origins[hash] else { continue }
-                world.monitor.noteKey(origin, in: it.groupID, of: hash)
+                world.monitor.noteKey(origin, in: it.groupID, of: hash, in: request)
             default: break
             }
         }
