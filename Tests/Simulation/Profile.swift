@@ -80,22 +80,23 @@ struct Profile {
             // Where the relay goes back, too, nobody can tell which homes do.
             guard chance.happens(5_000) else { return }
             faults += [.copyHome, .copyHome, .fallBack]
-            // Mailboxes that an older vault has forgotten are read by nobody.
-            limits.mailboxMessages = RelayLimits().mailboxMessages
-            limits.mailboxByteCount = RelayLimits().mailboxByteCount
-            leaveRoomForFiles()
+            leaveRoom()
             return
         }
         (doctors, patients, guests) = (0, 0, 0)
-        leaveRoomForFiles()
+        leaveRoom()
         faults += [.backup, .backup, .backup, .restore, .restore]
         faultPause = latency * (chance.pick([20, 60]) ?? 20)
         // Clocks that run wild end consultations, and then there is little to reopen.
         faults.removeAll { [.clockAhead, .clockBehind, .night].contains($0) }
     }
 
-    /// What a fresh group doesn't take any more never arrives.
-    private mutating func leaveRoomForFiles() {
+    /// What a fresh group doesn't take any more never arrives. And nobody reads a mailbox that an older
+    /// vault has forgotten, or one whose device was told by a restored relay that it is gone, before
+    /// a newer backup brought it back.
+    private mutating func leaveRoom() {
+        limits.mailboxMessages = RelayLimits().mailboxMessages
+        limits.mailboxByteCount = RelayLimits().mailboxByteCount
         limits.groupBlobs = RelayLimits().groupBlobs
         limits.groupBlobByteCount = RelayLimits().groupBlobByteCount
         limits.blobByteCount = RelayLimits().blobByteCount
