@@ -68,6 +68,66 @@ public struct DataFolder: Sendable {
         try Self.verify(path)
     }
 
+    /// Takes a folder in which a relay may start, and changes nothing; `nil` where it is still to be
+    /// made.
+    ///
+    /// - Throws: `.dataFolder`, `.notAllowed`, `.openToOthers`.
+    init?(whereOneIs path: String) throws(RelayError) {
+        self.path = path
+        let isThere = unsafe access(path, F_OK) == 0
+        if isThere { try Self.verify(path) }
+        if let reason = Self.whyUnwritable(path) {
+            throw .dataFolder("the data folder can't be \(isThere ? "written" : "made"): \(reason)")
+        }
+        if !isThere { return nil }
+    }
+
+    /// Why files can't be made in a folder, which may still be to be made; `nil` if they can.
+    static func whyUnwritable(_ path: String) -> String? {
+        var place = URL(fileURLWithPath: path)
+        var state = stat()
+        while unsafe stat(place.path, &state) != 0 {
+            guard errno == ENOENT || errno == ENOTDIR, place.path != "/" else {
+                return "\(reason()): \(place.path)"
+            }
+            place.deleteLastPathComponent()
+        }
+        guard state.st_mode & S_IFMT == S_IFDIR else { return "no folder: \(place.path)" }
+        guard unsafe faccessat(AT_FDCWD, place.path, W_OK | X_OK, AT_EACCESS) == 0 else {
+            return "\(reason()): \(place.path)"
+        }
+        return nil
+    }
+
+    /// What a start would find missing or damaged, but for the database's schema. Only looks.
+    var problems: [RelayError] {
+        func problem(_ look: () throws(RelayError) -> Void) -> RelayError? {
+            do throws(RelayError) {
+                try look()
+                return nil
+            } catch {
+                return error
+            }
+        }
+        return [
+            problem { () throws(RelayError) in
+                if try readKeys() == nil, try holdsTrail || holdsDatabase { throw .missing("keys") }
+            }, problem(requireDatabase),
+        ].compactMap { $0 }
+    }
+
+    /// The number of the schema of the database that a start takes up; `nil` if there is none. Only
+    /// looks.
+    ///
+    /// - Throws: `.newerDatabase`, `.store`.
+    var schemaNumber: Int? {
+        get throws(RelayError) {
+            guard holdsDatabase else { return nil }
+            let isRestored = FileManager.default.fileExists(atPath: restoredPath)
+            return try RelayDatabase.schemaNumber(path: isRestored ? restoredPath : databasePath)
+        }
+    }
+
     private static let othersFolder = RelayError.notAllowed("the data folder is another user's")
 
     /// The relay's long-lived secrets.

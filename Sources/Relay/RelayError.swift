@@ -2,7 +2,8 @@ public import RelayCore
 
 /// Why a relay can't start or go on.
 public enum RelayError: Error, Equatable, Sendable {
-    /// The data folder can't be made or read, in words. Fault: the operator or the machine.
+    /// The data folder, or the trail's mirror, can't be made or used, in words. Fault: the operator
+    /// or the machine.
     case dataFolder(String)
     /// Another user may do this, in words. Fault: the operator.
     case notAllowed(String)
@@ -25,6 +26,8 @@ public enum RelayError: Error, Equatable, Sendable {
     case store(StoreError)
     /// The clinic's root certificate can't be read, or its key isn't Ed25519. Fault: the operator.
     case clinicRoot(String)
+    /// TLS certificate and key can't be used, in words. Fault: the operator.
+    case certificate(String)
     /// The address can't be listened on. Fault: the operator.
     case listen(String)
     /// Plain WebSocket is for loopback only. Fault: the operator.

@@ -38,6 +38,10 @@ extension RelayError {
         case .store(let error): error.failure
         case .clinicRoot(let words):
             Failure(.badData, "the clinic's root certificate can't be used: \(words)")
+        case .certificate(let words):
+            Failure(
+                .badData, "tls-cert and tls-key can't be used: \(words)",
+                advice: "name a PEM chain and its unencrypted key, for the relay's user to read")
         case .listen(let words): Failure(.unavailable, "can't listen: \(words)")
         case .needsTLS:
             Failure(
@@ -74,5 +78,17 @@ extension SettingsError {
     /// In words for the operator: each on a line of its own.
     var failure: Failure {
         Failure(.usage, problems.joined(separator: "\ncurtain: "))
+    }
+}
+
+extension StartCheck {
+    /// In words for the operator, with what else is wrong with the settings: each on a line of its own.
+    func failure(beside problems: [String]) -> Failure? {
+        let failures = faults.map(\.error.failure)
+        let lines = problems + zip(faults, failures).map { "\($0.place): \($1.message)" }
+        guard !lines.isEmpty else { return nil }
+        return Failure(
+            problems.isEmpty ? failures[0].status : .usage,
+            lines.joined(separator: "\ncurtain: "))
     }
 }

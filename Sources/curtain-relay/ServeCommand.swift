@@ -28,7 +28,13 @@ struct ServeCommand: TakesSignals {
             "The file of settings, YAML; CURTAIN_RELAY_CONFIG names one too.", valueName: "file"),
         completion: .file())
     var config: String?
-    @Flag(help: "Check all settings and the files that they name, and end.")
+    @Flag(
+        help: ArgumentHelp(
+            "Check all settings and what they name, and end.",
+            discussion: """
+                Folder, keys, database, certificates and addresses are looked at and left as they \
+                are, also while a relay runs.
+                """))
     var checkConfig = false
     @Flag(help: "Print what would be in force, as a file of settings, and end.")
     var printConfig = false
@@ -39,16 +45,17 @@ struct ServeCommand: TakesSignals {
         let source = SettingsSource(
             file: config, environment: ProcessInfo.processInfo.environment,
             flags: settings.values.merging(limits.values) { $1 })
+        if checkConfig {
+            let reading = source.read()
+            let check = StartCheck(reading)
+            for remark in check.remarks { Diagnostic.warn(remark) }
+            if let failure = check.failure(beside: reading.problems) { throw failure }
+            return try Output().line("the settings are good")
+        }
         var settings = try source.load()
         if printConfig { return try Output().line(settings.file) }
         var configuration = try RelayConfiguration(settings)
-        if let problem = configuration.tls?.problem {
-            throw Failure(
-                .badData, "tls-cert and tls-key can't be used: \(problem)",
-                advice: "name a PEM chain and its unencrypted key, for the relay's user to read")
-        }
-        if checkConfig { return try Output().line("the settings are good") }
-
+        if let problem = configuration.tls?.problem { throw RelayError.certificate(problem) }
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()
         settings.admission.connections = FileLimit.fit(settings.admission.connections, log)

@@ -103,6 +103,39 @@ struct RelayDatabase: Sendable {
         }
     }
 
+    /// How many migrations a database has had. Changes nothing, not even where its log's index is
+    /// missing, which SQLite would make.
+    ///
+    /// - Throws: `.newerDatabase`, `.store`.
+    static func schemaNumber(path: String) throws(RelayError) -> Int {
+        guard OwnFile.isThere(path) else {
+            throw .dataFolder("the database can't be read, or is a link")
+        }
+        let hasLog = unsafe access(path + "-wal", F_OK) == 0
+        do {
+            let applied =
+                try hasLog
+                ? look(path, { try Self.migrations($0) }) : UnusedDatabase.migrations(path: path)
+            guard applied.isSubset(of: Schema.migrator.migrations) else {
+                throw RelayError.newerDatabase
+            }
+            return applied.count
+        } catch let error as RelayError {
+            throw error
+        } catch {
+            // A relay may just have begun to use it.
+            if !hasLog, unsafe access(path + "-wal", F_OK) == 0 {
+                return try schemaNumber(path: path)
+            }
+            throw .store(StoreError(error))
+        }
+    }
+
+    private static func migrations(_ database: Database) throws -> Set<String> {
+        guard try database.tableExists("grdb_migrations") else { return [] }
+        return try String.fetchSet(database, sql: UnusedDatabase.query)
+    }
+
     /// Octets that a compacted copy of it doesn't have.
     static func freedByteCount(path: String) throws(RelayError) -> UInt64 {
         try look(path) { SQLiteStore.freedByteCount($0) }

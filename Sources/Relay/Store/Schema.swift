@@ -2,6 +2,9 @@ import GRDB
 
 /// The tables, as migrations that are only ever added to.
 enum Schema {
+    /// How many migrations this version knows.
+    static var number: Int { migrator.migrations.count }
+
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 mailboxes, groups, messages") { database in

@@ -40,6 +40,11 @@ public final class WebSocketServer: @unchecked Sendable {
     private let sums = ConnectionSums()
     private var whenEmpty: [@Sendable () -> Void] = []
 
+    /// Listens for a moment, to see whether a server could. Any thread.
+    public static func tryListening(at address: SocketAddress) throws(ListenError) {
+        closeSocket(try Listener.bind(address: address.host, port: address.port).descriptor)
+    }
+
     /// Binds, and begins to accept. Blocks for milliseconds. Any thread.
     ///
     /// - Parameters:
