@@ -165,7 +165,7 @@ private func problems(
             #"line 1: trusted-proxies can't be "10.0.0.1/8"; write addresses or networks, separated by commas"#
         ),
         ("accept-clock: yes", #"line 1: accept-clock can't be "yes"; write true or false"#),
-        ("limit-groups: 1\nlimit-groups: 2", "line 1: limit-groups stands there twice; strike one"),
+        ("limit-groups: 1\nlimit-groups: 2", "line 2: limit-groups stands there twice; strike one"),
         ("just words", #"line 1 is no setting; write one "name: value" per line"#),
         (
             "data: /x\n\ttabs: 1",
@@ -215,6 +215,35 @@ private func problems(
                 #"--limit-connections can't be "0"; write number, 1 to 1000000"#,
                 "data is missing; name the relay's folder with --data",
             ])
+    }
+
+    @Test func `that stand twice are each named with its line, and nothing else is missed`() {
+        let found = problems(
+            """
+            # first
+            listen: 127.0.0.1:1
+            limit-groups: many
+            'log-level' : info
+            listen: 127.0.0.1:2
+            "log-level": debug
+            trusted-proxies: {a: 1, a: 2}
+            listen: nonsense
+            shoe-size: 1
+            shoe-size: 2
+            """.replacing("# first\n", with: "# \u{fc}\u{1f600}\r\n"))
+        #expect(
+            found == [
+                #"relay.yaml line 3: limit-groups can't be "many"; write number, 1 to 50000000"#,
+                "relay.yaml line 5: listen stands there twice; strike one",
+                "relay.yaml line 6: log-level stands there twice; strike one",
+                "relay.yaml line 7: trusted-proxies wants one value; write it in quotes, on the same line",
+                "relay.yaml line 8: listen stands there twice; strike one",
+                "relay.yaml line 9: shoe-size is no setting; see curtain-relay serve --help",
+                "relay.yaml line 10: shoe-size stands there twice; strike one",
+            ])
+        #expect(
+            problems("{log-level: info, log-level: debug}")
+                == ["relay.yaml line 1: log-level stands there twice; strike one"])
     }
 
     @Test func `of an unknown variable are refused`() {

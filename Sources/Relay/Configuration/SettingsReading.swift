@@ -67,13 +67,14 @@ public struct SettingsReading: Sendable {
 
     mutating func readFile(_ path: String) {
         do {
-            guard let root = try Yams.compose(yaml: try Self.text(of: path)) else { return }
+            guard let root = try DoubledNames.compose(try Self.text(of: path)) else { return }
             guard let mapping = root.mapping else {
                 throw SettingsError(problems: [
                     "\(path) line 1 is no setting; write one \"name: value\" per line"
                 ])
             }
-            for (key, value) in mapping { take(key, value, path) }
+            var names: Set<String> = []
+            for (key, value) in mapping { take(key, value, path, &names) }
         } catch {
             isFileRead = false
             switch error {
@@ -98,11 +99,17 @@ public struct SettingsReading: Sendable {
         ])
     }
 
-    private mutating func take(_ key: Node, _ value: Node, _ path: String) {
+    private mutating func take(
+        _ key: Node, _ value: Node, _ path: String, _ names: inout Set<String>
+    ) {
         let line = key.mark?.line ?? value.mark?.line ?? 0
         let place = SettingPlace.file(path, line: line)
-        guard let name = key.string else {
+        guard let name = key.string.map(DoubledNames.original) else {
             return problems.append("\(path) line \(line) is no setting; write \"name: value\"")
+        }
+        guard names.insert(name).inserted else {
+            refused.insert(name)
+            return problems.append("\(place.naming(name)) stands there twice; strike one")
         }
         if let text = value.scalar?.string {
             take(name, value.tag == .implicit || text != "~" ? text : "", from: place)
@@ -125,9 +132,8 @@ public struct SettingsReading: Sendable {
             "\(path) line \(text.utf8.prefix(offset).count { $0 == UInt8(ascii: "\n") } + 1) is no YAML"
                 + " (\(problem)); write \"name: value\""
         case .duplicatedKeysInMapping(let duplicates, let context):
-            "\(path) line \(context.mark.line): "
-                + duplicates.map { "\($0)" }.sorted().joined(separator: ", ")
-                + " stands there twice; strike one"
+            "\(path) line \(context.mark.line): \(duplicates.first ?? "a name") stands there twice;"
+                + " strike one"
         default: "\(path) is no YAML; write one \"name: value\" per line"
         }
     }
