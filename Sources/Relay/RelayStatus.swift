@@ -13,9 +13,11 @@ public struct RelayStatus: Equatable, Sendable {
 
     /// Looks at a folder.
     ///
-    /// - Throws: `.notFound` if there is no relay's folder, `.store` if it can't be read.
+    /// - Throws: `.notFound` if there is no relay's folder, `.store` if it can't be read,
+    ///   `.newerDatabase`.
     public init(folder path: String) throws(RelayError) {
         let folder = try DataFolder(existing: path)
+        try RelayDatabase.requireKnownSchema(of: folder)
         processID = folder.holder
         live = processID == nil ? nil : try? Self.ask(folder)
         if let live {

@@ -100,6 +100,39 @@ import Testing
         #expect(try TrailAudit(folder: restored).verifier.faults == [])
     }
 
+    @Test(arguments: [false, true])
+    func `a folder of a newer version is refused by whoever only looks`(runs: Bool) throws {
+        let place = try TemporaryFolder()
+        let path = place.file("data")
+        let server = try `The control socket`.serve(in: place)
+        if !runs {
+            server.stop()
+            server.wait()
+        }
+        let folder = try DataFolder(path: path)
+        #expect(try folder.schemaNumber == Schema.number)
+        let queue = try RelayDatabase.open(folder.databasePath)
+        try queue.writeWithoutTransaction { database in
+            try database.execute(
+                sql: "INSERT INTO grdb_migrations (identifier) VALUES ('9 from the future')")
+        }
+        try queue.close()
+        // A relay that runs makes files of its own.
+        func names() throws -> [String] {
+            try runs ? [] : FileManager.default.subpathsOfDirectory(atPath: path).sorted()
+        }
+        let before = try names()
+        #expect(throws: RelayError.newerDatabase) { try folder.schemaNumber }
+        #expect(throws: RelayError.newerDatabase) { try RelayStatus(folder: path) }
+        #expect(throws: RelayError.newerDatabase) { try RelayCheck(folder: path) }
+        #expect(try names() == before)
+        #expect(throws: RelayError.newerDatabase) { try TrailAudit(folder: path) }
+        if runs {
+            server.stop()
+            server.wait()
+        }
+    }
+
     @Test func `a backup of a newer version is refused`() throws {
         let place = try FolderWorld()
         try place.makeStore()

@@ -93,9 +93,7 @@ public struct BackupFile: Sendable {
                 }
                 guard try database.tableExists("backup"), try value("format") == Self.format
                 else { throw RelayError.backup("the file is no backup of this version") }
-                guard try !Schema.migrator.hasBeenSuperseded(database) else {
-                    throw RelayError.newerDatabase
-                }
+                try RelayDatabase.requireKnownSchema(database)
                 let hour = try value("hour")
                 let identity = try SigningKey(seed: SecretBytes(try value("identity")))
                 guard hour.count == 8, try value("relay key") == identity.publicKey.bytes else {

@@ -31,11 +31,8 @@ struct RelayDatabase: Sendable {
                         PRAGMA cache_size = -65536;
                         """)
             }
-            let migrator = Schema.migrator
-            guard try !queue.read({ try migrator.hasBeenSuperseded($0) }) else {
-                throw RelayError.newerDatabase
-            }
-            try migrator.migrate(queue)
+            try queue.read(Self.requireKnownSchema)
+            try Schema.migrator.migrate(queue)
         } catch let error as RelayError {
             throw error
         } catch {
@@ -192,12 +189,31 @@ struct RelayDatabase: Sendable {
         ).map { [UInt8]($0) }
     }
 
+    /// - Throws: `.newerDatabase` if a version to come has been at work.
+    static func requireKnownSchema(_ database: Database) throws {
+        guard try !Schema.migrator.hasBeenSuperseded(database) else {
+            throw RelayError.newerDatabase
+        }
+    }
+
+    /// The same of a folder's database, whatever else is wrong with it.
+    static func requireKnownSchema(of folder: DataFolder) throws(RelayError) {
+        do throws(RelayError) {
+            _ = try schemaNumber(path: folder.databasePath)
+        } catch {
+            if error == .newerDatabase { throw error }
+        }
+    }
+
     /// Reads beside a relay that may run; each statement by itself.
     private static func look<Result>(
         _ path: String, _ body: (Database) throws -> Result
     ) throws(RelayError) -> Result {
         do {
-            return try Self.open(path, readonly: true).inDatabase(body)
+            return try Self.open(path, readonly: true).inDatabase { database in
+                try requireKnownSchema(database)
+                return try body(database)
+            }
         } catch let error as RelayError {
             throw error
         } catch {

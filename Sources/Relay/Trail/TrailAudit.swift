@@ -17,12 +17,13 @@ public struct TrailAudit: Sendable {
     ///
     /// - Parameter last: how many entries are kept for showing.
     /// - Parameter mirrorPath: a mirror to be compared, entry by entry.
-    /// - Throws: `.notFound`, `.trail` if there is no trail or it can't be read.
+    /// - Throws: `.notFound`, `.trail` if there is no trail or it can't be read, `.newerDatabase`.
     public init(
         folder path: String, mirrorPath: String? = nil, heads: [TrailHead] = [],
         last: Int = 0
     ) throws(RelayError) {
         let folder = try DataFolder(existing: path)
+        let first = try Self.end(in: folder)
         let keys = try folder.existingKeys()
         let trail = TrailFolder(path: folder.trailPath)
         guard try !trail.segments().isEmpty else {
@@ -32,7 +33,6 @@ public struct TrailAudit: Sendable {
         // A running relay writes to the store first, then to the trail, then to the mirror: what
         // the store has is in both a moment later.
         var mayBeBehind = folder.holder != nil
-        let first = Self.end(in: folder)
         while true {
             var verifier = TrailVerifier(
                 relayKey: relayKey, kept: heads, ends: first.end.map { [$0] } ?? [])
@@ -44,7 +44,7 @@ public struct TrailAudit: Sendable {
                 entries.append(entry)
                 if entries.count >= 2 * last { entries.removeFirst(entries.count - last) }
             }
-            let latest = Self.end(in: folder)
+            let latest = try Self.end(in: folder)
             let missing = try mirrorPath.map { path throws(RelayError) in
                 try Self.compare(trail, path, in: folder, until: latest.end, &verifier)
             }
@@ -69,10 +69,15 @@ public struct TrailAudit: Sendable {
     }
 
     /// The chain's end as the database has it, if it has one and can be asked.
-    private static func end(in folder: DataFolder) -> (end: TrailEnd?, isKnown: Bool) {
+    ///
+    /// - Throws: `.newerDatabase`: what a trail means is for the version to say that wrote it.
+    private static func end(
+        in folder: DataFolder
+    ) throws(RelayError) -> (end: TrailEnd?, isKnown: Bool) {
         do throws(RelayError) {
             return (try RelayDatabase.trail(path: folder.databasePath).end, true)
         } catch {
+            if error == .newerDatabase { throw error }
             return (nil, false)
         }
     }
