@@ -196,6 +196,30 @@ private func problems(
             "limit-window-bytes: 1 GiB",
             "line 1: limit-window-bytes can't be above limit-connection-window-bytes"
         ),
+        (
+            "limit-package-bytes: 1 MiB\nlimit-frame-bytes: 512 KiB",
+            "line 1: limit-package-bytes must be 64 KiB below limit-frame-bytes"
+        ),
+        (
+            "limit-unread-bytes: 1 MiB\nlimit-frame-bytes: 16 MiB",
+            "line 1: limit-unread-bytes can't be below limit-frame-bytes"
+        ),
+        (
+            "limit-unsent-bytes: 1 MiB",
+            "line 1: limit-unsent-bytes: limit-connection-window-bytes can't be above limit-unsent-bytes"
+        ),
+        (
+            "limit-all-blob-bytes: 0\nlimit-group-blob-bytes: 1 TiB",
+            "line 2: limit-group-blob-bytes can't be above limit-all-blob-bytes"
+        ),
+        (
+            "limit-blob-bytes: 512 MiB",
+            "line 1: limit-blob-bytes can't be above limit-group-blob-bytes"
+        ),
+        (
+            "limit-mailbox-bytes: 1 MiB\nlimit-frame-bytes: 8 MiB\nlimit-message-bytes: 4 MiB",
+            "line 1: limit-mailbox-bytes can't be below limit-message-bytes"
+        ),
     ])
     func `that are wrong are named with file, line, key and what to do`(file: String, words: String)
     {
@@ -274,6 +298,12 @@ private func problems(
                 "/nowhere/relay.yaml can't be read; name a readable YAML file with --config"
             ])
         ) { try source.load() }
+    }
+
+    @Test func `without files contradict nothing`() throws {
+        let none = try load("limit-all-blob-bytes: 0\nlimit-group-blob-bytes: 0\n")
+        #expect(none.limits.groupBlobByteCount == 0)
+        #expect(problems("limit-group-blob-bytes: 0") == [])
     }
 
     @Test func `are written as a file that reads as the same`() throws {

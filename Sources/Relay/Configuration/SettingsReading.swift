@@ -55,7 +55,7 @@ public struct SettingsReading: Sendable {
 
     private static func advice(for name: String) -> String {
         let candidates = Setting.all.filter { !$0.isHidden }.map {
-            ($0.name, distance($0.name, name))
+            ($0.name, EditDistance.between($0.name, name))
         }
         if let nearest = candidates.min(by: { $0.1 < $1.1 }), nearest.1 <= 1 + name.count / 5 {
             return "did you mean \(nearest.0)?"
@@ -169,33 +169,51 @@ public struct SettingsReading: Sendable {
         {
             complain("trail-mirror", "is in the data folder; a mirror belongs on another disk")
         }
+        compareLimits()
+    }
+
+    /// Each holds something that the one below or above it would never let come.
+    private mutating func compareLimits() {
         // What a frame has beside a content: names, signatures, other requests' small change.
-        let room = 64 << 10 as UInt32
-        let published = settings.limits.published
-        if published.messageByteCount > published.frameByteCount - room {
-            complain(
-                "limit-message-bytes", "must be 64 KiB below limit-frame-bytes",
-                or: "limit-frame-bytes")
+        let room = 64 << 10
+        let limits = settings.limits
+        let frame = Int(limits.published.frameByteCount)
+        let message = Int(limits.published.messageByteCount)
+        for (name, content) in [
+            ("limit-message-bytes", message), ("limit-commit-bytes", limits.commitByteCount),
+            ("limit-package-bytes", limits.packageByteCount),
+        ] where content > frame - room {
+            complain(name, "must be 64 KiB below limit-frame-bytes", or: "limit-frame-bytes")
         }
-        if settings.limits.commitByteCount > Int(published.frameByteCount - room) {
+        if limits.mailboxByteCount < message {
             complain(
-                "limit-commit-bytes", "must be 64 KiB below limit-frame-bytes",
-                or: "limit-frame-bytes")
+                "limit-mailbox-bytes", "can't be below limit-message-bytes",
+                or: "limit-message-bytes")
         }
-        for (burst, rate, isEnough) in [
-            (
-                "limit-mailbox-bytes", "limit-message-bytes",
-                settings.limits.mailboxByteCount >= Int(published.messageByteCount)
-            ),
-            (
-                "limit-window-bytes", "limit-connection-window-bytes",
-                settings.limits.windowByteCount <= settings.limits.connectionByteCount
-            ),
-        ] where !isEnough {
+        if limits.unreadByteCount < frame {
             complain(
-                burst,
-                burst == "limit-mailbox-bytes"
-                    ? "can't be below \(rate)" : "can't be above \(rate)", or: rate)
+                "limit-unread-bytes", "can't be below limit-frame-bytes", or: "limit-frame-bytes")
+        }
+        if limits.windowByteCount > limits.connectionByteCount {
+            complain(
+                "limit-window-bytes", "can't be above limit-connection-window-bytes",
+                or: "limit-connection-window-bytes")
+        }
+        if limits.connectionByteCount > limits.unsentByteCount {
+            complain(
+                "limit-connection-window-bytes", "can't be above limit-unsent-bytes",
+                or: "limit-unsent-bytes")
+        }
+        // Where a group may have no files, the size of one doesn't matter.
+        if limits.groupBlobByteCount > 0, limits.blobByteCount > limits.groupBlobByteCount {
+            complain(
+                "limit-blob-bytes", "can't be above limit-group-blob-bytes",
+                or: "limit-group-blob-bytes")
+        }
+        if limits.groupBlobByteCount > limits.allBlobByteCount {
+            complain(
+                "limit-group-blob-bytes", "can't be above limit-all-blob-bytes",
+                or: "limit-all-blob-bytes")
         }
     }
 
@@ -205,22 +223,5 @@ public struct SettingsReading: Sendable {
         let named = places[name] == nil ? other ?? name : name
         let subject = places[name] == nil && other != nil ? ": \(name)" : ""
         problems.append("\(place.naming(named))\(subject) \(words)")
-    }
-
-    /// Changes of one letter between two words (Levenshtein).
-    private static func distance(_ left: String, _ right: String) -> Int {
-        let right = Array(right)
-        var row = Array(0...right.count)
-        for (index, letter) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for (column, other) in right.enumerated() {
-                let above = row[column + 1]
-                row[column + 1] = min(
-                    above + 1, row[column] + 1, diagonal + (letter == other ? 0 : 1))
-                diagonal = above
-            }
-        }
-        return row[right.count]
     }
 }

@@ -7,34 +7,44 @@ import WebSockets
     func `together take no more memory than they may, and lose nothing by being cut`() async throws
     {
         let relay = try RelayAlone()
-        // Each alone may have more on its way than all together may have unsent.
+        // Each alone may have on its way what all together may have unsent.
         try await relay.start([
-            "--limit-unsent-bytes", "1048576", "--limit-window-messages", "100000",
-            "--limit-window-bytes", "67108864", "--limit-connection-window-bytes", "67108864",
+            "--limit-unsent-bytes", "16MiB", "--limit-window-messages", "100000",
+            "--limit-window-bytes", "16MiB", "--limit-connection-window-bytes", "16MiB",
             "--limit-mailbox-messages", "100000", "--limit-request-burst", "100000",
             "--limit-connection-request-burst", "100000",
         ])
         let loop = try EventLoop(name: "devices")
-        let (slow, fast) = (
-            try await WirePair(at: relay, on: loop), try await WirePair(at: relay, on: loop)
-        )
-        try await slow.stall()
+        let fast = try await WirePair(at: relay, on: loop)
+        var slow: [WirePair] = []
+        for _ in 0..<3 {
+            slow.append(try await WirePair(at: relay, on: loop, bodyByteCount: 8 << 10))
+        }
+        for pair in slow { try await pair.stall() }
         let reading = Task { try await fast.read(untilAccepted: 2_000) }
         let writing = Task { try await fast.write(2_000) }
-        // More than the system keeps for a connection on its two ends.
-        try await slow.write(16_000)
+        // More than the system keeps for their connections on both ends.
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for pair in slow { group.addTask { try await pair.write(2_400) } }
+            try await group.waitForAll()
+        }
         try await writing.value
         try await reading.value
         #expect(await fast.faults() == [])
 
-        let count = await slow.readStalled()
-        #expect(count > 0)
-        #expect(count < 16_000)
-        // With room for its window it gets everything.
+        let cut = #"curtain_relay_connections_cut_total{reason="slow_reader"}"#
+        #expect(try relay.metric(cut) ?? 0 > 0)
         try await relay.kill()
+        var counts: [Int] = []
+        for pair in slow { counts.append(await pair.readStalled()) }
+        #expect(counts.allSatisfy { $0 > 0 })
+        #expect(counts.contains { $0 < 2_400 })
+        // With room for all windows they get everything.
         try await relay.start()
-        try await slow.read(untilAccepted: 16_000)
-        #expect(await slow.faults() == [])
+        for pair in slow {
+            try await pair.read(untilAccepted: 2_400)
+            #expect(await pair.faults() == [])
+        }
         try await relay.kill()
         await loop.shutdownAndWait()
     }

@@ -26,14 +26,20 @@ actor WirePair {
     private let dropsRepeats: Bool
     private var contents: Set<UInt64> = []
     private var stalled: WireLine?
+    private let filling: [UInt8]
 
     /// Makes both mailboxes and the group.
     ///
     /// - Parameter dropsRepeats: the reader knows contents again as a device does. A relay that holds
     ///   messages may bring one a second time after a crash if it hadn't promised it.
-    init(at relay: RelayAlone, on loop: EventLoop, dropsRepeats: Bool = false) async throws {
+    /// - Parameter bodyByteCount: how long messages are, but for what is around their bodies.
+    init(
+        at relay: RelayAlone, on loop: EventLoop, dropsRepeats: Bool = false,
+        bodyByteCount: Int = 1_024
+    ) async throws {
         self.relay = relay
         self.loop = loop
+        filling = (8..<bodyByteCount).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         self.dropsRepeats = dropsRepeats
         writer = try TestMailbox()
         reader = try TestMailbox()
@@ -129,7 +135,7 @@ actor WirePair {
                 .send(
                     MessageRequest(
                         groupID: group, epoch: 1,
-                        content: privateMessage(group, epoch: 1, body: Self.body(nextNumber)))),
+                        content: privateMessage(group, epoch: 1, body: body(nextNumber)))),
                 confirmed: oldest - 1)
             pending.append((request, nextNumber))
             requests.append(request)
@@ -180,7 +186,7 @@ actor WirePair {
         guard !deliveries.isEmpty else { return }
         for delivery in deliveries where seen.insert(delivery.id).inserted {
             guard delivery.kind == .message else { continue }
-            guard let number = Self.number(in: delivery.content, of: group) else {
+            guard let number = number(in: delivery.content, of: group) else {
                 throw StageError.unexpectedOutput("a message", output: "another content")
             }
             if contents.insert(number).inserted || !dropsRepeats { received.append(number) }
@@ -203,16 +209,14 @@ actor WirePair {
         return faults
     }
 
-    private static func body(_ number: UInt64) -> [UInt8] {
+    private func body(_ number: UInt64) -> [UInt8] {
         (0..<8).map { UInt8(truncatingIfNeeded: number >> UInt64(8 * $0)) } + filling
     }
 
-    private static func number(in content: [UInt8], of group: GroupID) -> UInt64? {
+    private func number(in content: [UInt8], of group: GroupID) -> UInt64? {
         let head = privateMessage(group, epoch: 1, body: body(0)).count - filling.count - 8
         guard content.count == head + 8 + filling.count else { return nil }
         let number = content[head..<head + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
         return content == privateMessage(group, epoch: 1, body: body(number)) ? number : nil
     }
-
-    private static let filling = (0..<1016).map { UInt8(truncatingIfNeeded: $0 &* 31) }
 }
