@@ -51,6 +51,7 @@ public final class RelayServer: Sendable {
     private let server: WebSocketServer
     private let observatory: Observatory
     private let switchboard: Switchboard
+    private let refusalLog: RefusalLog
     /// Where metrics and health are served, if they are.
     public let metricsAddress: SocketAddress?
 
@@ -112,12 +113,16 @@ public final class RelayServer: Sendable {
                 loop.wait()
                 throw error
             }
+            let refusalLog = RefusalLog(log, health)
             loop.execute {
                 observatory.start(server, configuration)
                 switchboard.start(server, loop)
                 loop.schedule(after: .seconds(1), every: .seconds(1)) {
                     let refused = observatory.refusedConnections
                     writer.refusedConnections.withLock { $0 = refused }
+                }
+                loop.schedule(after: .seconds(60), every: .seconds(60)) {
+                    refusalLog.tell(connections: observatory.refusedConnections)
                 }
             }
 
@@ -130,6 +135,7 @@ public final class RelayServer: Sendable {
             self.server = server
             self.observatory = observatory
             self.switchboard = switchboard
+            self.refusalLog = refusalLog
             identityKey = keys.identity.publicKey
             boundAddress = server.boundAddress
             let end = DispatchSemaphore(value: 0)
@@ -216,7 +222,30 @@ public final class RelayServer: Sendable {
         writerEnd.wait()
         control.close()
         loop.wait()
+        // What was the loop's is nobody's now.
+        refusalLog.tell(connections: observatory.refusedConnections)
         folderLock.release()
+    }
+
+    /// What the log's line says of a relay that has started.
+    public var startFields: Logger.Metadata {
+        let health = currentHealth
+        return [
+            "version": "\(RelayVersion.current)", "schema": .stringConvertible(Schema.number),
+            "mailboxes": .stringConvertible(health.mailboxes),
+            "groups": .stringConvertible(health.groups),
+            "messages": .stringConvertible(health.messages.count),
+        ]
+    }
+
+    /// And of one that has stopped: what it did while it ran.
+    public var endFields: Logger.Metadata {
+        let counters = currentHealth.counters
+        return [
+            "seconds": .stringConvertible(observatory.runningSeconds),
+            "accepted": .stringConvertible(counters.accepted),
+            "erased": .stringConvertible(counters.erased),
+        ]
     }
 
     /// On a disk so full that not even an index of the log fits, takes up the store once it does.

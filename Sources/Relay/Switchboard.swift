@@ -237,7 +237,9 @@ final class Switchboard: @unchecked Sendable {
     }
 
     private func noteSlow(_ count: Int) {
-        log.info("\(count) devices don't read; their connections are closed")
+        log.info(
+            "devices don't read; their connections are closed",
+            metadata: ["count": .stringConvertible(count)])
         cuts.slowReader += UInt64(count)
     }
 

@@ -84,9 +84,9 @@ struct ServeCommand: TakesSignals {
         }
         running.begin(server)
         if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
-        let scheme = settings.hasTLS ? "wss" : "ws"
-        FileHandle.standardOutput.write(
-            Data("listening on \(scheme)://\(server.boundAddress)\n".utf8))
+        let address = "\(settings.hasTLS ? "wss" : "ws")://\(server.boundAddress)"
+        log.info("started", metadata: server.startFields.merging(["address": "\(address)"]) { $1 })
+        FileHandle.standardOutput.write(Data("listening on \(address)\n".utf8))
         manager.tell(.ready)
         if let period = manager.watchdogMicroseconds {
             server.giveSigns(every: .microseconds(Int64(clamping: period / 3))) {
@@ -94,6 +94,7 @@ struct ServeCommand: TakesSignals {
             }
         }
         server.wait()
+        log.info("stopped", metadata: server.endFields)
         running.end()
     }
 }

@@ -118,8 +118,10 @@ import WebSockets
         }
         #expect(try relay.metric(limit) == 12)
         #expect(try await subject(relay).contains("second"))
-        #expect(relay.errors.contains("changed limit-connections: 11 -> 12"))
-        #expect(relay.errors.contains("not changed until a restart: log-format: text -> json"))
+        #expect(relay.errors.contains("changed a setting new=12 old=11 setting=limit-connections"))
+        #expect(
+            relay.errors.contains(
+                "a setting waits for a restart new=json old=text setting=log-format"))
 
         // It began to listen with TLS.
         try relay.configure("limit-connections: 12\n")
@@ -127,7 +129,9 @@ import WebSockets
         try await eventually("the reload without TLS") {
             try relay.metric(reloads + #"{result="taken"}"#) == 2
         }
-        #expect(relay.errors.contains("not changed until a restart: tls-cert: \(renewed) -> "))
+        #expect(
+            relay.errors.contains(
+                #"a setting waits for a restart new="" old=\#(renewed) setting=tls-cert"#))
         #expect(try await subject(relay).contains("second"))
         #expect(try relay.metric("curtain_relay_certificate_expiry_seconds") ?? 0 > 0)
 
@@ -186,7 +190,7 @@ import WebSockets
         #expect(try relay.metric(limit) == 1_000)
         relay.process?.signal(SIGHUP)
         try await eventually("the reload") {
-            relay.errors.contains("reloaded, 0 settings changed")
+            relay.errors.contains("reloaded changed=0")
         }
         #expect(try relay.metric(limit) == 1_000)
         #expect(try await relay.stop() == .exited(0))
@@ -307,7 +311,7 @@ import WebSockets
             try await Task.sleep(for: .milliseconds(5))
         }
         try await eventually("the reload", within: .seconds(10)) {
-            child.errors.contains("reloaded, 0 settings changed")
+            child.errors.contains("reloaded changed=0")
         }
         child.signal(SIGTERM)
         #expect(try await child.wait(for: .seconds(20)) == .exited(0))
@@ -387,10 +391,31 @@ import WebSockets
         peers = []
         #expect(try await relay.stop() == .exited(0))
         #expect(!relay.errors.contains("203.0.113"))
+        var lines: [String: [String: Any]] = [:]
         for line in relay.errors.split(separator: "\n") {
             let object = try JSONSerialization.jsonObject(with: Data(line.utf8))
-            let fields = try #require(object as? [String: String])
-            #expect(Set(fields.keys) == ["time", "level", "message"])
+            var fields = try #require(object as? [String: Any])
+            #expect(fields.removeValue(forKey: "time") is String)
+            #expect(fields.removeValue(forKey: "level") is String)
+            let message = try #require(fields["message"] as? String)
+            fields["message"] = nil
+            lines[message] = fields
+        }
+        // What isn't a sentence is a field, and no other is there.
+        let started = try #require(lines["started"])
+        #expect(
+            Set(started.keys)
+                == ["version", "address", "schema", "mailboxes", "groups", "messages"])
+        #expect(started["address"] as? String == "ws://127.0.0.1:\(relay.port)")
+        #expect(started["groups"] as? Int == 0)
+        let stopped = try #require(lines["stopped"])
+        #expect(Set(stopped.keys) == ["seconds", "accepted", "erased"])
+        let refused = try #require(lines["connections refused or cut"])
+        #expect(refused["connections_per_address"] as? Int == 1)
+        #expect(Set(refused.keys) == ["connections_per_address", "violation"])
+        let known = ["started", "stopped", "connections refused or cut"]
+        for (message, fields) in lines where !known.contains(message) {
+            #expect(fields.isEmpty, "\(message)")
         }
     }
 

@@ -35,19 +35,19 @@ public final class LogOutput: Sendable {
         Logger(label: "curtain-relay") { _ in Handler(output: self) }
     }
 
-    fileprivate func put(_ event: LogEvent, _ metadata: [(String, String)]) {
+    fileprivate func put(_ event: LogEvent, _ fields: [(name: String, value: LogField)]) {
         let time = Date().formatted(
             Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         switch format {
         case .text:
-            let fields = metadata.map { " \($0)=\($1)" }.joined()
-            write("\(time) \(event.level) \(Self.oneLine(event.message.description))\(fields)\n")
+            let words = fields.map { " \($0.name)=\($0.value.word)" }.joined()
+            write(Self.oneLine("\(time) \(event.level) \(event.message)\(words)") + "\n")
         case .json:
-            var object = [
-                "time": time, "level": event.level.rawValue,
-                "message": event.message.description,
+            var object: [String: LogField] = [
+                "time": .text(time), "level": .text(event.level.rawValue),
+                "message": .text(event.message.description),
             ]
-            for (key, value) in metadata { object[key] = value }
+            for (name, value) in fields { object[name] = value }
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             guard let data = try? encoder.encode(object) else { return }
@@ -58,6 +58,38 @@ public final class LogOutput: Sendable {
     /// A line of the log is a line, whatever an operator's path has in it.
     private static func oneLine(_ text: String) -> String {
         String(text.map { $0.isNewline ? " " : $0 })
+    }
+}
+
+/// What a line tells besides its sentence: a number stays one in JSON.
+private enum LogField: Encodable {
+    case text(String)
+    case number(Int64)
+
+    init(_ value: Logger.MetadataValue) {
+        if case .stringConvertible(let number as any BinaryInteger) = value {
+            self = .number(Int64(clamping: number))
+        } else {
+            self = .text(value.description)
+        }
+    }
+
+    /// As a word of a line, in quotation marks if it is none.
+    var word: String {
+        switch self {
+        case .number(let number): return "\(number)"
+        case .text(let text):
+            let isWord = !text.isEmpty && !text.contains { $0.isWhitespace || $0 == "\"" }
+            return isWord ? text : "\"\(text.replacing("\"", with: "\\\""))\""
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .text(let text): try container.encode(text)
+        case .number(let number): try container.encode(number)
+        }
     }
 }
 
@@ -80,8 +112,7 @@ private struct Handler: LogHandler {
 
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        output.put(
-            event, all.map { ($0.key, $0.value.description) }.sorted { $0.0 < $1.0 })
+        output.put(event, all.map { ($0.key, LogField($0.value)) }.sorted { $0.0 < $1.0 })
     }
 }
 

@@ -71,7 +71,7 @@ public enum LogFormat: String, CaseIterable, Sendable {
 
 /// From which level on there are lines in the log.
 public enum LogLevel: String, CaseIterable, Sendable {
-    /// Everything.
+    /// Also, every minute in which something was refused, how often and why.
     case debug
     /// What an operator may want to know.
     case info

@@ -47,16 +47,20 @@ public final class Reloader: Sendable {
         output.level = new.logLevel
         var count = 0
         for setting in Setting.all where setting.text(in: old) != setting.text(in: new) {
-            let change = "\(setting.name): \(setting.text(in: old)) -> \(setting.text(in: new))"
+            let change: Logger.Metadata = [
+                "setting": "\(setting.name)", "old": "\(setting.text(in: old))",
+                "new": "\(setting.text(in: new))",
+            ]
             if Self.takes(setting, old, new) {
                 count += 1
-                log.info("changed \(change)")
+                log.info("changed a setting", metadata: change)
             } else {
-                log.warning("not changed until a restart: \(change)")
+                log.warning("a setting waits for a restart", metadata: change)
             }
         }
-        let certificate = old.hasTLS ? "; the certificate was read again" : ""
-        log.info("reloaded, \(count) settings changed\(certificate)")
+        log.info(
+            old.hasTLS ? "reloaded, the certificate too" : "reloaded",
+            metadata: ["changed": .stringConvertible(count)])
     }
 
     /// Whether a setting comes into force. The relay listens with TLS or without, as it began.

@@ -117,6 +117,9 @@ final class Observatory: @unchecked Sendable {
         ).page
     }
 
+    /// How long the relay has been running. Any thread.
+    var runningSeconds: Int { Int(max(0, Date().timeIntervalSince(start))) }
+
     /// Connections refused or cut so far, by reason.
     var refusedConnections: [String: UInt64] {
         let counters = server?.counters ?? ServerCounters()
