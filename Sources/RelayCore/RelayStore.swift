@@ -41,6 +41,9 @@ public struct StoredMessage: Equatable, Sendable {
     public var waiting: MemberSet
     /// As it was sent.
     public var content: [UInt8]
+    /// What was sent can't be read any more; `content` has its length and nothing else of it. Fault:
+    /// the disk.
+    public var isDamaged = false
 
     /// Makes a message.
     public init(

@@ -67,6 +67,28 @@ struct TheftTests {
         #expect(states == [.delivered, .relayed, .delivered])
     }
 
+    @Test func `what stands for a message that the relay's disk has damaged is a gap`() async throws
+    {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        world.alter(deliveriesTo: patient) { delivery in
+            var delivery = delivery
+            let id = delivery.id.bytes
+            delivery.content = delivery.content.indices.map { id[$0 % id.count] }
+            return delivery
+        }
+        try doctor.say("one")
+        try doctor.say("two")
+        try world.settle()
+        world.tamper = nil
+        #expect(try patient.gaps() == [.undecryptable, .undecryptable])
+        try doctor.say("three")
+        try world.settle()
+        #expect(try patient.texts() == ["three"])
+        #expect(try patient.gaps().isEmpty == false)
+        #expect(patient.stateWords == ["open"])
+    }
+
     @Test func `a message that the relay swallows is shown as a gap`() async throws {
         let world = try World()
         let (patient, doctor) = try await world.open()

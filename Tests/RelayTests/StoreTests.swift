@@ -49,6 +49,47 @@ struct StoreTests {
         }
     }
 
+    @Test(arguments: [
+        "content = zeroblob(length(content))", "content = x''", "size = size + 1",
+    ])
+    func `a message that can't be read is a gap, and everything else goes on`(
+        damage: String
+    ) throws {
+        try StoreWorld().run { world, store in
+            let talk = try TestConsultation(world)
+            let doctor = try #require(talk.doctor.line)
+            try doctor.acknowledge(doctor.deliveries)
+            try world.hangUp(doctor)
+            for body: UInt8 in 1...3 {
+                #expect(try talk.send([body], from: talk.patient) == .done)
+            }
+            let numbers = try Int64.fetchAll(
+                store.database, sql: "SELECT number FROM message ORDER BY number")
+            try #require(numbers.count == 3)
+            try store.database.execute(
+                sql: "UPDATE message SET \(damage) WHERE number < ?", arguments: [numbers[2]])
+
+            for times in 1...2 {
+                let line = try world.connect()
+                try line.open(talk.doctor)
+                let found = line.deliveries
+                try #require(found.map(\.kind) == [.message, .message, .message])
+                // Neither is taken for a repetition of the other.
+                #expect(Set(found.map(\.content)).count == 3)
+                #expect(found[2].content.suffix(1) == [3])
+                #expect(world.engine.counters.damagedMessages == 2 * UInt64(times))
+                for gap in found.prefix(2) {
+                    #expect(!gap.content.starts(with: found[2].content.prefix(4)))
+                }
+                if times == 2 { try line.acknowledge(found) }
+                try world.hangUp(line)
+            }
+            let left = try Int.fetchOne(store.database, sql: "SELECT count(*) FROM message")
+            #expect(left == 0)
+            #expect(store.waiting.count == 0)
+        }
+    }
+
     @Test func `what waits is known without counting`() throws {
         let place = try StoreWorld()
         func expectSums(_ store: SQLiteStore) throws {

@@ -159,6 +159,10 @@ struct RelayMetrics {
             "Octets of their pieces, and of those that are still to be deleted.",
             health.blobs.byteCount)
         page.add(
+            prefix + "damaged_messages_total", .counter,
+            "Stored messages that can't be read, as often as they were handed out as gaps.",
+            health.counters.damagedMessages)
+        page.add(
             prefix + "damaged_pieces_total", .counter,
             "Pieces of blobs that were asked for and can't be read.", health.counters.damagedPieces)
         let survey = health.survey

@@ -97,17 +97,32 @@ extension SQLiteStore {
                 return false
             }
             let number = UInt64(bitPattern: row.integer(0))
-            let content = try open(row.octets(3), key, number)
-            octets += content.count
-            found.append(
-                StoredMessage(
-                    number: MessageNumber(rawValue: number),
-                    kind: DeliveryKind(rawValue: UInt8(clamping: row.integer(2))),
-                    waiting: UInt64(bitPattern: row.integer(1)), content: content))
+            var message = StoredMessage(
+                number: MessageNumber(rawValue: number),
+                kind: DeliveryKind(rawValue: UInt8(clamping: row.integer(2))),
+                waiting: UInt64(bitPattern: row.integer(1)), content: [])
+            do throws(StoreError) {
+                message.content = try open(row.octets(3), key, number)
+            } catch {
+                guard case .corrupt = error else { throw error }
+                message.isDamaged = true
+            }
+            // What was counted when it came is what is counted when it goes.
+            let size = Int(clamping: row.integer(4))
+            if message.isDamaged || message.content.count != size {
+                message.isDamaged = true
+                message.content = [UInt8](
+                    repeating: 0, count: min(max(0, size), Self.longestContent))
+            }
+            octets += message.content.count
+            found.append(message)
             return true
         }
         return (found, isComplete)
     }
+
+    /// No limit of messages or commits can be set higher: a length above it is damaged itself.
+    private static let longestContent = 8 << 20
 
     func message(
         _ number: MessageNumber

@@ -47,7 +47,7 @@ struct Statements {
             """)
         readMessages = try prepare(
             """
-            SELECT number, waiting, kind, content FROM message INDEXED BY message_by_group
+            SELECT number, waiting, kind, content, size FROM message INDEXED BY message_by_group
             WHERE slot = ? AND number > ? AND waiting & ? != 0 ORDER BY number
             """)
         readMessage = try prepare("SELECT slot, waiting, size FROM message WHERE number = ?")

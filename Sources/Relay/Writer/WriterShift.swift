@@ -135,6 +135,12 @@ final class WriterShift {
         if desk.engine.counters.damagedPieces > countersBefore.damagedPieces {
             log.warning("a piece of a file can't be read; `check` says more")
         }
+        let damaged = desk.engine.counters.damagedMessages - countersBefore.damagedMessages
+        if damaged > 0 {
+            log.warning(
+                "stored messages can't be read and are gaps for their recipients",
+                metadata: ["count": .stringConvertible(damaged)])
+        }
     }
 
     /// Notes that a batch on the loop's thread failed; the writer sees to it.

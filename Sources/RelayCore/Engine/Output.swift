@@ -54,6 +54,9 @@ public struct RelayCounters: Equatable, Sendable {
     public var acknowledged: UInt64 = 0
     /// Groups erased.
     public var erased: UInt64 = 0
+    /// Stored messages that were handed out as what can't be decrypted, since they can't be read.
+    /// Fault: the disk.
+    public var damagedMessages: UInt64 = 0
     /// Pieces of blobs that were asked for and can't be read. Fault: the disk.
     public var damagedPieces: UInt64 = 0
     /// Refusals by their number on the wire.

@@ -56,11 +56,23 @@ extension RelayEngine {
         mailbox.cursor = message.number
         deliveryCount += 1
         touch(connection)
+        let id = names.id(of: .message(message.number), for: mailbox.number)
+        var content = message.content
+        if message.isDamaged {
+            counters.damagedMessages += 1
+            content = Self.unreadable(id, byteCount: byteCount)
+        }
         connection.frame.deliveries.append(
             Delivery(
-                mailbox: mailbox.record.id,
-                id: names.id(of: .message(message.number), for: mailbox.number),
-                kind: message.kind, groupID: group.record.id, content: message.content))
+                mailbox: mailbox.record.id, id: id, kind: message.kind, groupID: group.record.id,
+                content: content))
+    }
+
+    /// What is handed out in place of a message that the disk has damaged: nobody can decrypt it, so
+    /// the device shows a gap, or begins the group anew after a commit, and acknowledges it. For
+    /// each the same every time, and another for each, for devices skip what they have had before.
+    private static func unreadable(_ id: DeliveryID, byteCount: Int) -> [UInt8] {
+        (0..<byteCount).map { id.bytes[$0 % id.bytes.count] }
     }
 
     // MARK: From the store
