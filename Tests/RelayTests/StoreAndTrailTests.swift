@@ -280,7 +280,7 @@ import Testing
         let place = try FolderWorld()
         try place.run { world, store, keeper in
             var counters = RelayCounters()
-            (counters.accepted, counters.refusals) = (3, [5: 7])
+            (counters.acceptedStored, counters.refusals) = (3, [5: 7])
             for fails in [true, false] {
                 try store.begin()
                 try keeper.prepare(

@@ -43,7 +43,7 @@ public struct BatchOutput: Sendable {
 /// What happened since the relay started, for operators. No mailbox, no group, no content.
 public struct RelayCounters: Equatable, Sendable {
     /// Messages, commits and closings accepted.
-    public var accepted: UInt64 = 0
+    public var accepted: UInt64 { acceptedStored + acceptedDelivered }
     /// Of these, messages and the like accepted because they were stored.
     public var acceptedStored: UInt64 = 0
     /// Messages accepted because every recipient had acknowledged them; they were never stored.

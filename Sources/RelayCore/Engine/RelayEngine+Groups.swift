@@ -131,7 +131,6 @@ extension RelayEngine {
             markDirty(live)
         }
         try welcome(request.welcomes, in: group)
-        counters.accepted += 1
         counters.acceptedStored += 1
         return .committed(epoch: group.record.epoch, commitHash: group.record.commitHash)
     }
@@ -166,7 +165,6 @@ extension RelayEngine {
             return nil
         }
         try fanOut(.message, request.content, in: group, to: recipients)
-        counters.accepted += 1
         counters.acceptedStored += 1
         return .done
     }
@@ -212,7 +210,6 @@ extension RelayEngine {
             group.record.deadline, now.day.adding(days: ProtocolConstants.closingDays))
         markDirty(group)
         try fanOut(.closing, request.content, in: group, to: activeMembers(of: group))
-        counters.accepted += 1
         counters.acceptedStored += 1
         return .done
     }

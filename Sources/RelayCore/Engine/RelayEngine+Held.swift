@@ -159,7 +159,6 @@ extension RelayEngine {
         case .refused(let refusal, _):
             sender.record.requests.record(.refused(refusal), for: message.request)
         default:
-            counters.accepted += 1
             sender.record.requests.record(.done, for: message.request)
         }
         guard message.connection.mailboxes[sender.record.id] === sender else { return }
