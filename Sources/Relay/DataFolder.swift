@@ -279,10 +279,9 @@ public struct DataFolder: Sendable {
 
     /// Makes what was renamed or removed in the folder durable.
     func syncFolder() throws(RelayError) {
-        let folder = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { throw .dataFolder("the folder can't be read") }
-        defer { close(folder) }
-        guard fsync(folder) == 0 else { throw .dataFolder("the folder can't be written") }
+        guard OwnFile.syncFolder(path) else {
+            throw .dataFolder("the folder can't be written")
+        }
     }
 
     /// Writes a file as a whole, for the owner only, and returns once it is on the disk.
@@ -291,11 +290,8 @@ public struct DataFolder: Sendable {
         unsafe unlink(temporary)
         let file = OwnFile.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
         guard file >= 0 else { throw .dataFolder("a file can't be made: \(Self.reason())") }
-        let written = unsafe content.withUnsafeBytes {
-            unsafe write(file, $0.baseAddress, $0.count)
-        }
-        hand(file)
-        let isDurable = written == content.count && fsync(file) == 0
+        OwnFile.hand(file, toOwnerOf: self.path)
+        let isDurable = OwnFile.write(content, to: file) && fsync(file) == 0
         close(file)
         guard isDurable, unsafe rename(temporary, path) == 0 else {
             throw .dataFolder("a file can't be written")
@@ -321,7 +317,7 @@ public struct DataFolder: Sendable {
         }
         // Over what is there: on a full disk a new block might not be had.
         let text = Array("\(getpid())\n".utf8)
-        _ = unsafe text.withUnsafeBytes { unsafe write(file, $0.baseAddress, $0.count) }
+        _ = OwnFile.write(text, to: file)
         ftruncate(file, off_t(text.count))
         return FolderLock(file: file)
     }
@@ -346,15 +342,8 @@ public struct DataFolder: Sendable {
     func hand(_ path: String) {
         let file = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard file >= 0 else { return }
-        hand(file)
+        OwnFile.hand(file, toOwnerOf: self.path)
         close(file)
-    }
-
-    private func hand(_ file: Int32) {
-        guard geteuid() == 0, owner != 0 else { return }
-        let attributes = try? FileManager.default.attributesOfItem(atPath: self.path)
-        let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
-        fchown(file, owner, group)
     }
 
     /// Whether a path leads into the folder, whatever it is called there.

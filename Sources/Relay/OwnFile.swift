@@ -55,6 +55,39 @@ enum OwnFile {
         return isWhole ? octets : nil
     }
 
+    // MARK: Writing
+
+    /// Writes all octets at a place of an open file; false with `errno` set if that failed.
+    static func write(_ octets: [UInt8], to file: Int32, at position: Int = 0) -> Bool {
+        var done = 0
+        while done < octets.count {
+            let count = unsafe octets.withUnsafeBytes { buffer in
+                unsafe pwrite(
+                    file, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
+                    off_t(position + done))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            done += count
+        }
+        return true
+    }
+
+    /// Makes durable what was made, renamed or removed in a folder; false if that failed.
+    static func syncFolder(_ path: String) -> Bool {
+        let folder = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return false }
+        defer { close(folder) }
+        return fsync(folder) == 0
+    }
+
+    /// Gives an open file to a folder's owner, if root made it: the relay must be able to write it.
+    static func hand(_ file: Int32, toOwnerOf folder: String) {
+        var state = stat()
+        guard geteuid() == 0, unsafe stat(folder, &state) == 0 else { return }
+        _ = fchown(file, state.st_uid, state.st_gid)
+    }
+
     // MARK: Erasing
 
     /// Overwrites what a file holds, and then removes it. Where overwriting fails, it is removed all

@@ -204,10 +204,7 @@ public struct BackupFile: Sendable {
 
     static func syncFolder(of path: String) throws(RelayError) {
         let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        let folder = unsafe Glibc.open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { throw .backup("the folder can't be synced") }
-        defer { close(folder) }
-        guard fsync(folder) == 0 else { throw .backup("the folder can't be synced") }
+        guard OwnFile.syncFolder(parent) else { throw .backup("the folder can't be synced") }
     }
 
     private static func words(_ error: any Error) -> String {

@@ -109,7 +109,7 @@ final class TrailLog {
         }
         let before = byteCount
         let octets = (before == 0 ? TrailFolder.magic : []) + entries.flatMap(\.frame)
-        guard Self.write(octets, to: file, at: before) else {
+        guard OwnFile.write(octets, to: file, at: before) else {
             let reason = errno
             // Whatever was written of it must not be taken for a torn end of something confirmed.
             guard ftruncate(file, off_t(before)) == 0 else {
@@ -133,17 +133,11 @@ final class TrailLog {
             throw errno == ENOSPC || errno == EDQUOT
                 ? .full : .failed("a segment of the trail can't be made")
         }
-        guard ftruncate(made, 0) == 0, Self.syncFolder(folder.path) else {
+        guard ftruncate(made, 0) == 0, OwnFile.syncFolder(folder.path) else {
             close(made)
             throw .failed("a segment of the trail can't be made")
         }
-        if geteuid() == 0 {
-            // Made by root's command for the relay's user.
-            let attributes = try? FileManager.default.attributesOfItem(atPath: folder.path)
-            let owner = (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value ?? 0
-            let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? 0
-            fchown(made, owner, group)
-        }
+        OwnFile.hand(made, toOwnerOf: folder.path)
         if file >= 0 { close(file) }
         file = made
         segment = next
@@ -183,7 +177,7 @@ final class TrailLog {
     private func follow(_ octets: [UInt8], at position: Int) -> Bool {
         guard isMirrorInPlace, mirrorByteCount == position, position > 0,
             lseek(mirrorFile, 0, SEEK_END) == position,
-            Self.write(octets, to: mirrorFile, at: position), fdatasync(mirrorFile) == 0
+            OwnFile.write(octets, to: mirrorFile, at: position), fdatasync(mirrorFile) == 0
         else { return false }
         mirrorByteCount += octets.count
         return true
@@ -220,8 +214,8 @@ final class TrailLog {
                 throw .trail("the mirror can't be written")
             }
         }
-        guard Self.write(Array(octets.dropFirst(size)), to: file, at: size),
-            fdatasync(file) == 0, size > 0 || Self.syncFolder(mirror?.path ?? "")
+        guard OwnFile.write(Array(octets.dropFirst(size)), to: file, at: size),
+            fdatasync(file) == 0, size > 0 || OwnFile.syncFolder(mirror?.path ?? "")
         else { throw .trail("the mirror can't be written") }
     }
 
@@ -242,28 +236,5 @@ final class TrailLog {
         guard file >= 0 else { return 0 }
         defer { close(file) }
         return Int(lseek(file, 0, SEEK_END))
-    }
-
-    /// Writes all of it at a place; false with `errno` set if that failed.
-    private static func write(_ octets: [UInt8], to file: Int32, at position: Int) -> Bool {
-        var done = 0
-        while done < octets.count {
-            let count = unsafe octets.withUnsafeBytes { buffer in
-                unsafe pwrite(
-                    file, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
-                    off_t(position + done))
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return false }
-            done += count
-        }
-        return true
-    }
-
-    private static func syncFolder(_ path: String) -> Bool {
-        let folder = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { return false }
-        defer { close(folder) }
-        return fsync(folder) == 0
     }
 }
