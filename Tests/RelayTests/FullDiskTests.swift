@@ -19,6 +19,8 @@ final class LoneWriter: Sendable {
     let path: String
     private let ended = DispatchSemaphore(value: 0)
     private let released: Lock<[RelayRelease]>
+    /// What it tells whoever watches.
+    let health = Lock(RelayHealth())
 
     /// - Parameter watch: sees on the writer's thread what is let go.
     init(watch: @escaping @Sendable (RelayRelease) -> Void = { _ in }) throws {
@@ -42,7 +44,7 @@ final class LoneWriter: Sendable {
             database: database, trail: trail, identity: identity,
             configuration: RelayConfiguration(dataFolder: path, clinicRoot: clinic), folder: data,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            health: Lock(RelayHealth())
+            health: health
         ) { release in
             watch(release)
             released.withLock { $0.append(release) }
@@ -247,11 +249,15 @@ final class LoneWriter: Sendable {
 
     @Test func `leaves a doubt of the clock as it is, and refuses growth for a while`() throws {
         let lone = try LoneWriter()
-        let seen = Lock<[(ClockGuard.Doubt?, isRefusing: Bool)]>([])
+        let health = lone.health
+        let seen = Lock<[(ClockGuard.Doubt?, isRefusing: Bool, saysSo: Bool)]>([])
         let isDone = DispatchSemaphore(value: 0)
         let hasFailed = Lock(false)
         let look: WriterTask = { desk in
-            seen.withLock { $0.append((desk.engine.clockDoubt, desk.engine.refusesGrowth)) }
+            let saysSo = health.withLock { $0.isFull }
+            seen.withLock {
+                $0.append((desk.engine.clockDoubt, desk.engine.refusesGrowth, saysSo))
+            }
             desk.afterCommit { _ in isDone.signal() }
         }
         lone.writer.events.add(
@@ -278,5 +284,7 @@ final class LoneWriter: Sendable {
         let (first, last) = seen.withLock { ($0.first, $0.last) }
         #expect(first?.0 == .jumpedAhead && first?.isRefusing == false)
         #expect(last?.0 == .jumpedAhead && last?.isRefusing == true)
+        // From the moment that it serves again.
+        #expect(first?.saysSo == false && last?.saysSo == true)
     }
 }

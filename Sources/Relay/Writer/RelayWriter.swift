@@ -102,6 +102,7 @@ final class RelayWriter: @unchecked Sendable {
         lasting.isWaiting = false
         let desk = WriterDesk(store: store, trail: trail, engine: engine)
         defer { desk.end() }
+        watchDisk(desk, lasting, at: start)
         let shift = try WriterShift(
             desk, from: start, isForgotten: isForgotten, figures: lasting.figures, limits: limits,
             refusedConnections: refusedConnections, health: health, log: log)
