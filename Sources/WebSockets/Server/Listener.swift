@@ -52,8 +52,9 @@ internal import CWebSockets
     }
 
     fileprivate func acceptAll() {
-        // Connections wait in the kernel's queue while others are served.
-        for _ in 0..<64 {
+        // Each takes a good part of a millisecond: the rest waits in the kernel's queue while others
+        // are served.
+        for _ in 0..<8 {
             guard unsafe poll != nil else { return }
             var port: UInt16 = 0
             var host = ""
