@@ -309,10 +309,7 @@ package final class BareDevice {
         if state.isClosing(id) || state.consultations.values.contains(where: { $0.id == id }) {
             return true
         }
-        return try engine.read { transaction in
-            try transaction.value(for: id.bytes, of: .receipts, in: .person) != nil
-                || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
-        }
+        return try engine.read { try $0.hasEnded(id) }
     }
 
     /// What it waits for, in words; `nil`: nothing. What is locked waits for its person only.

@@ -102,11 +102,7 @@ extension Turn {
         _ arrival: Arrival, of number: Vault.ConsultationNumber
     ) throws -> Bool {
         let id = arrival.consultation
-        let wasEnded =
-            try transaction.value(for: id.bytes, of: .receipts, in: .person) != nil
-            || transaction.value(for: id.bytes, of: .ended, in: .person) != nil
-            || state.isClosing(id)
-        guard !wasEnded else {
+        guard try !transaction.hasEnded(id), !state.isClosing(id) else {
             // The other is told in the group that it made, where it can read who says so.
             try leave(number, saying: .close(reason: ""))
             return false

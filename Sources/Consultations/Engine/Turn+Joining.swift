@@ -93,11 +93,10 @@ extension Turn {
         // The last resort's keys outlive a consultation: its Welcome must not bring it back. And who
         // makes a group chooses its id: no two consultations go by the same one.
         let id = ConsultationID(groupID: group.groupID)
-        let receipt = try transaction.value(for: id.bytes, of: .receipts, in: .person)
-        let ended = try transaction.value(for: id.bytes, of: .ended, in: .person)
+        let hasEnded = try transaction.hasEnded(id)
         let isNew =
             !state.consultations.values.contains { $0.groupID == group.groupID || $0.id == id }
-            && !state.isClosing(id) && receipt == nil && ended == nil
+            && !state.isClosing(id) && !hasEnded
             && !state.mailboxes.values.contains { $0.closings[group.groupID] != nil }
         guard group.groupID.count == GroupID.byteCount, group.groupID == delivery.groupID?.bytes,
             group.suite == bundle.keyPackage.cipherSuite, isNew

@@ -61,6 +61,12 @@ extension ReadTransaction {
         }.sorted { ($0.kept.storedAt, $0.kept.id) < ($1.kept.storedAt, $1.kept.id) }
     }
 
+    /// Whether a consultation was ended here: there is its receipt, or a word that it is over.
+    func hasEnded(_ id: ConsultationID) throws -> Bool {
+        try value(for: id.bytes, of: .receipts, in: .person) != nil
+            || value(for: id.bytes, of: .ended, in: .person) != nil
+    }
+
     /// All records of a collection, in their order.
     func allRecords<Record: SwiftProtobuf.Message>(
         _ type: Record.Type = Record.self, of collection: Vault.Collection, in scope: Vault.Scope
