@@ -101,7 +101,7 @@ public struct DataFolder: Sendable {
 
     /// What a start would find missing or damaged, but for the database's schema. Only looks.
     var problems: [RelayError] {
-        func problem(_ look: () throws(RelayError) -> Void) -> RelayError? {
+        [requireKeys, requireDatabase].compactMap { (look: () throws(RelayError) -> Void) in
             do throws(RelayError) {
                 try look()
                 return nil
@@ -109,11 +109,6 @@ public struct DataFolder: Sendable {
                 return error
             }
         }
-        return [
-            problem { () throws(RelayError) in
-                if try readKeys() == nil, try holdsTrail || holdsDatabase { throw .missing("keys") }
-            }, problem(requireDatabase),
-        ].compactMap { $0 }
     }
 
     /// The number of the schema of the database that a start takes up; `nil` if there is none. Only
@@ -170,8 +165,16 @@ public struct DataFolder: Sendable {
     }
 
     /// Other keys would be another relay, which no invitation and no device knows.
-    private func makeKeys() throws(RelayError) -> Keys {
+    private func requireUnused() throws(RelayError) {
         if try holdsTrail || holdsDatabase { throw .missing("keys") }
+    }
+
+    private func requireKeys() throws(RelayError) {
+        if try readKeys() == nil { try requireUnused() }
+    }
+
+    private func makeKeys() throws(RelayError) -> Keys {
+        try requireUnused()
         let seed = SecretBytes.random(count: 32)
         let ticketKey = SecretBytes.random(count: 32)
         guard let identity = try? SigningKey(seed: seed) else {

@@ -110,13 +110,10 @@ struct RelayDatabase: Sendable {
         }
         let hasLog = unsafe access(path + "-wal", F_OK) == 0
         do {
-            let applied =
-                try hasLog
-                ? look(path, { try Self.migrations($0) }) : UnusedDatabase.migrations(path: path)
-            guard applied.isSubset(of: Schema.migrator.migrations) else {
-                throw RelayError.newerDatabase
-            }
-            return applied.count
+            return try Schema.number(
+                of: hasLog
+                    ? look(path, Schema.migrator.appliedIdentifiers)
+                    : UnusedDatabase.migrations(path: path))
         } catch let error as RelayError {
             throw error
         } catch {
@@ -126,11 +123,6 @@ struct RelayDatabase: Sendable {
             }
             throw .store(StoreError(error))
         }
-    }
-
-    private static func migrations(_ database: Database) throws -> Set<String> {
-        guard try database.tableExists("grdb_migrations") else { return [] }
-        return try String.fetchSet(database, sql: UnusedDatabase.query)
     }
 
     /// Octets that a compacted copy of it doesn't have.
@@ -191,9 +183,7 @@ struct RelayDatabase: Sendable {
 
     /// - Throws: `.newerDatabase` if a version to come has been at work.
     static func requireKnownSchema(_ database: Database) throws {
-        guard try !Schema.migrator.hasBeenSuperseded(database) else {
-            throw RelayError.newerDatabase
-        }
+        _ = try Schema.number(of: Schema.migrator.appliedIdentifiers(database))
     }
 
     /// The same of a folder's database, whatever else is wrong with it.

@@ -2,6 +2,14 @@ import GRDB
 
 /// The tables, as migrations that are only ever added to.
 enum Schema {
+    /// How many migrations a database has had, of which these are the names.
+    ///
+    /// - Throws: `.newerDatabase` if a version to come has been at work.
+    static func number(of applied: Set<String>) throws(RelayError) -> Int {
+        guard applied.isSubset(of: migrator.migrations) else { throw .newerDatabase }
+        return applied.count
+    }
+
     /// How many migrations this version knows.
     static var number: Int { migrator.migrations.count }
 

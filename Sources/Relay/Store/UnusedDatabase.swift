@@ -4,7 +4,7 @@ import RelayCore
 
 /// A database that no process has open, and that was closed in order: it has no log.
 enum UnusedDatabase {
-    static let query = "SELECT identifier FROM grdb_migrations"
+    private static let query = "SELECT identifier FROM grdb_migrations"
 
     /// The migrations that it has had.
     ///
