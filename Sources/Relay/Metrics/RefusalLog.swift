@@ -7,7 +7,7 @@ import RelayCore
 struct RefusalLog: Sendable {
     private struct Told {
         var connections: [String: UInt64] = [:]
-        var requests: [String: UInt64] = [:]
+        var requests: [UInt8: UInt64] = [:]
     }
 
     private let log: Logger
@@ -21,27 +21,22 @@ struct RefusalLog: Sendable {
 
     /// - Parameter connections: refused or cut so far, by reason.
     func tell(connections: [String: UInt64]) {
-        let refusals = health.withLock { $0.counters.refusals }
-        let requests = Dictionary(
-            uniqueKeysWithValues: refusals.map { (RelayMetrics.label($0), $1) })
+        let now = Told(
+            connections: connections, requests: health.withLock { $0.counters.refusals })
         let before = told.withLock { told in
-            defer { told = Told(connections: connections, requests: requests) }
+            defer { told = now }
             return told
         }
-        tell("connections refused or cut", Self.new(connections, since: before.connections))
-        tell("requests refused", Self.new(requests, since: before.requests))
+        tell("connections refused or cut", now.connections.more(than: before.connections))
+        tell(
+            "requests refused",
+            now.requests.more(than: before.requests).map { (RelayMetrics.label($0.key), $0.count) })
     }
 
-    private func tell(_ words: Logger.Message, _ counts: Logger.Metadata) {
-        if !counts.isEmpty { log.debug(words, metadata: counts) }
-    }
-
-    private static func new(
-        _ counts: [String: UInt64], since before: [String: UInt64]
-    ) -> Logger.Metadata {
-        counts.reduce(into: [:]) { new, count in
-            let more = count.value &- (before[count.key] ?? 0)
-            if more > 0 { new[count.key] = .stringConvertible(more) }
-        }
+    private func tell(_ words: Logger.Message, _ counts: [(key: String, count: UInt64)]) {
+        guard !counts.isEmpty else { return }
+        log.debug(
+            words,
+            metadata: counts.reduce(into: [:]) { $0[$1.key] = .stringConvertible($1.count) })
     }
 }

@@ -263,18 +263,17 @@ private struct Reported {
     /// What has come since.
     func fields(since last: Reported) -> [(String, String)] {
         var fields: [(String, String)] = []
-        func add(_ name: String, _ now: UInt64, _ before: UInt64?) {
-            let before = before ?? 0
+        func add(_ name: String, _ now: UInt64, _ before: UInt64) {
             if now > before { fields.append((name, "\(now - before)")) }
         }
         add("accepted", counters.accepted, last.counters.accepted)
         add("delivered", counters.delivered, last.counters.delivered)
         add("erased", counters.erased, last.counters.erased)
-        for (code, count) in counters.refusals.sorted(by: { $0.key < $1.key }) {
-            add("refused.\(code)", count, last.counters.refusals[code])
+        fields += counters.refusals.more(than: last.counters.refusals).map {
+            ("refused.\($0)", "\($1)")
         }
-        for (reason, count) in refusedConnections.sorted(by: { $0.key < $1.key }) {
-            add("connections.\(reason)", count, last.refusedConnections[reason])
+        fields += refusedConnections.more(than: last.refusedConnections).map {
+            ("connections.\($0)", "\($1)")
         }
         return fields
     }
