@@ -51,6 +51,14 @@ final class RelayAlone: Sendable {
     /// How many lines stand before those given to `configure`.
     static let linesBefore = 2
 
+    /// A file that operators are given.
+    static func shipped(_ name: String) throws -> String {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        return try String(
+            contentsOf: root.appending(path: "tools/operations/" + name), encoding: .utf8)
+    }
+
     // MARK: - The process
 
     /// Starts the relay, on the same port every time, and waits for its ready line.
@@ -89,6 +97,17 @@ final class RelayAlone: Sendable {
     var url: WebSocketURL? { WebSocketURL("ws://127.0.0.1:\(port)") }
     /// What it has said on standard error since its last start.
     var errors: String { process?.errors ?? "" }
+
+    /// Waits until the trail has its first entries on disk, which may be after the ready line.
+    func trailBegins() async throws {
+        let path = dataFolder + "/trail"
+        try await eventually("the trail has begun") {
+            let manager = FileManager.default
+            return try manager.contentsOfDirectory(atPath: path).contains { name in
+                manager.contents(atPath: path + "/" + name)?.isEmpty == false
+            }
+        }
+    }
 
     /// `kill -9`.
     func kill() async throws {
