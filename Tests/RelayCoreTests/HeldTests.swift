@@ -130,6 +130,30 @@ struct HeldTests {
         #expect(world.engine.counters.acceptedDelivered == 2)
     }
 
+    @Test func `one that is fast and late by turns is waited for ever less often`() throws {
+        var waits = 0
+        /// Late whenever it is waited for, or never.
+        func exchange(_ number: Int, inTime: Bool) throws {
+            try post([UInt8(number % 256)], from: talk.patient)
+            if try outcomes(talk.patient).isEmpty, !inTime {
+                waits += 1
+                try world.passHoldingTime()
+            }
+            _ = try line(talk.doctor).drain()
+            #expect(try outcomes(talk.patient) == [.done])
+            world.advance(milliseconds: 100)
+        }
+        // Pauses of 1, 2, 4, 8, 16, 32 and 60 seconds.
+        for number in 0..<1_240 { try exchange(number, inTime: false) }
+        #expect(waits == 8)
+        let delivered = world.engine.counters.acceptedDelivered
+        // In time for longer than the last pause took.
+        for number in 0..<1_300 { try exchange(number, inTime: true) }
+        #expect(world.engine.counters.acceptedDelivered > delivered + 600)
+        for number in 0..<15 { try exchange(number, inTime: false) }
+        #expect(waits == 10)
+    }
+
     @Test func `a recipient that was never late is stored for once its way gets long`() throws {
         // Something stored waits for the doctor, whose acknowledgement takes 15 milliseconds.
         let proposal = privateMessage(talk.group, epoch: 1, contentType: 2, body: [8])

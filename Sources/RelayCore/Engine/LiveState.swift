@@ -99,7 +99,9 @@ final class LiveMailbox {
     /// message was held in vain.
     var acknowledgedAfter: UInt64 = 0
     /// From when on messages to it may be held again, by the monotonic clock.
-    var holdsFrom: UInt64 = 0
+    private(set) var holdsFrom: UInt64 = 0
+    /// For how many milliseconds they weren't, the last time.
+    private var holdPause: UInt64 = 0
     /// Whether it is listed for a look into the store at the end of the batch.
     var wantsRefill = false
 
@@ -140,6 +142,19 @@ final class LiveMailbox {
         blocked = nil
         acknowledgedAfter = 0
         holdsFrom = 0
+        holdPause = 0
+    }
+
+    /// Nobody acknowledged a message in time that was held for it. One that is sometimes fast and
+    /// sometimes not delays others ever less often: for a second nothing is held for it, and if that is
+    /// in vain again soon afterwards, for twice as long, up to a minute.
+    func noteHeldInVain(at milliseconds: UInt64) {
+        acknowledgedAfter = .max
+        // Others that were held before the pause began.
+        guard milliseconds >= holdsFrom else { return }
+        let isSoon = milliseconds < holdsFrom + holdPause
+        holdPause = isSoon ? min(2 * holdPause, 60_000) : 1_000
+        holdsFrom = milliseconds + holdPause
     }
 }
 

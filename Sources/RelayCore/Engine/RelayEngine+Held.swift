@@ -92,15 +92,11 @@ extension RelayEngine {
         while let message = held.first(), message.deadline <= now.monotonicMilliseconds {
             for case let (index, mailbox?) in message.group.mailboxes.enumerated()
             where message.waiting & MemberSet(member: index) != 0 {
-                // Whoever is sometimes fast and sometimes not delays others once in a while only.
-                mailbox.acknowledgedAfter = .max
-                mailbox.holdsFrom = now.monotonicMilliseconds + Self.missMilliseconds
+                mailbox.noteHeldInVain(at: now.monotonicMilliseconds)
             }
             try storeHeld(of: message.group)
         }
     }
-
-    private static let missMilliseconds: UInt64 = 1_000
 
     /// Stores what a mailbox was handed without storing, before its connection is forgotten.
     func storeHeld(for mailbox: LiveMailbox) throws(StoreError) {

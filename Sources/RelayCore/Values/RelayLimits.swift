@@ -26,7 +26,7 @@ public struct RelayLimits: Equatable, Sendable {
     public var unsentByteCount = 256 << 20
     /// How long a message to connected recipients may wait in memory for their acknowledgements
     /// before it is stored; 0: everything is stored at once.
-    public var holdMilliseconds: UInt64 = 15
+    public var holdMilliseconds: UInt64 = 100
     /// Octets of all messages that wait so.
     public var holdByteCount = 16 << 20
     /// Mailboxes open on one connection.

@@ -206,6 +206,6 @@ struct RelayBenchmarks {
 
     private static let modes = [
         Mode(name: "stored", options: ["--limit-hold-milliseconds", "0"], isStored: true),
-        Mode(name: "delivered", options: ["--limit-hold-milliseconds", "15"], isStored: false),
+        Mode(name: "delivered", options: [], isStored: false),
     ]
 }
