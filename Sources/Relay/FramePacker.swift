@@ -11,12 +11,18 @@ package enum FramePacker {
     /// What a part adds besides its content, roughly: at most ten fields.
     private static let overhead = 160
 
-    /// - Parameter target: less makes more frames.
-    package static func encode(_ frame: RelayFrame, target: Int = target) -> [[UInt8]] {
-        let total =
-            frame.deliveries.reduce(0) { $0 + $1.content.count + overhead }
+    /// Octets that a frame takes, roughly; none for an empty one.
+    static func byteCount(of frame: RelayFrame) -> Int {
+        frame.deliveries.reduce(0) { $0 + $1.content.count + overhead }
             + frame.replies.reduce(0) { $0 + size(of: $1) }
-            + frame.notices.count * overhead
+            + (frame.notices.count + (frame.challenge == nil ? 0 : 1)) * overhead
+    }
+
+    /// - Parameter target: less makes more frames.
+    /// - Returns: none for an empty frame.
+    package static func encode(_ frame: RelayFrame, target: Int = target) -> [[UInt8]] {
+        let total = byteCount(of: frame)
+        guard total > 0 else { return [] }
         guard total > target else { return [frame.encoded()] }
 
         var frames: [[UInt8]] = []

@@ -3,8 +3,8 @@ import RelayCore
 import RelayProtocol
 import WebSockets
 
-/// Between sockets and writer; lives on the loop's thread. Frames are decoded here, so that the
-/// writer's time goes to deciding and writing.
+/// Between sockets and writer; lives on the loop's thread. Frames are decoded and encoded here, so that
+/// the writer's time goes to deciding and writing.
 final class Switchboard: @unchecked Sendable {
     private let log: Logger
     /// Set once, before the loop hands in the first event.
@@ -83,9 +83,8 @@ final class Switchboard: @unchecked Sendable {
             shortWay = ShortWay(
                 gate: writer.gate, clock: writer.clock, loop: loop,
                 send: { [unowned self, unowned server] output in
-                    let number = output.connection
-                    send(FramePacker.encode(output.frame), output.closing, to: number, server)
-                    pauseIfNeeded(number)
+                    send(output, server)
+                    pauseIfNeeded(output.connection)
                 },
                 write: { writer.writeInstead() },
                 release: { [unowned self] in handOut($0) },
@@ -163,15 +162,7 @@ final class Switchboard: @unchecked Sendable {
 
     private func handOut(_ release: RelayRelease) {
         guard let server else { return }
-        for number in release.opened where traffic[number]?.hasMailbox == false {
-            setMailbox(true, of: number, server)
-        }
-        for number in release.unopened where traffic[number]?.hasMailbox == true {
-            setMailbox(false, of: number, server)
-        }
-        for output in release.outputs {
-            send(output.frames, output.closing, to: output.connection, server)
-        }
+        for output in release.outputs { send(output, server) }
         for (number, handled) in release.handled {
             totalByteCount -= handled.byteCount
             traffic[number]?.waiting -= handled.frames
@@ -188,27 +179,22 @@ final class Switchboard: @unchecked Sendable {
         if release.isLast { end(server) }
     }
 
-    private func setMailbox(
-        _ hasMailbox: Bool, of number: RelayCore.ConnectionID, _ server: WebSocketServer
-    ) {
-        traffic[number]?.hasMailbox = hasMailbox
-        if let id = traffic[number]?.socket { server.setProven(id, hasMailbox) }
-    }
-
-    private func send(
-        _ frames: [[UInt8]], _ closing: ConnectionOutput.Closing?,
-        to number: RelayCore.ConnectionID, _ server: WebSocketServer
-    ) {
-        guard let id = traffic[number]?.socket else { return }
-        for frame in frames {
-            switch server.send(frame, to: id) {
+    private func send(_ output: ConnectionOutput, _ server: WebSocketServer) {
+        let number = output.connection
+        guard let state = traffic[number] else { return }
+        if state.hasMailbox != output.hasMailbox {
+            traffic[number]?.hasMailbox = output.hasMailbox
+            server.setProven(state.socket, output.hasMailbox)
+        }
+        for frame in FramePacker.encode(output.frame) {
+            switch server.send(frame, to: state.socket) {
             case .queued: break
             case .full: return cut(number, server)
             case .notOpen: return
             }
         }
         if server.pendingByteCount > limits.unsentByteCount { lookForSlow(server) }
-        if let closing { close(id, closing) }
+        if let closing = output.closing { close(state.socket, closing) }
     }
 
     // MARK: Slow readers

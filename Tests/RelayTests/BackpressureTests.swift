@@ -1,10 +1,10 @@
 import Logging
-import RelayCore
 import RelayProtocol
 import TestSupport
 import Testing
 
 @testable import Relay
+@testable import RelayCore
 @testable import WebSockets
 
 /// A switchboard with its sockets, behind which nobody decides.
@@ -109,21 +109,19 @@ private final class Board: @unchecked Sendable {
         // The system takes some megabytes for each that doesn't read.
         for (_, number) in readers {
             while try pending(board, number) == 0 {
-                try board.release(
-                    RelayRelease(outputs: [
-                        .init(connection: number, frames: [pattern(20_000)], closing: nil)
-                    ]))
+                try board.release(goodbye(of: 20_000, to: number))
             }
             #expect(try pending(board, number) < 64 << 10)
         }
         try board.loop.executeAndWait { board.switchboard.limits.unsentByteCount = 50_000 }
-        try board.release(
-            RelayRelease(outputs: [.init(connection: lastNumber, frames: [[1]], closing: nil)]))
+        let little = goodbye(of: 1, to: lastNumber)
+        try board.release(little)
         while try board.loop.executeAndWait({ board.switchboard.cuts.slowReader }) == 0 {
             try await Task.sleep(for: .milliseconds(5))
         }
         #expect(try board.loop.executeAndWait { board.switchboard.unsentByteCount } <= 50_000)
-        #expect(last.readExactly(3) == [0x82, 1, 1])
+        let octets = try #require(little.outputs.first).frame.encoded()
+        #expect(last.readExactly(2 + octets.count) == [0x82, UInt8(octets.count)] + octets)
         await board.loop.shutdownAndWait()
     }
 
@@ -136,5 +134,12 @@ private final class Board: @unchecked Sendable {
         }
     }
 
-    private func pattern(_ count: Int) -> [UInt8] { [UInt8](repeating: 7, count: count) }
+    private func goodbye(
+        of count: Int, to connection: RelayCore.ConnectionID
+    ) -> RelayRelease {
+        let frame = RelayFrame(notices: [.goodbye(String(repeating: "x", count: count))])
+        return RelayRelease(outputs: [
+            ConnectionOutput(connection: connection, frame: frame, hasMailbox: false)
+        ])
+    }
 }

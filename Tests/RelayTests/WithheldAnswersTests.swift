@@ -85,8 +85,8 @@ import Testing
                 #expect(scene.shift.desk.troubles == [WithheldAnswers.trouble])
             }
             let told = try scene.write([])
-            let doctors = try told.outputs.filter { $0.connection == scene.doctorLine }
-                .flatMap(\.frames).flatMap { try RelayFrame(decoding: $0).replies }
+            let doctors = told.outputs.filter { $0.connection == scene.doctorLine }
+                .flatMap(\.frame.replies)
             guard case .erased(let receipts)? = doctors.first?.outcome else {
                 Issue.record("no receipt for the doctor")
                 return
@@ -96,8 +96,8 @@ import Testing
                 Issue.record("what the doctor asked next isn't answered")
                 return
             }
-            let patients = try told.outputs.filter { $0.connection == scene.patientLine }
-                .flatMap(\.frames).flatMap { try RelayFrame(decoding: $0).deliveries }
+            let patients = told.outputs.filter { $0.connection == scene.patientLine }
+                .flatMap(\.frame.deliveries)
             #expect(patients.map(\.kind) == [.receipt])
             #expect(try scene.write([]).isEmpty)
             scene.shift.report(at: world.now)
@@ -118,7 +118,7 @@ import Testing
                     Set(erasing.outputs.map(\.connection))
                         == [scene.doctorLine, scene.patientLine])
                 #expect(erasing.outputs.allSatisfy { $0.closing == .goingAway })
-                #expect(erasing.outputs.allSatisfy { $0.frames.isEmpty })
+                #expect(erasing.outputs.allSatisfy { $0.frame == RelayFrame() })
             }
             #expect(try scene.write([]).isEmpty)
         }

@@ -33,9 +33,7 @@ import Testing
                 .read { try Int.fetchOne($0, sql: "SELECT count(*) FROM mailbox_name") }
             let entries = try? TrailAudit(folder: path, last: 20).entries
             let sight = Sight(
-                frames: release.outputs.flatMap(\.frames).compactMap {
-                    try? RelayFrame(decoding: $0)
-                },
+                frames: release.outputs.map(\.frame),
                 mailboxCount: (count ?? nil) ?? -1,
                 commands: (entries ?? []).compactMap { TrailEvent($0)?["name"] },
                 completedSyncs: completedSyncs.withLock { $0 })

@@ -30,20 +30,8 @@ enum RelayEvent: Sendable {
 
 /// What the writer tells the loop, after the batch is durable.
 struct RelayRelease: Sendable {
-    /// What goes out over one connection.
-    struct Output: Sendable {
-        let connection: RelayCore.ConnectionID
-        /// Encoded.
-        let frames: [[UInt8]]
-        /// Why the connection ends afterwards, if it does.
-        let closing: ConnectionOutput.Closing?
-    }
-
     /// In the order in which they leave.
-    var outputs: [Output] = []
-    /// Which of them have a mailbox open, and which have none.
-    var opened: [RelayCore.ConnectionID] = []
-    var unopened: [RelayCore.ConnectionID] = []
+    var outputs: [ConnectionOutput] = []
     /// What of each connection's frames has been dealt with.
     var handled: [RelayCore.ConnectionID: (frames: Int, byteCount: Int)] = [:]
     /// Every connection is to be closed: what they have open is no longer known.

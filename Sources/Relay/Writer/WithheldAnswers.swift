@@ -6,7 +6,8 @@ import RelayProtocol
 struct WithheldAnswers {
     /// Since when, in milliseconds of the steady clock; `nil` while there is nothing to be forgotten.
     private(set) var since: UInt64?
-    private var outputs: [RelayRelease.Output] = []
+    private var outputs: [ConnectionOutput] = []
+    private var byteCount = 0
     private var nextWarning: UInt64 = 0
 
     /// Something was erased that may still stand in the log.
@@ -22,23 +23,27 @@ struct WithheldAnswers {
 
     /// Keeps it back; of more than `limit` octets nothing, but the end of their connections: devices ask
     /// again on others.
-    mutating func add(_ output: RelayRelease.Output, limit: Int) -> [RelayRelease.Output] {
+    mutating func add(_ output: ConnectionOutput, limit: Int) -> [ConnectionOutput] {
         outputs.append(output)
-        guard outputs.lazy.flatMap(\.frames).reduce(0, { $0 + $1.count }) > limit else {
-            return []
+        byteCount += FramePacker.byteCount(of: output.frame)
+        guard byteCount > limit else { return [] }
+        var ended: [ConnectionID: ConnectionOutput] = [:]
+        for var output in outputs {
+            (output.frame, output.closing) = (RelayFrame(), .goingAway)
+            ended[output.connection] = output
         }
-        let ended = Set(outputs.map(\.connection))
-        outputs = []
-        return ended.map { RelayRelease.Output(connection: $0, frames: [], closing: .goingAway) }
+        (outputs, byteCount) = ([], 0)
+        return Array(ended.values)
     }
 
     /// A connection has ended.
     mutating func drop(_ connection: ConnectionID) {
         outputs.removeAll { $0.connection == connection }
+        byteCount = outputs.reduce(0) { $0 + FramePacker.byteCount(of: $1.frame) }
     }
 
     /// The log has forgotten: what may leave now.
-    mutating func end() -> [RelayRelease.Output] {
+    mutating func end() -> [ConnectionOutput] {
         defer { self = WithheldAnswers() }
         return outputs
     }

@@ -94,18 +94,10 @@ final class WriterShift {
         if output.hasErased { withheld.begin(at: now) }
         if isForgetting, try forgetsLog(at: now) { batch.outputs = withheld.end() }
         for connection in output.connections {
-            if connection.hasMailbox {
-                batch.opened.append(connection.connection)
-            } else {
-                batch.unopened.append(connection.connection)
-            }
-            let part = RelayRelease.Output(
-                connection: connection.connection,
-                frames: FramePacker.encode(connection.frame), closing: connection.closing)
             if withheld.concerns(connection, ofErasing: output.hasErased) {
-                batch.outputs += withheld.add(part, limit: engine.limits.unsentByteCount)
+                batch.outputs += withheld.add(connection, limit: engine.limits.unsentByteCount)
             } else {
-                batch.outputs.append(part)
+                batch.outputs.append(connection)
             }
         }
         note(eventCount, deliveries: output.deliveryCount, since: since)
