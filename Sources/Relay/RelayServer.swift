@@ -304,18 +304,18 @@ public final class RelayServer: Sendable {
                 try store.begin()
                 let incarnation: [UInt8]
                 let deliveryKey: [UInt8]
-                if let stored = try store.setting(SQLiteStore.Setting.incarnation),
-                    let key = try store.setting(SQLiteStore.Setting.deliveryKey)
+                if let stored = try store.setting(SQLiteStore.SettingRow.incarnation),
+                    let key = try store.setting(SQLiteStore.SettingRow.deliveryKey)
                 {
                     (incarnation, deliveryKey) = (stored, key)
                 } else {
                     incarnation = Random.bytes(ProtocolConstants.incarnationByteCount)
                     deliveryKey = Random.bytes(32)
-                    try store.set(SQLiteStore.Setting.incarnation, to: incarnation)
-                    try store.set(SQLiteStore.Setting.deliveryKey, to: deliveryKey)
+                    try store.set(SQLiteStore.SettingRow.incarnation, to: incarnation)
+                    try store.set(SQLiteStore.SettingRow.deliveryKey, to: deliveryKey)
                 }
                 try store.commit()
-                let floor = try store.setting(SQLiteStore.Setting.tokenFloor)
+                let floor = try store.setting(SQLiteStore.SettingRow.tokenFloor)
                 return RelayIdentity(
                     identity: keys.identity, ticketKey: keys.ticketKey,
                     deliveryKey: SecretBytes(deliveryKey), incarnation: incarnation,

@@ -257,7 +257,7 @@ import Testing
             #expect(throws: StoreError.full) {
                 for _ in 0..<100 { _ = try TestConsultation(world) }
             }
-            let waiting = try store.setting(TrailKeeper.Setting.pending) ?? []
+            let waiting = try store.setting(TrailKeeper.SettingRow.pending) ?? []
             #expect((8_192...16_384).contains(waiting.count))
         }
         // Once there is room it goes on by itself, also when nothing more may wait.

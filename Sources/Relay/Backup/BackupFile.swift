@@ -101,7 +101,7 @@ public struct BackupFile: Sendable {
                 }
                 let end = try Data.fetchOne(
                     database, sql: "SELECT value FROM setting WHERE name = ?",
-                    arguments: [TrailKeeper.Setting.end])
+                    arguments: [TrailKeeper.SettingRow.end])
                 let keys = DataFolder.Keys(
                     identity: identity, ticketKey: SecretBytes(try value("ticket key")))
                 return (

@@ -37,7 +37,7 @@ public enum RelayBackup {
             replaces: replaces)
         try offline.note(
             TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
-            hourIn: TrailKeeper.Setting.lastBackup)
+            hourIn: TrailKeeper.SettingRow.lastBackup)
         return backup
     }
 
@@ -104,7 +104,7 @@ public enum RelayBackup {
                 [
                     ("user", Peer.name(of: getuid())),
                     ("result", passed ? "passed" : "failed"),
-                ]), hourIn: passed ? TrailKeeper.Setting.lastRehearsal : nil)
+                ]), hourIn: passed ? TrailKeeper.SettingRow.lastRehearsal : nil)
     }
 }
 

@@ -318,14 +318,14 @@ public struct Restoration: Sendable {
         } else {
             report.packagesRemoved = try store.emptyShelves()
             report.tokenFloor = tokenFloor
-            try store.set(SQLiteStore.Setting.tokenFloor, to: tokenFloor.bigEndianOctets)
+            try store.set(SQLiteStore.SettingRow.tokenFloor, to: tokenFloor.bigEndianOctets)
         }
         let incarnation = Random.bytes(ProtocolConstants.incarnationByteCount)
-        try store.set(SQLiteStore.Setting.incarnation, to: incarnation)
-        try store.set(SQLiteStore.Setting.deliveryKey, to: Random.bytes(32))
-        try store.set(TrailKeeper.Setting.lastBackup, to: backup.hour.bigEndianOctets)
+        try store.set(SQLiteStore.SettingRow.incarnation, to: incarnation)
+        try store.set(SQLiteStore.SettingRow.deliveryKey, to: Random.bytes(32))
+        try store.set(TrailKeeper.SettingRow.lastBackup, to: backup.hour.bigEndianOctets)
         // What follows reads everything back, as a rehearsal does.
-        try store.set(TrailKeeper.Setting.lastRehearsal, to: now.hour.bigEndianOctets)
+        try store.set(TrailKeeper.SettingRow.lastRehearsal, to: now.hour.bigEndianOctets)
 
         let event = TrailEvent(
             trail == nil ? .resumed : .restored,
@@ -342,8 +342,8 @@ public struct Restoration: Sendable {
             after: entry.end, hour: hour, isClockDoubted: true, identity: backup.keys.identity)
         let missing = trail.map { $0.isOwn ? $0.missing : [] } ?? []
         try store.set(
-            TrailKeeper.Setting.pending, to: (missing + [entry, head]).flatMap(\.frame))
-        try store.set(TrailKeeper.Setting.end, to: head.end.encoded)
+            TrailKeeper.SettingRow.pending, to: (missing + [entry, head]).flatMap(\.frame))
+        try store.set(TrailKeeper.SettingRow.end, to: head.end.encoded)
 
         (report.mailboxes, report.groups) = (store.mailboxCount, store.groupCount)
         report.messages =

@@ -49,12 +49,12 @@ struct ControlHandler: Sendable {
         case .backedUp:
             return note(
                 TrailEvent(.backup, [("user", peer.name)]),
-                hourIn: TrailKeeper.Setting.lastBackup)
+                hourIn: TrailKeeper.SettingRow.lastBackup)
         case .rehearsed(let passed):
             return note(
                 TrailEvent(
                     .rehearsal, [("user", peer.name), ("result", passed ? "passed" : "failed")]),
-                hourIn: passed ? TrailKeeper.Setting.lastRehearsal : nil)
+                hourIn: passed ? TrailKeeper.SettingRow.lastRehearsal : nil)
         case .signHead: return note(Self.command("sign-head", by: peer), hourIn: nil)
         }
     }

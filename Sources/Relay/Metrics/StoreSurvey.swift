@@ -23,8 +23,8 @@ extension WriterDesk {
         if let oldest = try store.oldestMessage(), let day = trail.day(ofMessage: oldest) {
             survey.oldestMessageDays = now.day.rawValue - min(now.day, day).rawValue
         }
-        survey.lastBackupHour = try hour(TrailKeeper.Setting.lastBackup)
-        survey.lastRehearsalHour = try hour(TrailKeeper.Setting.lastRehearsal)
+        survey.lastBackupHour = try hour(TrailKeeper.SettingRow.lastBackup)
+        survey.lastRehearsalHour = try hour(TrailKeeper.SettingRow.lastRehearsal)
         survey.trailTroubles = trail.troubles.count
         return survey
     }

@@ -146,9 +146,9 @@ struct RelayDatabase: Sendable {
                 }
             }
             return Marks(
-                lastBackup: try hour(TrailKeeper.Setting.lastBackup),
-                lastRehearsal: try hour(TrailKeeper.Setting.lastRehearsal),
-                clock: try hour(SQLiteStore.Setting.clockMark))
+                lastBackup: try hour(TrailKeeper.SettingRow.lastBackup),
+                lastRehearsal: try hour(TrailKeeper.SettingRow.lastRehearsal),
+                clock: try hour(SQLiteStore.SettingRow.clockMark))
         }
     }
 
@@ -160,8 +160,8 @@ struct RelayDatabase: Sendable {
             var rows: [[UInt8]?] = []
             try database.inTransaction {
                 rows = [
-                    try setting(TrailKeeper.Setting.end, database),
-                    try setting(TrailKeeper.Setting.pending, database),
+                    try setting(TrailKeeper.SettingRow.end, database),
+                    try setting(TrailKeeper.SettingRow.pending, database),
                 ]
                 return .commit
             }

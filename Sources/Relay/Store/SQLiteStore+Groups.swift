@@ -62,8 +62,8 @@ extension SQLiteStore {
     // MARK: Messages
 
     func reserveMessageNumbers(_ count: UInt64) throws(StoreError) -> MessageNumber {
-        let next = try setting(Setting.nextMessage).map(UInt64.init(bigEndianOctets:)) ?? 1
-        try set(Setting.nextMessage, to: (next &+ count).bigEndianOctets)
+        let next = try setting(SettingRow.nextMessage).map(UInt64.init(bigEndianOctets:)) ?? 1
+        try set(SettingRow.nextMessage, to: (next &+ count).bigEndianOctets)
         return MessageNumber(rawValue: next)
     }
 

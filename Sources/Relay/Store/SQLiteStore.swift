@@ -56,12 +56,12 @@ final class SQLiteStore: RelayStore {
         committing = try SQLStatement(database, "COMMIT")
         rollingBack = try SQLStatement(database, "ROLLBACK")
         let key: SecretBytes
-        if let stored = try statements.readSetting.first([Setting.nameKey], { $0.octets(0) }) {
+        if let stored = try statements.readSetting.first([SettingRow.nameKey], { $0.octets(0) }) {
             key = SecretBytes(stored)
         } else {
             key = .random(count: 48)
             try database.inTransaction(.immediate) {
-                try statements.writeSetting.run([Setting.nameKey, key.exposedCopy()])
+                try statements.writeSetting.run([SettingRow.nameKey, key.exposedCopy()])
                 return .commit
             }
         }
@@ -79,7 +79,7 @@ final class SQLiteStore: RelayStore {
     }
 
     /// Names of rows in `setting`.
-    enum Setting {
+    enum SettingRow {
         static let nameKey = "name key"
         static let nextMessage = "next message"
         static let clockMark = "clock mark"
@@ -187,11 +187,11 @@ final class SQLiteStore: RelayStore {
     }
 
     func clockMark() throws(StoreError) -> UInt64? {
-        try setting(Setting.clockMark).map(UInt64.init(bigEndianOctets:))
+        try setting(SettingRow.clockMark).map(UInt64.init(bigEndianOctets:))
     }
 
     func setClockMark(hour: UInt64) throws(StoreError) {
-        try set(Setting.clockMark, to: hour.bigEndianOctets)
+        try set(SettingRow.clockMark, to: hour.bigEndianOctets)
     }
 
     // MARK: Sealing

@@ -51,7 +51,7 @@ extension SQLiteStore {
     }
 
     func figures(_ waiting: WaitingMessages) throws(StoreError) -> StoreFigures {
-        let days = MessageDays(try setting(TrailKeeper.Setting.days) ?? [])
+        let days = MessageDays(try setting(TrailKeeper.SettingRow.days) ?? [])
         return StoreFigures(
             mailboxes: mailboxCount, groups: groupCount, messages: waiting.count,
             messageByteCount: waiting.byteCount, blobs: blobUsage,

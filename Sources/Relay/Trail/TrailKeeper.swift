@@ -81,12 +81,12 @@ final class TrailKeeper: @unchecked Sendable {
         let pending: [TrailEntry]
         do throws(StoreError) {
             end =
-                try store.setting(Setting.end).flatMap { TrailEnd($0) }
+                try store.setting(SettingRow.end).flatMap { TrailEnd($0) }
                 ?? TrailEnd(relayKey: identity.publicKey)
-            days = MessageDays(try store.setting(Setting.days) ?? [])
+            days = MessageDays(try store.setting(SettingRow.days) ?? [])
             pending =
                 TrailFolder.parse(
-                    TrailFolder.magic + (try store.setting(Setting.pending) ?? [])
+                    TrailFolder.magic + (try store.setting(SettingRow.pending) ?? [])
                 ).entries
         } catch {
             throw .store(error)
@@ -119,8 +119,8 @@ final class TrailKeeper: @unchecked Sendable {
         }
     }
 
-    /// Rows in `setting`.
-    enum Setting {
+    /// Names of rows in `setting`.
+    enum SettingRow {
         static let end = "trail end"
         static let pending = "trail pending"
         static let days = "message days"
@@ -149,7 +149,7 @@ final class TrailKeeper: @unchecked Sendable {
             try appendUnwritten()
         }
         if days.note(day: now.day, nextMessage: store.nextMessageNumber) { areDaysChanged = true }
-        if areDaysChanged { try store.set(Setting.days, to: days.encoded) }
+        if areDaysChanged { try store.set(SettingRow.days, to: days.encoded) }
         let hour = UInt32(clamping: now.hour)
         let isTime = signedHour != hour || unsignedCount >= Self.unsignedLimit
         guard isTime || !events.isEmpty || !store.effects.isEmpty else { return }
@@ -182,8 +182,8 @@ final class TrailKeeper: @unchecked Sendable {
         let pending = waiting.flatMap(\.frame)
         // The first batch always fits, as much as it may have done.
         guard unwritten.isEmpty || pending.count <= unwrittenLimit else { throw .full }
-        try store.set(Setting.pending, to: pending)
-        try store.set(Setting.end, to: draft.end.encoded)
+        try store.set(SettingRow.pending, to: pending)
+        try store.set(SettingRow.end, to: draft.end.encoded)
     }
 
     /// Appends what the committed batch did, before anybody is told of it.
