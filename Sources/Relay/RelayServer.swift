@@ -64,10 +64,10 @@ public final class RelayServer: Sendable {
         _ configuration: RelayConfiguration, log: Logger,
         fatal: @escaping @Sendable (StoreError) -> Never
     ) throws(RelayError) {
-        let address = SocketAddress(host: configuration.address, port: configuration.port)
-        guard configuration.tls != nil || configuration.listeningSocket != nil || address.isLoopback
+        let settings = configuration.settings
+        guard settings.hasTLS || configuration.listeningSocket != nil || settings.listen.isLoopback
         else { throw .needsTLS }
-        let folder = try DataFolder(path: configuration.dataFolder)
+        let folder = try DataFolder(path: settings.dataFolder)
         let folderLock = try folder.lock()
         do throws(RelayError) {
             folder.removeLeftovers()
@@ -82,29 +82,28 @@ public final class RelayServer: Sendable {
                 )
             }
             let health = Lock(RelayHealth())
-            let switchboard = Switchboard(log: log, limits: configuration.limits)
+            let switchboard = Switchboard(log: log, limits: settings.limits)
+            let inForce = Lock(InForce(settings))
             let observatory = Observatory(
-                folder: folder, health: health, switchboard: switchboard)
+                folder: folder, health: health, inForce: inForce, switchboard: switchboard)
             let stopper = Stopper(observatory)
             let loop = try Self.makeLoop(configuration, stopper)
             let writer = RelayWriter(
                 database: database, trail: trail, identity: identity,
-                configuration: configuration, folder: folder, log: log, health: health
+                settings: settings, folder: folder, log: log, health: health
             ) { [weak switchboard] release in
                 loop.execute { [weak switchboard] in switchboard?.release(release) }
             }
             switchboard.writer = writer
             stopper.begin(writer)
-            let inForce = Lock(InForce(configuration.settings))
             let server: WebSocketServer
             let control: ControlSocket
             do throws(RelayError) {
                 server = try Self.listen(configuration, loop, switchboard, observatory)
-                metricsAddress = try Self.listenForWatchers(configuration, loop, observatory)
+                metricsAddress = try Self.listenForWatchers(settings, loop, observatory)
                 let handler = ControlHandler(
-                    writer: writer, configuration: configuration,
-                    address: "\(server.boundAddress)", copyPath: folder.copyPath,
-                    inForce: inForce)
+                    writer: writer, address: "\(server.boundAddress)",
+                    copyPath: folder.copyPath, inForce: inForce)
                 control = try ControlSocket(
                     folder: folder, owners: [getuid(), folder.owner]
                 ) { handler.answer($0, from: $1) }
@@ -115,7 +114,7 @@ public final class RelayServer: Sendable {
             }
             let refusalLog = RefusalLog(log, health)
             loop.execute {
-                observatory.start(server, configuration)
+                observatory.server = server
                 switchboard.start(server, loop)
                 loop.schedule(after: .seconds(1), every: .seconds(1)) {
                     let refused = observatory.refusedConnections
@@ -169,26 +168,30 @@ public final class RelayServer: Sendable {
         writer.events.add(.stop)
     }
 
+    /// The settings in force.
+    var settings: RelaySettings { inForce.withLock { $0.settings } }
+
     /// Brings new limits and the present content of the certificate's files into force. Blocks; any
     /// thread but the loop's.
     ///
+    /// - Parameter settings: all of them; what wants a restart is as before.
     /// - Throws: `.listen` if the certificate can't be used; nothing has changed then.
     public func apply(_ settings: RelaySettings) throws(RelayError) {
-        let (server, observatory, switchboard) = (server, observatory, switchboard)
+        let (server, switchboard, inForce) = (server, switchboard, inForce)
         let new = InForce(settings)
         let result: Result<Void, ListenError>
         do {
             result = try loop.executeAndWait {
                 do throws(ListenError) {
-                    if settings.hasTLS { try server.reloadCertificate(settings.tls) }
+                    if let identity = settings.tlsIdentity {
+                        try server.reloadCertificate(identity)
+                    }
                 } catch {
                     return .failure(error)
                 }
-                server.apply(
-                    RelayConfiguration.connectionLimits(settings.connection, settings.limits),
-                    settings.admission)
-                observatory.note(settings, expiry: new.certificate?.expiry)
+                server.apply(settings.connectionLimits, settings.admission)
                 switchboard.limits = settings.limits
+                inForce.withLock { $0 = new }
                 return .success(())
             }
         } catch {
@@ -197,7 +200,6 @@ public final class RelayServer: Sendable {
         if case .failure(let error) = result { throw .listen("\(error)") }
         writer.events.add(.limits(settings.limits))
         let fields = settings.trailFields
-        inForce.withLock { $0 = new }
         writer.events.add(.task { $0.trail.note(TrailEvent(.configured, fields)) })
     }
 
@@ -269,11 +271,12 @@ public final class RelayServer: Sendable {
         _ folder: DataFolder, _ database: RelayDatabase, _ identity: SigningKey,
         _ configuration: RelayConfiguration, _ log: Logger
     ) throws(RelayError) -> TrailKeeper {
+        var settings = configuration.settings
         let trail: TrailKeeper
         do {
             trail = try database.queue.writeWithoutTransaction { database in
                 try TrailKeeper(
-                    path: folder.trailPath, mirrorPath: configuration.trailMirror,
+                    path: folder.trailPath, mirrorPath: settings.mirrorPath,
                     store: SQLiteStore(database), identity: identity)
             }
         } catch let error as RelayError {
@@ -282,16 +285,18 @@ public final class RelayServer: Sendable {
             throw .store(StoreError(error))
         }
         for warning in trail.warnings { log.warning("\(warning)") }
+        // What `auto` comes to.
+        settings.metrics = settings.metricsAddress.map { .address($0) } ?? .off
         trail.note(
             TrailEvent(
                 .started,
                 [
                     ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
                     ("clinicRoot", configuration.clinicFingerprint),
-                    ("acceptClock", "\(configuration.acceptsClock)"),
-                    ("clockAheadDays", "\(configuration.clockAheadDays)"),
-                    ("tls", "\(configuration.tls != nil)"),
-                ] + configuration.settings.trailFields))
+                    ("acceptClock", "\(settings.acceptsClock)"),
+                    ("clockAheadDays", "\(settings.clockAheadDays)"),
+                    ("tls", "\(settings.hasTLS)"),
+                ] + settings.trailFields))
         return trail
     }
 
@@ -345,41 +350,40 @@ public final class RelayServer: Sendable {
         _ configuration: RelayConfiguration, _ loop: EventLoop, _ switchboard: Switchboard,
         _ observatory: Observatory
     ) throws(RelayError) -> WebSocketServer {
-        var settings = WebSocketServer.Configuration(subprotocol: ProtocolConstants.subprotocol)
-        settings.address = configuration.address
-        settings.port = configuration.port
-        settings.listeningSocket = configuration.listeningSocket
-        settings.tls = configuration.tls
-        settings.admission = configuration.admission
-        settings.limits = configuration.connectionLimits
+        let settings = configuration.settings
+        var listener = WebSocketServer.Configuration(subprotocol: ProtocolConstants.subprotocol)
+        listener.address = settings.listen.host
+        listener.port = settings.listen.port
+        listener.listeningSocket = configuration.listeningSocket
+        listener.tls = settings.tlsIdentity
+        listener.admission = settings.admission
+        listener.limits = settings.connectionLimits
         let server: WebSocketServer
         do {
             server = try WebSocketServer(
-                settings, on: loop, http: { observatory.answer($0) },
+                listener, on: loop, http: { observatory.answer($0) },
                 handler: { id, event in switchboard.handle(id, event) })
         } catch {
             throw .listen("\(error)")
         }
         // A socket of the service manager tells its address only now.
-        guard configuration.tls != nil || server.boundAddress.isLoopback else {
-            throw .needsTLS
-        }
+        guard settings.hasTLS || server.boundAddress.isLoopback else { throw .needsTLS }
         return server
     }
 
     /// Few connections: whoever watches comes, asks once and goes.
     private static func listenForWatchers(
-        _ configuration: RelayConfiguration, _ loop: EventLoop, _ observatory: Observatory
+        _ settings: RelaySettings, _ loop: EventLoop, _ observatory: Observatory
     ) throws(RelayError) -> SocketAddress? {
-        guard let address = configuration.metricsAddress else { return nil }
-        var settings = WebSocketServer.Configuration.httpOnly
-        settings.address = address.host
-        settings.port = address.port
-        settings.admission.connections = 64
-        settings.admission.exemptAddresses = []
+        guard let address = settings.metricsAddress else { return nil }
+        var listener = WebSocketServer.Configuration.httpOnly
+        listener.address = address.host
+        listener.port = address.port
+        listener.admission.connections = 64
+        listener.admission.exemptAddresses = []
         do {
             return try WebSocketServer(
-                settings, on: loop, http: { observatory.answerWatcher($0) }, handler: { _, _ in }
+                listener, on: loop, http: { observatory.answerWatcher($0) }, handler: { _, _ in }
             ).boundAddress
         } catch {
             throw .listen("metrics: \(error)")

@@ -52,14 +52,14 @@ struct ServeCommand: TakesSignals {
             if let failure = check.failure(beside: reading.problems) { throw failure }
             return try Output().line("the settings are good")
         }
-        var settings = try source.load()
+        let settings = try source.load()
         if printConfig { return try Output().line(settings.file) }
         var configuration = try RelayConfiguration(settings)
-        if let problem = configuration.tls?.problem { throw RelayError.certificate(problem) }
+        if let problem = settings.tlsIdentity?.problem { throw RelayError.certificate(problem) }
         let output = LogOutput(settings.logFormat, settings.logLevel)
         let log = output.logger()
-        settings.admission.connections = FileLimit.fit(settings.admission.connections, log)
-        configuration.admission = settings.admission
+        configuration.settings.admission.connections = FileLimit.fit(
+            settings.admission.connections, log)
         let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
         guard manager.sockets.count <= 1 else {
             throw Failure(
@@ -68,7 +68,7 @@ struct ServeCommand: TakesSignals {
         }
         configuration.listeningSocket = manager.sockets.first
         configuration.signals = [.terminate, .interrupt, .hangUp]
-        let running = Running(Reloader(source: source, current: settings, log: log, output: output))
+        let running = Running(Reloader(source: source, log: log, output: output))
         configuration.onSignal = { signal in
             switch signal {
             case .hangUp: running.reload()

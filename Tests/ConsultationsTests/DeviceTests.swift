@@ -217,7 +217,7 @@ final class Place {
     ) throws -> RelayServer {
         var configuration = RelayConfiguration(
             dataFolder: path, clinicRoot: clinic.rootKey.publicKey)
-        configuration.port = port
+        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: port)
         var logger = Logger(label: "relay")
         logger.logLevel = .critical
         return try RelayServer(configuration, log: logger) { fatalError("relay: \($0)") }

@@ -12,12 +12,12 @@ import WebSockets
 @Suite struct `The control socket` {
     /// A relay with its sockets, in this process.
     static func serve(
-        in folder: TemporaryFolder, _ change: (inout RelayConfiguration) -> Void = { _ in }
+        in folder: TemporaryFolder, _ change: (inout RelaySettings) -> Void = { _ in }
     ) throws -> RelayServer {
         var configuration = RelayConfiguration(
             dataFolder: folder.file("data"), clinicRoot: try SigningKey().publicKey)
-        configuration.port = 0
-        change(&configuration)
+        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
+        change(&configuration.settings)
         var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         log.logLevel = .critical
         return try RelayServer(configuration, log: log) { error in fatalError("\(error)") }

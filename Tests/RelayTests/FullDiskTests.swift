@@ -42,9 +42,8 @@ final class LoneWriter: Sendable {
         self.released = released
         writer = RelayWriter(
             database: database, trail: trail, identity: identity,
-            configuration: RelayConfiguration(dataFolder: path, clinicRoot: clinic), folder: data,
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            health: health
+            settings: RelaySettings(), folder: data,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, health: health
         ) { release in
             watch(release)
             released.withLock { $0.append(release) }
@@ -169,9 +168,7 @@ final class LoneWriter: Sendable {
 
     private static func handler(_ lone: LoneWriter) throws -> ControlHandler {
         ControlHandler(
-            writer: lone.writer,
-            configuration: RelayConfiguration(
-                dataFolder: lone.path, clinicRoot: try SigningKey().publicKey), address: "",
+            writer: lone.writer, address: "",
             copyPath: try DataFolder(existing: lone.path).copyPath,
             inForce: Lock(InForce(RelaySettings())))
     }

@@ -20,11 +20,11 @@ private struct Served {
         clinic = try SigningKey()
     }
 
-    func start(_ change: (inout RelayConfiguration) -> Void = { _ in }) throws -> RelayServer {
+    func start(_ change: (inout RelaySettings) -> Void = { _ in }) throws -> RelayServer {
         var configuration = RelayConfiguration(
             dataFolder: folder.file("data"), clinicRoot: clinic.publicKey)
-        configuration.port = 0
-        change(&configuration)
+        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
+        change(&configuration.settings)
         var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         log.logLevel = .critical
         return try RelayServer(configuration, log: log) { error in fatalError("\(error)") }
@@ -288,7 +288,7 @@ struct ServerTests {
     @Test func `plain ws is refused on any address but loopback`() throws {
         let served = try Served()
         #expect(throws: RelayError.needsTLS) {
-            try served.start { $0.address = "0.0.0.0" }
+            try served.start { $0.listen = SocketAddress(host: "0.0.0.0", port: 0) }
         }
         // Nothing is left behind that would keep the next start away.
         let server = try served.start()
@@ -304,10 +304,10 @@ struct ServerTests {
         let occupant = try other.start()
         for _ in 1...3 {
             #expect(throws: RelayError.listen("metrics: another program listens there")) {
-                try served.start { $0.metricsAddress = occupant.boundAddress }
+                try served.start { $0.metrics = .address(occupant.boundAddress) }
             }
             #expect(throws: RelayError.listen("another program listens there")) {
-                try served.start { $0.port = occupant.boundAddress.port }
+                try served.start { $0.listen = occupant.boundAddress }
             }
         }
         let server = try served.start()

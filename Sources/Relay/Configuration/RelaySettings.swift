@@ -1,4 +1,5 @@
 public import RelayCore
+private import RelayProtocol
 public import WebSockets
 
 /// What an operator decides about a relay. Flags, environment and file say the same things by the
@@ -36,6 +37,22 @@ public struct RelaySettings: Equatable, Sendable {
 
     /// Whether devices connect by `wss`.
     public var hasTLS: Bool { !tls.certificatePath.isEmpty }
+
+    /// Certificate chain and private key, or nil without TLS.
+    public var tlsIdentity: WebSocketServer.TLSIdentity? { hasTLS ? tls : nil }
+
+    /// The folder of the trail's mirror, or nil without one.
+    var mirrorPath: String? { trailMirror.isEmpty ? nil : trailMirror }
+
+    /// The limits of one connection's sockets, which follow from several settings.
+    var connectionLimits: ConnectionLimits {
+        var result = connection
+        result.maxMessageByteCount = Int(limits.published.frameByteCount)
+        result.maxUnprovenMessageByteCount = Switchboard.openingByteCount
+        result.maxIncompleteByteCount = limits.unreadByteCount
+        result.maxPendingByteCount = 2 * limits.connectionByteCount
+        return result
+    }
 
     /// Where metrics and health are served, or nil if nowhere.
     public var metricsAddress: SocketAddress? {

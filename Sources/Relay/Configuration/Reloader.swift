@@ -1,18 +1,15 @@
-private import Cryptography
 public import Logging
 private import WebSockets
 
 /// Brings new limits and certificates into force while the relay runs.
 public final class Reloader: Sendable {
     private let source: SettingsSource
-    private let current: Lock<RelaySettings>
     private let log: Logger
     private let output: LogOutput
 
-    /// Remembers what is in force.
-    public init(source: SettingsSource, current: RelaySettings, log: Logger, output: LogOutput) {
+    /// Reads `source` at each reload.
+    public init(source: SettingsSource, log: Logger, output: LogOutput) {
         self.source = source
-        self.current = Lock(current)
         self.log = log
         self.output = output
     }
@@ -20,7 +17,7 @@ public final class Reloader: Sendable {
     /// Reads file, environment and flags again, and applies what may change while running. On any
     /// error everything stays as it was. Blocks; not for the loop's thread.
     public func reload(_ server: RelayServer) {
-        let old = current.withLock { $0 }
+        let old = server.settings
         var new: RelaySettings
         do throws(SettingsError) {
             new = try source.load()
@@ -39,7 +36,6 @@ public final class Reloader: Sendable {
             return server.noteReload(succeeded: false)
         }
         report(old, new)
-        current.withLock { $0 = Self.inForce(old, new) }
         server.noteReload(succeeded: true)
     }
 

@@ -4,29 +4,11 @@ import RelayCore
 import RelayProtocol
 import WebSockets
 
-/// What of the settings is in force, for those who ask.
-struct InForce: Sendable {
-    /// The limits, by the settings' names.
-    let limits: [String]
-    /// Where the certificate was read, with TLS.
-    let certificatePath: String?
-    /// What was read there.
-    let certificate: CertificateFile?
-
-    init(_ settings: RelaySettings) {
-        limits = settings.limitFields.map { "\($0)=\($1)" }
-        certificatePath = settings.hasTLS ? settings.tls.certificatePath : nil
-        certificate = certificatePath.flatMap { CertificateFile($0) }
-    }
-}
-
 /// Carries out what operators' commands ask of a running relay.
 struct ControlHandler: Sendable {
     let writer: RelayWriter
-    let configuration: RelayConfiguration
     let address: String
     let copyPath: String
-    /// A reload changes it.
     let inForce: Lock<InForce>
 
     /// How long the writer may take; a copy of a large database takes long.
@@ -74,7 +56,7 @@ struct ControlHandler: Sendable {
     }
 
     private func status() -> ControlReply {
-        let (configuration, address, inForce) = (configuration, address, inForce.withLock { $0 })
+        let (address, inForce) = (address, inForce.withLock { $0 })
         return ask { desk, reply throws(StoreError) in
             let live = LiveStatus(
                 version: RelayVersion.current, address: address,
@@ -82,11 +64,11 @@ struct ControlHandler: Sendable {
                 store: try desk.store.figures(desk.store.waiting),
                 isClockDoubted: desk.engine.clockDoubt != nil,
                 isFull: desk.engine.refusesGrowth, troubles: desk.troubles,
-                certificatePath: inForce.certificatePath,
+                certificatePath: inForce.settings.tlsIdentity?.certificatePath,
                 certificateExpiry: inForce.certificate?.expiry.timeIntervalSince1970,
                 certificateHash: inForce.certificate?.hash,
-                trailMirror: configuration.trailMirror,
-                limits: inForce.limits)
+                trailMirror: inForce.settings.mirrorPath,
+                limits: inForce.settings.limitFields.map { "\($0)=\($1)" })
             desk.afterCommit { _ in reply(ControlReply(live: live)) }
         }
     }

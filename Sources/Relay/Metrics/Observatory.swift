@@ -8,12 +8,11 @@ import WebSockets
 final class Observatory: @unchecked Sendable {
     private let folder: DataFolder
     private let health: Lock<RelayHealth>
+    private let inForce: Lock<InForce>
     private let switchboard: Switchboard
     private let start = Date()
-    private weak var server: WebSocketServer?
-    /// The limits in force.
-    private(set) var settings = RelaySettings()
-    private var certificateExpiry: Date?
+    /// Set once it listens.
+    weak var server: WebSocketServer?
     private var reloads = ReloadFigures()
     /// SIGTERM has come.
     var isDraining = false
@@ -21,26 +20,14 @@ final class Observatory: @unchecked Sendable {
     /// Silence of the writer, which gives a sign of life every second, after which it is given up.
     private static let longestSilence = 15.0
 
-    init(folder: DataFolder, health: Lock<RelayHealth>, switchboard: Switchboard) {
+    init(
+        folder: DataFolder, health: Lock<RelayHealth>, inForce: Lock<InForce>,
+        switchboard: Switchboard
+    ) {
         self.folder = folder
         self.health = health
+        self.inForce = inForce
         self.switchboard = switchboard
-    }
-
-    func start(_ server: WebSocketServer, _ configuration: RelayConfiguration) {
-        self.server = server
-        settings.limits = configuration.limits
-        settings.admission = configuration.admission
-        settings.connection = configuration.connection
-        certificateExpiry = configuration.tls.flatMap {
-            CertificateFile($0.certificatePath)?.expiry
-        }
-    }
-
-    /// Takes over what has come into force.
-    func note(_ settings: RelaySettings, expiry: Date?) {
-        self.settings = settings
-        certificateExpiry = expiry
     }
 
     func noteReload(succeeded: Bool) {
@@ -102,6 +89,7 @@ final class Observatory: @unchecked Sendable {
 
     private var page: String {
         var health = health.withLock { $0 }
+        let inForce = inForce.withLock { $0 }
         let silence = Self.silence(health)
         if let short = switchboard.deliverySeconds { health.batches.deliverySeconds.add(short) }
         return RelayMetrics(
@@ -110,8 +98,8 @@ final class Observatory: @unchecked Sendable {
             waitingByteCount: switchboard.totalByteCount,
             incompleteByteCount: server?.incompleteByteCount ?? 0,
             unsentByteCount: switchboard.unsentByteCount,
-            settings: settings, freeByteCount: folder.freeByteCount,
-            certificateExpiry: certificateExpiry, reloads: reloads,
+            settings: inForce.settings, freeByteCount: folder.freeByteCount,
+            certificateExpiry: inForce.certificate?.expiry, reloads: reloads,
             writerSilence: silence.isFinite ? silence : 0,
             isDraining: isDraining || switchboard.isStopping, start: start
         ).page

@@ -40,16 +40,15 @@ final class RelayWriter: @unchecked Sendable {
 
     init(
         database: RelayDatabase, trail: TrailKeeper, identity: RelayIdentity,
-        configuration: RelayConfiguration,
-        folder: DataFolder, log: Logger, health: Lock<RelayHealth>,
+        settings: RelaySettings, folder: DataFolder, log: Logger, health: Lock<RelayHealth>,
         release: @escaping @Sendable (RelayRelease) -> Void
     ) {
         self.database = database
         self.trail = trail
         self.identity = identity
-        limits = Lock(configuration.limits)
-        clock = SystemClock(secondsAhead: UInt64(configuration.clockAheadDays) * 86_400)
-        acceptsClock = configuration.acceptsClock
+        limits = Lock(settings.limits)
+        clock = SystemClock(secondsAhead: UInt64(settings.clockAheadDays) * 86_400)
+        acceptsClock = settings.acceptsClock
         self.folder = folder
         self.log = log
         self.health = health
