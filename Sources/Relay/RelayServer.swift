@@ -47,11 +47,7 @@ public final class RelayServer: Sendable {
             try folder.requireDatabase()
             let (database, identity, trail) = try Self.whenThereIsRoom(log) {
                 () throws(RelayError) in
-                let database = try RelayDatabase(path: folder.databasePath)
-                return (
-                    database, try Self.identity(keys, database, configuration.clinicRoot),
-                    try Self.trail(folder, database, keys.identity, configuration, log)
-                )
+                try Self.openStore(folder, keys, configuration, log)
             }
             let health = Lock(RelayHealth())
             let switchboard = Switchboard(log: log, limits: settings.limits)
@@ -239,17 +235,24 @@ public final class RelayServer: Sendable {
         }
     }
 
-    private static func trail(
-        _ folder: DataFolder, _ database: RelayDatabase, _ identity: SigningKey,
-        _ configuration: RelayConfiguration, _ log: Logger
-    ) throws(RelayError) -> TrailKeeper {
+    /// Opens database and trail, and notes there that the relay has started.
+    private static func openStore(
+        _ folder: DataFolder, _ keys: DataFolder.Keys, _ configuration: RelayConfiguration,
+        _ log: Logger
+    ) throws(RelayError) -> (RelayDatabase, RelayIdentity, TrailKeeper) {
         var settings = configuration.settings
+        let database = try RelayDatabase(path: folder.databasePath)
+        let identity: RelayIdentity
         let trail: TrailKeeper
         do {
-            trail = try database.queue.writeWithoutTransaction { database in
-                try TrailKeeper(
-                    path: folder.trailPath, mirrorPath: settings.mirrorPath,
-                    store: SQLiteStore(database), identity: identity)
+            (identity, trail) = try database.queue.writeWithoutTransaction { database in
+                let store = try SQLiteStore(database)
+                return (
+                    try store.identity(keys, clinicRoot: configuration.clinicRoot),
+                    try TrailKeeper(
+                        path: folder.trailPath, mirrorPath: settings.mirrorPath, store: store,
+                        identity: keys.identity)
+                )
             }
         } catch let error as RelayError {
             throw error
@@ -269,39 +272,7 @@ public final class RelayServer: Sendable {
                     ("clockAheadDays", "\(settings.clockAheadDays)"),
                     ("tls", "\(settings.hasTLS)"),
                 ] + settings.trailFields))
-        return trail
-    }
-
-    static func identity(
-        _ keys: DataFolder.Keys, _ database: RelayDatabase, _ clinicRoot: VerifyingKey
-    ) throws(RelayError) -> RelayIdentity {
-        do {
-            return try database.queue.writeWithoutTransaction { database in
-                let store = try SQLiteStore(database)
-                try store.begin()
-                let incarnation: [UInt8]
-                let deliveryKey: [UInt8]
-                if let stored = try store.setting(SQLiteStore.SettingRow.incarnation),
-                    let key = try store.setting(SQLiteStore.SettingRow.deliveryKey)
-                {
-                    (incarnation, deliveryKey) = (stored, key)
-                } else {
-                    incarnation = Random.bytes(ProtocolConstants.incarnationByteCount)
-                    deliveryKey = Random.bytes(32)
-                    try store.set(SQLiteStore.SettingRow.incarnation, to: incarnation)
-                    try store.set(SQLiteStore.SettingRow.deliveryKey, to: deliveryKey)
-                }
-                try store.commit()
-                let floor = try store.setting(SQLiteStore.SettingRow.tokenFloor)
-                return RelayIdentity(
-                    identity: keys.identity, ticketKey: keys.ticketKey,
-                    deliveryKey: SecretBytes(deliveryKey), incarnation: incarnation,
-                    clinicRoot: clinicRoot,
-                    tokenFloor: floor.map(UInt64.init(bigEndianOctets:)) ?? 0)
-            }
-        } catch {
-            throw .store(StoreError(error))
-        }
+        return (database, identity, trail)
     }
 
     private static func makeLoop(

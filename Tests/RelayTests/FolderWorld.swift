@@ -39,9 +39,9 @@ struct FolderWorld {
         defer { lock.release() }
         let keys = try folder.keys(holding: lock)
         let database = try RelayDatabase(path: folder.databasePath)
-        let identity = try RelayServer.identity(keys, database, clinic.publicKey)
         let result = try database.queue.writeWithoutTransaction { database in
             let store = try SQLiteStore(database)
+            let identity = try store.identity(keys, clinicRoot: clinic.publicKey)
             let trail = try TrailKeeper(
                 path: folder.trailPath, mirrorPath: mirror, store: store, identity: keys.identity,
                 unwrittenLimit: unwrittenLimit)

@@ -32,11 +32,13 @@ final class LoneWriter: Sendable {
         clinic = try SigningKey()
         identity = keys.identity.publicKey
         let clinic = clinic.publicKey
-        let identity = try RelayServer.identity(keys, database, clinic)
-        let trail = try database.queue.writeWithoutTransaction { database in
-            try TrailKeeper(
-                path: data.trailPath, mirrorPath: nil, store: SQLiteStore(database),
-                identity: keys.identity)
+        let (identity, trail) = try database.queue.writeWithoutTransaction { database in
+            let store = try SQLiteStore(database)
+            return (
+                try store.identity(keys, clinicRoot: clinic),
+                try TrailKeeper(
+                    path: data.trailPath, mirrorPath: nil, store: store, identity: keys.identity)
+            )
         }
         let released = Lock<[RelayRelease]>([])
         self.released = released
