@@ -15,7 +15,7 @@ public final class RelayServer: Sendable {
 
     private let loop: EventLoop
     private let writer: RelayWriter
-    private let writerEnd: DispatchSemaphore
+    private let writerEnd = DispatchSemaphore(value: 0)
     private let folderLock: FolderLock
     private let control: ControlSocket
     private let inForce: Lock<InForce>
@@ -40,38 +40,39 @@ public final class RelayServer: Sendable {
         guard settings.hasTLS || configuration.listeningSocket != nil || settings.listen.isLoopback
         else { throw .needsTLS }
         let folder = try DataFolder(path: settings.dataFolder)
-        let folderLock = try folder.lock()
+        folderLock = try folder.lock()
         do throws(RelayError) {
             folder.removeLeftovers()
             let keys = try folder.keys(holding: folderLock)
+            identityKey = keys.identity.publicKey
             try folder.requireDatabase()
             let (database, identity, trail) = try Self.whenThereIsRoom(log) {
                 () throws(RelayError) in
                 try Self.openStore(folder, keys, configuration, log)
             }
-            let health = Lock(RelayHealth())
-            let switchboard = Switchboard(log: log, limits: settings.limits)
-            let inForce = Lock(InForce(settings))
-            let observatory = Observatory(
+            health = Lock(RelayHealth())
+            inForce = Lock(InForce(settings))
+            refusalLog = RefusalLog(log, health)
+            switchboard = Switchboard(log: log, limits: settings.limits)
+            observatory = Observatory(
                 folder: folder, health: health, inForce: inForce, switchboard: switchboard)
             let stopper = Stopper(observatory)
-            let loop = try Self.makeLoop(configuration, stopper)
-            let writer = RelayWriter(
+            loop = try Self.makeLoop(configuration, stopper)
+            writer = RelayWriter(
                 database: database, trail: trail, identity: identity,
                 settings: settings, folder: folder, log: log, health: health
-            ) { [weak switchboard] release in
+            ) { [loop, weak switchboard] release in
                 loop.execute { [weak switchboard] in switchboard?.release(release) }
             }
             switchboard.writer = writer
             stopper.begin(writer)
-            let server: WebSocketServer
-            let control: ControlSocket
             do throws(RelayError) {
                 server = try Self.listen(configuration, loop, switchboard, observatory)
                 metricsAddress = try Self.listenForWatchers(settings, loop, observatory)
+                boundAddress = server.boundAddress
                 let handler = ControlHandler(
-                    writer: writer, address: "\(server.boundAddress)",
-                    copyPath: folder.copyPath, inForce: inForce)
+                    writer: writer, address: "\(boundAddress)", copyPath: folder.copyPath,
+                    inForce: inForce)
                 control = try ControlSocket(
                     folder: folder, owners: [getuid(), folder.owner]
                 ) { handler.answer($0, from: $1) }
@@ -80,50 +81,43 @@ public final class RelayServer: Sendable {
                 loop.wait()
                 throw error
             }
-            let refusalLog = RefusalLog(log, health)
-            loop.execute {
-                observatory.server = server
-                switchboard.start(server, loop)
-                loop.schedule(after: .seconds(1), every: .seconds(1)) {
-                    let refused = observatory.refusedConnections
-                    writer.refusedConnections.withLock { $0 = refused }
-                }
-                loop.schedule(after: .seconds(60), every: .seconds(60)) {
-                    refusalLog.tell(connections: observatory.refusedConnections)
-                }
-            }
-
-            self.control = control
-            self.inForce = inForce
-            self.folderLock = folderLock
-            self.loop = loop
-            self.writer = writer
-            self.health = health
-            self.server = server
-            self.observatory = observatory
-            self.switchboard = switchboard
-            self.refusalLog = refusalLog
-            identityKey = keys.identity.publicKey
-            boundAddress = server.boundAddress
-            let end = DispatchSemaphore(value: 0)
-            writerEnd = end
-            let thread = Thread {
-                do throws(StoreError) {
-                    try writer.run()
-                } catch {
-                    fatal(error)
-                }
-                end.signal()
-            }
-            thread.name = "relay writer"
-            thread.stackSize = 8 << 20
-            thread.start()
-            // Ready means that whoever connects is answered.
-            writer.hasBegun.wait()
         } catch {
             folderLock.release()
             throw error
         }
+        startLoop()
+        startWriter(fatal: fatal)
+    }
+
+    /// Lets events of the sockets in, and does what is to be done from time to time.
+    private func startLoop() {
+        loop.execute { [loop, server, switchboard, observatory, writer, refusalLog] in
+            observatory.server = server
+            switchboard.start(server, loop)
+            loop.schedule(after: .seconds(1), every: .seconds(1)) {
+                let refused = observatory.refusedConnections
+                writer.refusedConnections.withLock { $0 = refused }
+            }
+            loop.schedule(after: .seconds(60), every: .seconds(60)) {
+                refusalLog.tell(connections: observatory.refusedConnections)
+            }
+        }
+    }
+
+    /// Returns once whoever connects is answered.
+    private func startWriter(fatal: @escaping @Sendable (StoreError) -> Never) {
+        let thread = Thread { [writer, writerEnd] in
+            do throws(StoreError) {
+                try writer.run()
+            } catch {
+                fatal(error)
+            }
+            writerEnd.signal()
+        }
+        thread.name = "relay writer"
+        thread.stackSize = 8 << 20
+        thread.start()
+        writer.hasBegun.wait()
     }
 
     /// What can be seen from outside.
@@ -240,7 +234,6 @@ public final class RelayServer: Sendable {
         _ folder: DataFolder, _ keys: DataFolder.Keys, _ configuration: RelayConfiguration,
         _ log: Logger
     ) throws(RelayError) -> (RelayDatabase, RelayIdentity, TrailKeeper) {
-        var settings = configuration.settings
         let database = try RelayDatabase(path: folder.databasePath)
         let identity: RelayIdentity
         let trail: TrailKeeper
@@ -250,8 +243,8 @@ public final class RelayServer: Sendable {
                 return (
                     try store.identity(keys, clinicRoot: configuration.clinicRoot),
                     try TrailKeeper(
-                        path: folder.trailPath, mirrorPath: settings.mirrorPath, store: store,
-                        identity: keys.identity)
+                        path: folder.trailPath, mirrorPath: configuration.settings.mirrorPath,
+                        store: store, identity: keys.identity)
                 )
             }
         } catch let error as RelayError {
@@ -260,19 +253,23 @@ public final class RelayServer: Sendable {
             throw .store(StoreError(error))
         }
         for warning in trail.warnings { log.warning("\(warning)") }
+        trail.note(startEvent(configuration))
+        return (database, identity, trail)
+    }
+
+    private static func startEvent(_ configuration: RelayConfiguration) -> TrailEvent {
+        var settings = configuration.settings
         // What `auto` comes to.
         settings.metrics = settings.metricsAddress.map { .address($0) } ?? .off
-        trail.note(
-            TrailEvent(
-                .started,
-                [
-                    ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
-                    ("clinicRoot", configuration.clinicFingerprint),
-                    ("acceptClock", "\(settings.acceptsClock)"),
-                    ("clockAheadDays", "\(settings.clockAheadDays)"),
-                    ("tls", "\(settings.hasTLS)"),
-                ] + settings.trailFields))
-        return (database, identity, trail)
+        return TrailEvent(
+            .started,
+            [
+                ("version", RelayVersion.current), ("user", Peer.name(of: getuid())),
+                ("clinicRoot", configuration.clinicFingerprint),
+                ("acceptClock", "\(settings.acceptsClock)"),
+                ("clockAheadDays", "\(settings.clockAheadDays)"),
+                ("tls", "\(settings.hasTLS)"),
+            ] + settings.trailFields)
     }
 
     private static func makeLoop(
