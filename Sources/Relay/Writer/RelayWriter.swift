@@ -86,29 +86,14 @@ final class RelayWriter: @unchecked Sendable {
     private func serve(
         _ store: SQLiteStore, _ lasting: inout Lasting
     ) throws(StoreError) -> Bool {
-        let start = clock.now
-        let guarding: ClockGuard
-        if let clock = lasting.clock {
-            guarding = clock
-        } else {
-            guarding = try makeGuard(store, at: start)
-            lasting.clock = guarding
-        }
-        // What was erased before may still stand in the log.
-        let isForgotten = try store.forgetLog()
-        let engine = try makeEngine(store, guarding, lasting.counters)
-        defer { lasting.clock = engine.clock }
-        lasting.isWaiting = false
-        let desk = WriterDesk(store: store, trail: trail, engine: engine)
-        defer { desk.end() }
-        watchDisk(desk, lasting, at: start)
-        let shift = try WriterShift(
-            desk, from: start, isForgotten: isForgotten, figures: lasting.figures, limits: limits,
-            refusedConnections: refusedConnections, health: health, log: log)
+        let shift = try beginShift(store, &lasting)
+        let desk = shift.desk
         self.shift = shift
         defer {
             self.shift = nil
             lasting.figures = shift.figures
+            lasting.clock = desk.engine.clock
+            desk.end()
         }
         hasBegun.signal()
         var patience = 0
@@ -126,35 +111,59 @@ final class RelayWriter: @unchecked Sendable {
             }
             let batch: RelayRelease
             do throws(StoreError) {
-                if let failure = shift.failure {
-                    lasting.undone = failure.events + lasting.undone
-                    throw failure.error
-                }
                 batch = try shift.write(&lasting.undone, since: since, sweeps: true, at: now)
             } catch {
                 lasting.counters = shift.countersBefore
                 guard error == .full else { throw error }
                 lasting.noteFull(at: now)
-                log.warning("the disk is full; all devices connect again, nothing accepted is lost")
-                // Where nothing at all can be written, nothing more is tried before the end.
-                let isLast = closeAll(&lasting.undone, mayStop: !shift.hasCommitted)
-                if !isLast, !shift.hasCommitted {
-                    lasting.undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
-                }
-                return !isLast
+                return abandon(shift, &lasting.undone)
             }
             if store.hasLog, shift.schedule.isTimeForLog(at: now, hadWork: shift.takeHasWorked()) {
                 try emptyLog(store, &lasting, at: now)
             }
             shift.report(at: now)
-            patience = Self.patience(engine, shift, at: now)
+            patience = Self.patience(shift, at: now)
             // Before the loop may take the engine: both use the same database.
             if !batch.isLast { desk.stepBackup() }
-            gate.leave(with: batch.isLast ? nil : engine, hasRelease: !batch.isEmpty)
+            gate.leave(with: batch.isLast ? nil : desk.engine, hasRelease: !batch.isEmpty)
             lasting.undone.removeAll()
             if !batch.isEmpty { release(batch) }
             if batch.isLast { return false }
         }
+    }
+
+    /// Another engine, and all that it works with.
+    private func beginShift(
+        _ store: SQLiteStore, _ lasting: inout Lasting
+    ) throws(StoreError) -> WriterShift {
+        let start = clock.now
+        let guarding: ClockGuard
+        if let clock = lasting.clock {
+            guarding = clock
+        } else {
+            guarding = try makeGuard(store, at: start)
+            lasting.clock = guarding
+        }
+        // What was erased before may still stand in the log.
+        let isForgotten = try store.forgetLog()
+        let engine = try makeEngine(store, guarding, lasting.counters)
+        lasting.isWaiting = false
+        let desk = WriterDesk(store: store, trail: trail, engine: engine)
+        watchDisk(desk, lasting, at: start)
+        return try WriterShift(
+            desk, from: start, isForgotten: isForgotten, figures: lasting.figures, limits: limits,
+            refusedConnections: refusedConnections, health: health, log: log)
+    }
+
+    /// The disk is full: sends everybody away; false if there is to be no other shift.
+    private func abandon(_ shift: WriterShift, _ undone: inout [RelayEvent]) -> Bool {
+        log.warning("the disk is full; all devices connect again, nothing accepted is lost")
+        // Where nothing at all can be written, nothing more is tried before the end.
+        if closeAll(&undone, mayStop: !shift.hasCommitted) { return false }
+        if !shift.hasCommitted {
+            undone += events.takeAll(waitingAtMost: Self.tickMilliseconds).items
+        }
+        return true
     }
 
     /// Makes a batch of what waits on the loop's thread, which has the gate; what it lets go, or `nil`
@@ -216,13 +225,11 @@ final class RelayWriter: @unchecked Sendable {
     }
 
     /// Milliseconds to wait for something to do.
-    private static func patience(
-        _ engine: RelayEngine, _ shift: WriterShift, at now: RelayTime
-    ) -> Int {
+    private static func patience(_ shift: WriterShift, at now: RelayTime) -> Int {
         guard !shift.schedule.isCatchingUp else { return 0 }
         let longest = shift.isForgetting ? forgetMilliseconds : tickMilliseconds
-        let deadlines = [engine.nextDeadline, shift.schedule.nextClearing].compactMap { $0 }
-        guard let deadline = deadlines.min() else { return longest }
+        let deadlines = [shift.desk.engine.nextDeadline, shift.schedule.nextClearing]
+        guard let deadline = deadlines.compactMap(\.self).min() else { return longest }
         guard deadline > now.monotonicMilliseconds else { return 0 }
         return Int(min(deadline - now.monotonicMilliseconds, UInt64(longest)))
     }

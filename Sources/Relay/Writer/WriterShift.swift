@@ -26,7 +26,7 @@ final class WriterShift {
     private var lastSyncSeconds = Double.infinity
     private var withheld = WithheldAnswers()
     /// Why a batch on the loop's thread failed, and what was to be in it.
-    private(set) var failure: (error: StoreError, events: [RelayEvent])?
+    private var failure: (error: StoreError, events: [RelayEvent])?
 
     init(
         _ desk: WriterDesk, from start: RelayTime, isForgotten: Bool, figures: BatchFigures,
@@ -60,6 +60,10 @@ final class WriterShift {
     func write(
         _ events: inout [RelayEvent], since: UInt64, sweeps: Bool, at now: RelayTime
     ) throws(StoreError) -> RelayRelease {
+        if let failure {
+            events = failure.events + events
+            throw failure.error
+        }
         countersBefore = desk.engine.counters
         let trailEventCount = desk.trail.eventCount
         do throws(StoreError) {
