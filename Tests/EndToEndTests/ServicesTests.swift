@@ -56,6 +56,12 @@ import WebSockets
         // It is the address before nginx that has enough now.
         #expect(await Self.outcome(of: url, trust, loop) == "status 429")
         #expect(try relay.connect(forwardedFor: "203.0.113.1").head.contains(" 101 "))
+
+        // No error of a connection is logged, for it would name the device's address.
+        #expect(try await relay.stop() == .exited(0))
+        #expect(await Self.outcome(of: url, trust, loop) == "status 502")
+        let log = FileManager.default.contents(atPath: relay.file("error.log")) ?? Data()
+        #expect(!(nginx.errors + String(decoding: log, as: UTF8.self)).contains("client:"))
     }
 
     private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
@@ -64,6 +70,7 @@ import WebSockets
             .replacing("    listen [::]:443 ssl;\n", with: "")
             .replacing("127.0.0.1:7443", with: "127.0.0.1:\(relay.port)")
             .replacing("/etc/curtain-relay/", with: relay.file(""))
+            .replacing("/var/log/nginx/", with: relay.file(""))
         let whole = """
             daemon off;
             master_process off;
