@@ -259,6 +259,34 @@ struct GroupTests {
         #expect(try create(id, by: mailbox) == .done)
     }
 
+    @Test(arguments: [35, -500])
+    func `a clock that is wrong for a while refuses no group`(days: Int64) throws {
+        let today = world.now.day
+        func create(days: UInt32) throws -> Outcome {
+            let mailbox = try line(talk.patientHome).makeFresh(
+                from: talk.patientHome, permitUses: 0)
+            let id = try #require(GroupID(Random.bytes(32)))
+            return try mailbox.ask(.making(id, of: [], until: today.adding(days: days)))
+        }
+        func shift(_ days: Int64) {
+            world.now.unixSeconds = UInt64(Int64(world.now.unixSeconds) + days * 86_400)
+        }
+        shift(days)
+        try world.sweep()
+        #expect(try create(days: 1) == .done)
+        #expect(try create(days: 400) == .done)
+        #expect(try create(days: 436) == .refused(.limit, retryAfterSeconds: 0))
+        shift(-days)
+        #expect(try create(days: 1) == .done)
+        // A clock that was ahead and believed: its day stays the trusted one.
+        try world.restart(
+            clock: ClockGuard(
+                at: world.now, lastHour: UInt64(today.rawValue + 35) * 24, isConfirmed: false))
+        try world.connect().open(talk.patientHome)
+        #expect(try create(days: 1) == .done)
+        #expect(try create(days: 0) == .refused(.malformed, retryAfterSeconds: 0))
+    }
+
     @Test func `a mailbox makes one group and goes with it, so each group costs a ticket`() throws {
         func create(by creator: TestMailbox) throws -> Outcome {
             let id = try #require(GroupID(Random.bytes(32)))

@@ -15,10 +15,14 @@ extension RelayEngine {
         guard creation.members.count < memberLimit else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
-        guard creation.deadline > now.day else {
+        // Final for who asks, so it goes by the day that allows more: the wall clock may be wrong,
+        // and the trusted day may be one that a clock was ahead of, or long ago.
+        guard creation.deadline > min(now.day, clock.trustedDay) else {
             return .refused(.malformed, retryAfterSeconds: 0)
         }
-        guard creation.deadline <= now.day.adding(days: limits.groupDays) else {
+        guard
+            creation.deadline <= max(now.day, clock.trustedDay).adding(days: limits.groupDays)
+        else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
         if let refusal = check(creation.welcomes, for: creation.members) {

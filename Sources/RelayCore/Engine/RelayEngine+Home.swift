@@ -8,15 +8,15 @@ extension RelayEngine {
         }
         guard count > 0 else { return .refused(.malformed, retryAfterSeconds: 0) }
         let today = now.day
-        // A clock that was set back doesn't give new tickets.
-        let drawn = mailbox.record.ticketDay >= today ? mailbox.record.ticketCount : 0
+        // By the wall clock, which goes on while it is doubted. What was drawn on a day that hasn't
+        // come, by a clock that was wrong then, isn't held against today.
+        let drawn = mailbox.record.ticketDay == today ? mailbox.record.ticketCount : 0
         let (sum, overflow) = drawn.addingReportingOverflow(count)
         guard count <= limits.published.ticketsPerDay else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
         guard !overflow, sum <= limits.published.ticketsPerDay else {
-            let next = max(today, mailbox.record.ticketDay).adding(days: 1)
-            return .refused(.limit, retryAfterSeconds: seconds(until: next))
+            return .refused(.limit, retryAfterSeconds: seconds(until: today.adding(days: 1)))
         }
         var tickets: [[UInt8]] = []
         for _ in 0..<count {
@@ -27,7 +27,7 @@ extension RelayEngine {
             guard let ticket else { throw .failed("no ticket could be made") }
             tickets.append(ticket.encoded())
         }
-        mailbox.record.ticketDay = max(today, mailbox.record.ticketDay)
+        mailbox.record.ticketDay = today
         mailbox.record.ticketCount = sum
         markDirty(mailbox)
         return .tickets(tickets)
