@@ -29,7 +29,8 @@ struct CheckCommand: ParsableCommand {
     var trailMirror: String?
     @Option(
         help: ArgumentHelp(
-            "The certificate for wss, if no relay runs that names it.", valueName: "file"),
+            "The certificate for wss, if no relay runs that names it: a proxy's.",
+            valueName: "file"),
         completion: .file())
     var tlsCert: String?
 
