@@ -154,11 +154,11 @@ extension Setting {
         count("limit-groups", \.limits.groups, 1...50_000_000, "Groups in all. Over it: limit."),
         count(
             "limit-mailbox-messages", \.limits.mailboxMessages, 1...10_000_000,
-            "Messages waiting for one mailbox. Over it: mailbox full; commits and closings always have room."
+            "Messages waiting for one mailbox. Over it: mailbox full, to messages only."
         ),
         octets(
             "limit-mailbox-bytes", \.limits.mailboxByteCount, 1 << 20...1 << 40,
-            "Octets waiting for one mailbox. Over it: mailbox full; commits and closings always have room."
+            "Octets waiting for one mailbox. Over it: mailbox full; a commit may go 64 MiB over it, Welcomes and closings always have room."
         ),
         rate(
             "limit-commits-per-hour", \.limits.commitsPerHour, "per hour",

@@ -4,9 +4,10 @@ public import RelayProtocol
 public struct RelayLimits: Equatable, Sendable {
     /// What the challenge tells.
     public var published = PublishedLimits()
-    /// Messages waiting for one mailbox; commits and closings always have room.
+    /// Messages waiting for one mailbox; only messages are refused over it.
     public var mailboxMessages = 10_000
-    /// Octets waiting for one mailbox; commits and closings always have room.
+    /// Octets waiting for one mailbox. Commits have more (`commitRoom`), Welcomes and closings always
+    /// have room.
     public var mailboxByteCount = 64 << 20
     /// Octets of one commit.
     public var commitByteCount = 128 << 10
