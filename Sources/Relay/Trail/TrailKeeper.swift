@@ -245,7 +245,8 @@ final class TrailKeeper: @unchecked Sendable {
         (made.homes, made.mailboxes) = (effects.homes, effects.mailboxes)
         if !made.isEmpty { parts.append((made, [])) }
         for (single, sealed) in parts.shuffled() {
-            // Not finer than a day: an hour could tell who came when.
+            // An entry by itself tells its day only. Its place in the trail tells more: between
+            // which two heads, so in which hour, and in which order. Nothing tells whose it is.
             draft.add(
                 .activity,
                 TrailEvent(.activity, single.figures.map { ($0.0, "\($0.1)") }).content,
