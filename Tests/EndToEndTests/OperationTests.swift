@@ -152,7 +152,8 @@ import Testing
         }
         let line = RelayAlone.linesBefore + 3
         #expect(
-            relay.errors.contains("relay.yaml line \(line): limit-connections can't be \"none\""))
+            relay.errors.contains(
+                "warning \(relay.settingsFile) line \(line): limit-connections can't be \"none\""))
         #expect(try relay.metric(limit) == 12)
         #expect(try await subject(relay).contains("second"))
 
@@ -167,6 +168,7 @@ import Testing
         #expect(try await subject(relay).contains("second"))
         #expect(try await relay.stop() == .exited(0))
     }
+        #expect(relay.errors.contains("warning the certificate can't be taken"))
 
     private func subject(_ relay: RelayAlone) async throws -> String {
         let text = try await relay.run(

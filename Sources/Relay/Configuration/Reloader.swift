@@ -22,8 +22,8 @@ public final class Reloader: Sendable {
         do throws(SettingsError) {
             new = try source.load()
         } catch {
-            for problem in error.problems { log.error("\(problem)") }
-            log.error("nothing was changed; the settings and certificates in force stay")
+            for problem in error.problems { log.warning("\(problem)") }
+            log.warning("nothing was changed; the settings and certificates in force stay")
             return server.noteReload(succeeded: false)
         }
         new.admission.connections = FileLimit.fit(new.admission.connections, log)
@@ -32,7 +32,7 @@ public final class Reloader: Sendable {
         } catch {
             var words = "\(error)"
             if case .listen(let said) = error { words = said }
-            log.error("the certificate can't be taken (\(words)); nothing was changed")
+            log.warning("the certificate can't be taken (\(words)); nothing was changed")
             return server.noteReload(succeeded: false)
         }
         report(old, new)
