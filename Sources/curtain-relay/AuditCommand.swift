@@ -118,7 +118,11 @@ struct AuditCommand: ParsableCommand {
                 "\(receipt.messageCount) messages, \(receipt.mailboxCount) mailboxes",
             ]
         }
-        let time = TimeText.stamp(DayText.date(hour: UInt64(entry.hour)))
+        // Of activity only the day is known, the relay's, so it is nobody's local time.
+        let time =
+            entry.kind == .activity
+            ? DayText.text(entry.hour / 24)
+            : TimeText.stamp(DayText.date(hour: UInt64(entry.hour)))
         let doubt = entry.isClockDoubted ? " (clock doubted)" : ""
         try output.output.line(
             "\(entry.sequence)  \(time)\(doubt)  \(entry.kind.name)  "
@@ -151,14 +155,17 @@ struct AuditCommand: ParsableCommand {
 /// A signed head as a line of JSON, for keeping elsewhere.
 private struct HeadFile: Codable {
     let sequence: UInt64
-    let hour: UInt32
+    let time: Date?
+    /// Hours since 1970-01-01 UTC, in heads that earlier versions have printed.
+    let hour: UInt32?
     let previous: String
     let signature: String
     let relayKey: String
 
     init(_ head: TrailHead, _ key: VerifyingKey) {
         sequence = head.sequence
-        hour = head.hour
+        time = DayText.date(hour: UInt64(head.hour))
+        hour = nil
         previous = Base64URL.encode(head.previous)
         signature = Base64URL.encode(head.signature)
         relayKey = Base64URL.encode(key.bytes)
@@ -171,14 +178,17 @@ private struct HeadFile: Codable {
         guard !lines.isEmpty else {
             throw Failure(.badData, "there is no head in the file of heads")
         }
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .iso8601
         return try lines.map { line in
-            guard let file = try? JSONDecoder().decode(HeadFile.self, from: Data(line.utf8)),
+            guard let file = try? decoder.decode(HeadFile.self, from: Data(line.utf8)),
+                let hour = file.hour
+                    ?? file.time.flatMap({ UInt32(exactly: $0.timeIntervalSince1970 / 3_600) }),
                 let previous = Base64URL.decode(file.previous.utf8),
                 let signature = Base64URL.decode(file.signature.utf8)
             else { throw Failure(.badData, "the file of heads can't be read") }
             return TrailHead(
-                sequence: file.sequence, previous: previous, hour: file.hour,
-                signature: signature)
+                sequence: file.sequence, previous: previous, hour: hour, signature: signature)
         }
     }
 }

@@ -1,7 +1,10 @@
 import Foundation
 import Glibc
+import RelayProtocol
+import RelayTestSupport
 import TestSupport
 import Testing
+import WebSockets
 
 /// The relay's process as its operator sees it.
 @Suite(.timeLimit(.minutes(2))) struct `An operated relay` {
@@ -165,10 +168,10 @@ import Testing
             try relay.metric(reloads + #"{result="refused"}"#) == 2
         }
         #expect(try relay.metric(limit) == 12)
+        #expect(relay.errors.contains("warning the certificate can't be taken"))
         #expect(try await subject(relay).contains("second"))
         #expect(try await relay.stop() == .exited(0))
     }
-        #expect(relay.errors.contains("warning the certificate can't be taken"))
 
     private func subject(_ relay: RelayAlone) async throws -> String {
         let text = try await relay.run(
@@ -252,6 +255,45 @@ import Testing
         }
         try manager.moveItem(atPath: elsewhere, toPath: path)
         try await relay.start()
+    }
+
+    @Test func `shows of its trail days as days, and hours by the reader's clock`() async throws {
+        let relay = try RelayAlone()
+        try await relay.start()
+        let loop = try EventLoop(name: "device")
+        var line = try await WireLine(to: relay.url, on: loop)
+        let token = try relay.token(relayKey: line.relayKey)
+        try await line.open(TestMailbox(), creation: .home(admissionToken: token))
+        func audit(_ options: String...) async throws -> Child.Outcome {
+            try await relay.run(
+                .relay, ["audit", "--data", relay.dataFolder] + options,
+                environment: ["TZ": "America/New_York"])
+        }
+        let head = try await audit("--head")
+        let signed = try #require(try JSONLine.all(head.output).first)
+        #expect(signed["time"]?.hasSuffix(":00:00Z") == true && signed.number("hour") == nil)
+        let activity = try await audit().output.split(separator: "\n").filter {
+            $0.contains("  activity  ")
+        }
+        #expect(!activity.isEmpty)
+        for entry in activity {
+            #expect(entry.firstMatch(of: #/^\d+  \d{4}-\d\d-\d\d  activity/#) != nil, "\(entry)")
+        }
+
+        // A head that an earlier version printed is taken as well.
+        let time = try #require(signed["time"])
+        let seconds = try Date(time, strategy: .iso8601).timeIntervalSince1970
+        let heads = relay.file("heads")
+        let old = head.output.replacing(
+            "\"time\":\"\(time)\"", with: "\"hour\":\(Int(seconds) / 3_600)")
+        #expect(old != head.output)
+        try Data((head.output + old).utf8).write(to: URL(fileURLWithPath: heads))
+        let verdict = try await audit("--verify", "--against", heads)
+        #expect(verdict.ending == .exited(0))
+        #expect(verdict.output.contains("2 heads kept elsewhere"))
+        line.close()
+        #expect(try await relay.stop() == .exited(0))
+        await loop.shutdownAndWait()
     }
 
     @Test func `says that its trail was taken away, until it is back`() async throws {
