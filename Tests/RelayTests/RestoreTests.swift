@@ -318,6 +318,10 @@ import Testing
             try Restoration.restore(
                 from: backup, into: place.folder.file("new"), trailPath: other.path + "/trail")
         }
+        #expect(throws: RelayError.notFound("there is no trail there")) {
+            try Restoration.restore(
+                from: backup, into: place.folder.file("new"), trailPath: place.folder.file("none"))
+        }
         let whole = try #require(FileManager.default.contents(atPath: backup))
         var random = SeededGenerator(seed: 3)
         for _ in 0..<12 {

@@ -88,6 +88,13 @@ import Testing
         }
     }
 
+    @Test func `says that there is no such mirror`() throws {
+        let scene = try Scene()
+        #expect(throws: RelayError.notFound("there is no mirror there")) {
+            try TrailAudit(folder: scene.place.path, mirrorPath: scene.mirror + "s")
+        }
+    }
+
     @Test func `finds what was put behind the end of trail or mirror`() throws {
         let scene = try Scene()
         let whole = try #require(FileManager.default.contents(atPath: scene.file))

@@ -131,7 +131,7 @@ public struct Restoration: Sendable {
             own = folder.map { TrailFolder(path: $0.trailPath) }
             mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
             guard try mirror?.segments().isEmpty != true else {
-                throw .trail("there is no trail there")
+                throw .notFound("there is no trail there")
             }
         }
 

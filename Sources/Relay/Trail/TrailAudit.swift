@@ -93,7 +93,7 @@ public struct TrailAudit: Sendable {
             throw .trail("what is named as its mirror is in the data folder")
         }
         let mirror = TrailFolder(path: mirrorPath, mayBeLink: true)
-        guard try !mirror.segments().isEmpty else { throw .trail("there is no mirror there") }
+        guard try !mirror.segments().isEmpty else { throw .notFound("there is no mirror there") }
         var joined = JoinedTrail([try TrailReader(trail), try TrailReader(mirror)])
         var lacking: (first: UInt64, count: Int)?
         var beyond: UInt64?
