@@ -224,4 +224,42 @@ struct ReopeningClaimTests {
         #expect(try doctor.receipts().map(\.id).contains(id))
         #expect(world.relay.store.groupCount == 0)
     }
+
+    @Test(arguments: [PersonRole.patient, .doctor])
+    func `whoever reopens what a restored relay has lost hears that the other ended it`(
+        _ role: PersonRole
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.meet()
+        let backup = world.relay.store.committed
+        try patient.request(try doctor.card())
+        try world.settle()
+        try doctor.accept()
+        try world.settle()
+        let id = try patient.only().id
+        let (ended, late) = role == .patient ? (patient, doctor) : (doctor, patient)
+        world.disconnect(late)
+        try ended.end()
+        try world.settle()
+        #expect(ended.engine.state.consultations.isEmpty)
+        try world.restoreRelay(backup)
+        try world.connect(ended)
+        try world.settle()
+        try late.say("noch etwas")
+        try world.connect(late)
+        try world.settle()
+        for _ in 0..<5 { try world.pass(seconds: 61) }
+        for device in [ended, late] { #expect(device.engine.state.consultations.isEmpty) }
+        #expect(try late.receipts().map(\.id) == [id])
+        #expect(world.relay.store.groupCount == 0)
+        // The receipt of the group that the relay has lost can't come: it isn't waited for much
+        // longer than the relay would have kept it.
+        #expect(ended.engine.state.isClosing(id))
+        try world.pass(seconds: 38 * 86_400)
+        try world.connect(ended)
+        try world.settle()
+        #expect(!ended.engine.state.isClosing(id))
+        let hasEnded = try ended.engine.read { try $0.hasEnded(id) }
+        #expect(hasEnded)
+    }
 }

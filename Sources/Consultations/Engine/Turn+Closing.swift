@@ -54,6 +54,7 @@ extension Turn {
         let receipt = [UInt8](consultation.record.standing.receipt)
         try eraseContent(of: consultation)
         try transaction.put([1], for: consultation.id.bytes, of: .ended, in: .person)
+        try stayReachable()
         try leaveMailbox(of: consultation)
         if receipt.isEmpty {
             emit(.erased(consultation.id, nil))
@@ -108,6 +109,7 @@ extension Turn {
         try eraseContent(of: consultation)
         state.mailboxes[mailbox.id]?.closings[consultation.groupID] = closing
         if closing.abandoned { return }
+        try stayReachable()
         emit(.erased(consultation.id, nil))
         emit(.consultation(state.describe(closing)))
     }
@@ -155,6 +157,27 @@ extension Turn {
     }
 
     // MARK: Receipts
+
+    /// Days beyond the last one for which a receipt is waited for: clocks differ.
+    private static let receiptPatience: UInt32 = 7
+
+    /// A relay that has lost the group has no receipt of it, though a newer backup may bring it
+    /// back: what was ended is over some days after the relay's last day for it, with or without.
+    mutating func stopWaitingForReceipts() throws {
+        let today = Day(unixSeconds: seconds)
+        for (id, mailbox) in state.mailboxes
+        where mailbox.link == .gone || (mailbox.link == .open && mailbox.expected == 0) {
+            for (groupID, closing) in mailbox.closings
+            where !closing.abandoned
+                && Day(rawValue: closing.untilDay).adding(days: Self.receiptPatience) <= today
+            {
+                try transaction.put(
+                    [1], for: [UInt8](closing.consultation), of: .ended, in: .person)
+                try forgetClosing(groupID, of: id)
+                emit(.erased(ConsultationID(groupID: closing.consultation), nil))
+            }
+        }
+    }
 
     /// The relay says that the mailbox and its groups are gone.
     mutating func erasedAtRelay(_ id: MailboxID, _ receipts: [[UInt8]]) throws {

@@ -88,12 +88,25 @@ extension Turn {
     // MARK: The shelf
 
     /// How many KeyPackages lie on the shelf. A doctor's serve everybody with the card; those of
-    /// others serve only the reopening of a consultation, so few will do.
+    /// others serve only the reopening of a consultation, so few will do: also of one that was
+    /// ended here, for whoever reopens it must hear that it is over.
     private var shelfTarget: Int {
-        switch state.role {
-        case .doctor: state.profile.practice.identityChain.isEmpty ? 0 : options.shelfTarget
-        default: state.consultations.isEmpty ? 0 : min(1, options.shelfTarget)
+        if state.role == .doctor {
+            return state.profile.practice.identityChain.isEmpty ? 0 : options.shelfTarget
         }
+        let reachableUntil = state.profile.registration.reachableUntil
+        let isNeeded =
+            !state.consultations.isEmpty || Day(unixSeconds: seconds).rawValue < reachableUntil
+        return isNeeded ? min(1, options.shelfTarget) : 0
+    }
+
+    /// Keeps the shelf stocked after an end, for as long as the relay keeps what was closed.
+    mutating func stayReachable() throws {
+        guard state.role != .doctor else { return }
+        let today = Day(unixSeconds: seconds)
+        state.profile.registration.reachableUntil =
+            today.adding(days: ProtocolConstants.closingDays).rawValue
+        try saveProfile()
     }
 
     /// How many KeyPackages are to be made now: a whole batch when a quarter is gone.

@@ -12,6 +12,7 @@ extension Turn {
     mutating func pump() throws {
         guard state.session?.limits != nil, state.openedHome else { return }
         if !state.profile.copied {
+            try stopWaitingForReceipts()
             try refillShelf()
             try openMailboxes()
         }

@@ -563,6 +563,9 @@ nonisolated struct StoredRegistration: Sendable {
   /// likewise: the relay's counter is overtaken, whatever it is by now
   var recovering: Bool = false
 
+  /// day: until then the shelf is stocked for whoever doesn't know that a consultation was ended here
+  var reachableUntil: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1215,7 +1218,7 @@ nonisolated extension StoredProfile: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Registration"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}restock\0\u{1}recovering\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}restock\0\u{1}recovering\0\u{3}reachable_until\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1226,6 +1229,7 @@ nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._
       case 1: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.restock) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.recovering) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.reachableUntil) }()
       default: break
       }
     }
@@ -1241,6 +1245,9 @@ nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._
     if self.recovering != false {
       try visitor.visitSingularBoolField(value: self.recovering, fieldNumber: 3)
     }
+    if self.reachableUntil != 0 {
+      try visitor.visitSingularUInt32Field(value: self.reachableUntil, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1248,6 +1255,7 @@ nonisolated extension StoredRegistration: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.restock != rhs.restock {return false}
     if lhs.recovering != rhs.recovering {return false}
+    if lhs.reachableUntil != rhs.reachableUntil {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
