@@ -30,6 +30,13 @@ enum OwnFile {
         state.st_mode & S_IFMT == S_IFREG && state.st_nlink == 1
     }
 
+    /// Whether the file that is open is the one that has the name.
+    static func isOpen(_ file: Int32, as path: String) -> Bool {
+        var (open, named) = (stat(), stat())
+        return unsafe fstat(file, &open) == 0 && lstat(path, &named) == 0
+            && open.st_dev == named.st_dev && open.st_ino == named.st_ino
+    }
+
     /// What a file holds; `nil` if it can't be opened or read.
     static func contents(_ path: String) -> [UInt8]? {
         let file = open(path, O_RDONLY)

@@ -163,8 +163,11 @@ private struct PointList {
         _ folder: DataFolder, _ mirror: String?, _ live: LiveStatus?
     ) -> UInt64? {
         for trouble in live?.troubles ?? [] { add("trail", .attention, trouble) }
+        let answers = mirror.map(Self.answers)
+        if answers == false { add("trail", .attention, "the mirror doesn't answer") }
         do throws(RelayError) {
-            let audit = try TrailAudit(folder: folder.path, mirrorPath: mirror, last: 2_000)
+            let audit = try TrailAudit(
+                folder: folder.path, mirrorPath: answers == true ? mirror : nil, last: 2_000)
             if let fault = audit.verifier.faults.first {
                 let more = audit.verifier.faults.count - 1
                 add("trail", .bad, fault.words + (more > 0 ? ", and \(more) more" : ""))
@@ -176,10 +179,8 @@ private struct PointList {
                     \(audit.mirrorMissing)
                     """)
             } else {
-                add(
-                    "trail", .good,
-                    "\(audit.verifier.count) entries, whole"
-                        + (mirror == nil ? "; no mirror" : ", as its mirror is"))
+                let isMirrored = answers.map { $0 ? ", as its mirror is" : "" } ?? "; no mirror"
+                add("trail", .good, "\(audit.verifier.count) entries, whole\(isMirrored)")
             }
             return audit.entries.latestTrustedHour.map(UInt64.init)
         } catch {
@@ -189,6 +190,15 @@ private struct PointList {
             }
             return nil
         }
+    }
+
+    /// Whether a mirror can be read, or can't, within a while.
+    private static func answers(_ mirror: String) -> Bool {
+        PatientLook.result {
+            let last = try? TrailFolder(path: mirror, mayBeLink: true).segments().last
+            _ = last.flatMap { OwnFile.contents($0.path) }
+            return true
+        } ?? false
     }
 
     mutating func addAges(

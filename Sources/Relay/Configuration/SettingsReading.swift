@@ -164,8 +164,10 @@ public struct SettingsReading: Sendable {
         if settings.metricsAddress == settings.listen, settings.listen.port != 0 {
             complain("metrics-listen", "is where listen is; give it another port", or: "listen")
         }
-        if !settings.trailMirror.isEmpty,
-            DataFolder.folder(settings.dataFolder, holds: settings.trailMirror + "/file")
+        // A mirror that doesn't answer isn't in a folder that does.
+        let (data, mirror) = (settings.dataFolder, settings.trailMirror)
+        if !mirror.isEmpty,
+            PatientLook.result({ DataFolder.folder(data, holds: mirror + "/file") }) == true
         {
             complain("trail-mirror", "is in the data folder; a mirror belongs on another disk")
         }

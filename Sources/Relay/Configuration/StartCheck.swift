@@ -41,7 +41,10 @@ public struct StartCheck: Sendable {
         }
         if let address = settings.metricsAddress { look(at: address, of: "metrics-listen") }
         look(at: "trail-mirror", settings.trailMirror) { _, path throws(RelayError) in
-            if let reason = DataFolder.whyUnwritable(path) {
+            guard let reason = PatientLook.result({ DataFolder.whyUnwritable(path) }) else {
+                throw .dataFolder("the trail's mirror doesn't answer")
+            }
+            if let reason {
                 throw .dataFolder("the trail's mirror can't be written: \(reason)")
             }
         }

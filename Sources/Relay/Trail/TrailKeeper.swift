@@ -218,6 +218,9 @@ final class TrailKeeper: @unchecked Sendable {
         }
     }
 
+    /// Gives the mirror a last while to catch up.
+    func endMirror() { log.endMirror() }
+
     /// The day of the oldest message that waits.
     func day(ofMessage number: UInt64) -> Day? { days.day(of: number) }
 

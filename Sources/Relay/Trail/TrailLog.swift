@@ -1,5 +1,6 @@
 import CoreFoundation
 import Cryptography
+import Dispatch
 import Foundation
 import RelayCore
 
@@ -9,13 +10,10 @@ import RelayCore
 /// and the next start cuts that off. Other octets that can't be read stay where they are.
 final class TrailLog {
     private let folder: TrailFolder
-    private let mirror: TrailFolder?
+    private var mirror: TrailMirror?
     private var file: Int32 = -1
     private var segment: TrailFolder.Segment?
     private var byteCount = 0
-    /// The mirror's copy of the same segment, and how much of it is there; -1 if it isn't open.
-    private var mirrorFile: Int32 = -1
-    private var mirrorByteCount = 0
 
     /// Where the chain in the files ends; `nil` if there is none.
     private(set) var end: TrailEnd?
@@ -25,24 +23,31 @@ final class TrailLog {
     private(set) var tornByteCount = 0
     /// The entry that can't be read, if one can't; its octets are kept.
     private(set) var damagedAt: UInt64?
-    /// Why the mirror doesn't follow, in words; `nil` while it does or there is none.
-    private(set) var mirrorTrouble: String?
+    /// Why the mirror hasn't all of it, in words; `nil` while it does or there is none.
+    var mirrorTrouble: String? { mirror?.trouble }
 
     /// Takes up the trail in a folder, and makes the folder if it isn't there.
     ///
     /// - Parameter first: the entries before this one had been written before the last batch.
-    init(path: String, mirrorPath: String?, confirmed first: UInt64) throws(RelayError) {
+    /// - Parameter patience: milliseconds for which the mirror is waited for.
+    /// - Parameter queue: where the mirror is written.
+    init(
+        path: String, mirrorPath: String?, confirmed first: UInt64, patience: Int = 5_000,
+        queue: DispatchQueue = DispatchQueue(label: "trail mirror")
+    ) throws(RelayError) {
         folder = TrailFolder(path: path)
-        mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
         try Self.make(path, "the trail's folder")
         if let last = try folder.segments().last { try takeUp(last, confirmed: first) }
-        if mirror != nil { catchUp() }
+        guard let mirrorPath else { return }
+        mirror = TrailMirror(
+            of: folder, at: mirrorPath, from: place, patience: patience, queue: queue)
     }
 
     deinit {
         if file >= 0 { close(file) }
-        if mirrorFile >= 0 { close(mirrorFile) }
     }
+
+    private var place: MirrorPace.Place { .init(segment: segment, byteCount: byteCount) }
 
     private static func make(_ path: String, _ name: String) throws(RelayError) {
         do {
@@ -98,7 +103,8 @@ final class TrailLog {
         lastTrustedHour = (earlier + entries).latestTrustedHour
     }
 
-    /// Writes entries and returns once they are on the disk, and on the mirror's while that works.
+    /// Writes entries and returns once they are on the disk, and on the mirror's while that works and
+    /// answers.
     ///
     /// - Throws: `.full` if there is no room, and then nothing of it is written; `.failed` when the
     ///   disk can't be trusted any more.
@@ -124,8 +130,11 @@ final class TrailLog {
         if let hour = entries.latestTrustedHour {
             lastTrustedHour = max(hour, lastTrustedHour ?? 0)
         }
-        if mirror != nil, !follow(octets, at: before) { catchUp() }
+        mirror?.follow(octets, to: place)
     }
+
+    /// Gives the mirror a last while to catch up.
+    func endMirror() { mirror?.end() }
 
     private func begin(_ next: TrailFolder.Segment) throws(StoreError) {
         let made = OwnFile.open(next.path, O_RDWR | O_CREAT)
@@ -144,97 +153,13 @@ final class TrailLog {
         byteCount = 0
     }
 
-    // MARK: The mirror
-
-    /// Brings the mirror up to the trail. A mirror that can't be written doesn't stop the relay;
-    /// `check` and the log tell of it. One that differs is left alone: it may be the true one.
-    private func catchUp() {
-        guard let mirror else { return }
-        if mirrorFile >= 0 { close(mirrorFile) }
-        mirrorFile = -1
-        do throws(RelayError) {
-            try Self.make(mirror.path, "the mirror's folder")
-            let kept = try mirror.segments().last
-            let from = kept?.first ?? 0
-            let segments = try folder.segments()
-            if let last = segments.last, from > last.first {
-                throw .trail("the mirror goes on behind the trail's end")
-            }
-            for segment in segments where segment.first >= from {
-                try copy(segment, to: mirror.segment(first: segment.first))
-            }
-            mirrorTrouble = nil
-            guard let segment else { return }
-            mirrorFile = OwnFile.open(
-                mirror.segment(first: segment.first).path, O_RDWR)
-            mirrorByteCount = byteCount
-        } catch {
-            if case .trail(let words) = error { mirrorTrouble = words }
-        }
-    }
-
-    /// The common case: the mirror has exactly what the trail had before. False if it hasn't.
-    private func follow(_ octets: [UInt8], at position: Int) -> Bool {
-        guard isMirrorInPlace, mirrorByteCount == position, position > 0,
-            lseek(mirrorFile, 0, SEEK_END) == position,
-            OwnFile.write(octets, to: mirrorFile, at: position), fdatasync(mirrorFile) == 0
-        else { return false }
-        mirrorByteCount += octets.count
-        return true
-    }
-
-    /// The mirror's disk may have been taken away, or put back.
-    private var isMirrorInPlace: Bool {
-        guard let mirror, let segment else { return false }
-        return Self.isInPlace(mirrorFile, mirror.segment(first: segment.first).path)
-    }
-
-    private func copy(
-        _ source: TrailFolder.Segment, to target: TrailFolder.Segment
-    ) throws(RelayError) {
-        let file = OwnFile.open(target.path, O_RDWR | O_CREAT)
-        guard file >= 0 else { throw .trail("the mirror can't be written") }
-        defer { close(file) }
-        var size = Int(lseek(file, 0, SEEK_END))
-        let whole = source == segment ? byteCount : Self.size(of: source.path)
-        guard size != whole else { return }
-        guard let octets = OwnFile.contents(source.path) else {
-            throw .trail("the trail can't be read")
-        }
-        guard let kept = OwnFile.contents(target.path) else {
-            throw .trail("the mirror can't be read")
-        }
-        if !octets.starts(with: kept) {
-            // Torn by a crash of the mirror's machine, or another trail.
-            size = TrailFolder.parse(kept).wholeByteCount
-            guard size > 0 || kept.count < TrailFolder.magic.count,
-                octets.starts(with: kept.prefix(size))
-            else { throw .trail("the mirror holds another trail") }
-            guard ftruncate(file, off_t(size)) == 0 else {
-                throw .trail("the mirror can't be written")
-            }
-        }
-        guard OwnFile.write(Array(octets.dropFirst(size)), to: file, at: size),
-            fdatasync(file) == 0, size > 0 || OwnFile.syncFolder(mirror?.path ?? "")
-        else { throw .trail("the mirror can't be written") }
-    }
-
     // MARK: Files
 
     /// Whether what is written can be found again.
-    var isInPlace: Bool { segment.map { Self.isInPlace(file, $0.path) } ?? true }
+    var isInPlace: Bool { segment.map { OwnFile.isOpen(file, as: $0.path) } ?? true }
 
-    /// Whether the file that is open is the one that has the name.
-    private static func isInPlace(_ file: Int32, _ path: String) -> Bool {
-        var (open, named) = (stat(), stat())
-        return unsafe fstat(file, &open) == 0 && lstat(path, &named) == 0
-            && open.st_dev == named.st_dev && open.st_ino == named.st_ino
-    }
-
-    private static func size(of path: String) -> Int {
-        let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return 0 }
-        defer { close(file) }
-        return Int(lseek(file, 0, SEEK_END))
+    /// Makes the mirror's folder, if it isn't there.
+    static func makeMirror(_ path: String) throws(RelayError) {
+        try make(path, "the mirror's folder")
     }
 }

@@ -77,6 +77,7 @@ final class RelayWriter: @unchecked Sendable {
             }
             // The last connection to close writes the log back and removes it.
             try database.close()
+            trail.endMirror()
         } catch {
             throw StoreError(error)
         }
