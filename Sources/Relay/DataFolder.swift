@@ -308,6 +308,7 @@ public struct DataFolder: Sendable {
     func lock() throws(RelayError) -> FolderLock {
         let file = OwnFile.open(lockPath, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the lock can't be made: \(Self.reason())") }
+        OwnFile.hand(file, toOwnerOf: path)
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
             throw .inUse(processID: holder)

@@ -62,3 +62,30 @@ import Testing
         try place.serve()
     }
 }
+
+@Suite(.enabled(if: geteuid() == 0, "only root makes files in another user's folder"))
+struct `Another user's data folder` {
+    private static let user: uid_t = 65_534
+
+    private static func make(in folder: TemporaryFolder) throws -> String {
+        let path = folder.file("another's")
+        try #require(unsafe mkdir(path, 0o700) == 0)
+        try #require(unsafe chown(path, user, user) == 0)
+        return path
+    }
+
+    /// What in it isn't that user's.
+    private static func ofOthers(in path: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: path).filter { name in
+            var state = stat()
+            return unsafe lstat(path + "/" + name, &state) != 0 || state.st_uid != user
+        }
+    }
+
+    @Test func `is whole for its owner when root has made the keys`() throws {
+        let folder = try TemporaryFolder()
+        let path = try Self.make(in: folder)
+        _ = try DataFolder(path: path).keys()
+        #expect(try Self.ofOthers(in: path) == [])
+    }
+}
