@@ -1,5 +1,6 @@
 import Cryptography
 import Foundation
+import RelayTestSupport
 import TestSupport
 import Testing
 
@@ -86,6 +87,19 @@ struct `Another user's data folder` {
         let folder = try TemporaryFolder()
         let path = try Self.make(in: folder)
         _ = try DataFolder(path: path).keys()
+        #expect(try Self.ofOthers(in: path) == [])
+    }
+
+    @Test(arguments: [true, false])
+    func `is whole for its owner when root has restored into it`(hasTrail: Bool) throws {
+        let place = try FolderWorld(mirrored: true)
+        try place.run { world, _, _ in _ = try world.connect().makeHome() }
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        let path = try Self.make(in: place.folder)
+        _ = try Restoration.restore(
+            from: backup, into: path, trailPath: hasTrail ? place.mirror : nil)
+        #expect(FileManager.default.fileExists(atPath: path + "/trail"))
         #expect(try Self.ofOthers(in: path) == [])
     }
 }
