@@ -235,6 +235,8 @@ import WebSockets
         let ending = try await relay.serve().wait(for: .seconds(20))
         #expect(ending == .exited(77) && final.contains(77))
         unsafe chmod(relay.dataFolder, 0o700)
+        let below = try relay.serve(["--data", relay.settingsFile + "/data"])
+        #expect(try await below.wait(for: .seconds(20)) == .exited(73) && final.contains(73))
         try await relay.start()
     }
 
