@@ -263,14 +263,28 @@ public struct DataFolder: Sendable {
 
     /// Removes rehearsals whose process is gone.
     func removeRehearsals() {
+        for name in deadRehearsals { OwnFile.eraseFolder(path + "/" + name) }
+    }
+
+    private var deadRehearsals: [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        for name in names where name.hasPrefix(Self.rehearsalPrefix) {
+        return names.filter { name in
+            guard name.hasPrefix(Self.rehearsalPrefix) else { return false }
             let process = name.dropFirst(Self.rehearsalPrefix.count).prefix { $0.isNumber }
-            guard let number = Int32(process), kill(number, 0) != 0, errno == ESRCH else {
-                continue
-            }
-            OwnFile.eraseFolder(path + "/" + name)
+            guard let number = Int32(process) else { return false }
+            return kill(number, 0) != 0 && errno == ESRCH
         }
+    }
+
+    /// The names of copies of the database that nobody is making any more.
+    var leftovers: [String] {
+        guard holder == nil else { return deadRehearsals.sorted() }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        let copies = names.filter { name in
+            let own = path + "/" + name
+            return own.hasPrefix(copyPath + ".") || own == stagingPath
+        }
+        return (deadRehearsals + copies).sorted()
     }
 
     static let rehearsalPrefix = "rehearsal."

@@ -84,6 +84,7 @@ public final class RelayServer: Sendable {
             throw error
         }
         startLoop()
+        startCleaning(folder, every: configuration.cleaningPeriod)
         startWriter(fatal: fatal)
     }
 
@@ -98,6 +99,17 @@ public final class RelayServer: Sendable {
             }
             loop.schedule(after: .seconds(60), every: .seconds(60)) {
                 refusalLog.tell(connections: observatory.refusedConnections)
+            }
+        }
+    }
+
+    /// Rehearsals that were killed don't wait for the next start: what is erased from now on would
+    /// stay in them. Overwriting takes time, which the loop doesn't have.
+    private func startCleaning(_ folder: DataFolder, every period: Duration) {
+        let queue = DispatchQueue(label: "relay cleaning", qos: .utility)
+        loop.execute { [loop] in
+            loop.schedule(after: period, every: period) {
+                queue.async { folder.removeRehearsals() }
             }
         }
     }

@@ -85,6 +85,7 @@ public struct RelayCheck: Sendable {
         }
         list.addCertificate(live?.certificatePath ?? expected.certificatePath, live, expected)
         list.addDisk(folder, live)
+        list.addLeftovers(folder, isRunning: isRunning)
         points = list.points
         limits = live?.limits ?? []
     }
@@ -280,5 +281,18 @@ private struct PointList {
             let isLow = space.free < space.blobReserve
             add("disk", isLow ? .attention : .good, words + (isLow ? "; no room for files" : ""))
         }
+    }
+
+    /// What is erased stays in a copy.
+    mutating func addLeftovers(_ folder: DataFolder, isRunning: Bool) {
+        let names = folder.leftovers
+        guard !names.isEmpty else {
+            return add("leftovers", .good, "no copy of the database was left behind")
+        }
+        add(
+            "leftovers", .attention,
+            "left by commands that were killed: \(names.joined(separator: ", ")); "
+                + (isRunning
+                    ? "the relay removes them within an hour" : "the next start removes them"))
     }
 }

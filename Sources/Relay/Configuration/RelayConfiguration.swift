@@ -15,6 +15,8 @@ public struct RelayConfiguration: Sendable {
     public var signals: Set<EventLoop.Signal> = []
     /// Called on the loop at each of them; must return at once.
     public var onSignal: (@Sendable (EventLoop.Signal) -> Void)?
+    /// How often what killed commands have left in the data folder is removed.
+    var cleaningPeriod = Duration.seconds(3_600)
 
     /// A relay with the defaults, and without metrics.
     public init(dataFolder: String, clinicRoot: VerifyingKey) {
