@@ -5,7 +5,9 @@ import Terminal
 @main struct Main {
     static func main() async {
         HangUp.take()
-        await Program.run(RelayCommand.self) { error in
+        await Program.run(
+            RelayCommand.self, beforeSignal: { UnfinishedFiles.eraseAll() }
+        ) { error in
             (error as? RelayError)?.failure ?? (error as? SettingsError)?.failure
         }
     }

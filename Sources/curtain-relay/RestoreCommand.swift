@@ -98,7 +98,7 @@ struct RestoreCommand: ParsableCommand {
             return report
         } catch {
             // Only what stands against this backup or trail is noted, not a mistyped name.
-            if let folder, error.isAgainstBackup {
+            if let folder, error.isAgainstBackup, !Task.isCancelled {
                 try? RelayBackup.noteRehearsal(folder: folder, passed: false)
             }
             throw error

@@ -2,6 +2,7 @@ import CoreFoundation
 public import Cryptography
 import Foundation
 import GRDB
+import GRDBSQLite
 import RelayCore
 import RelayProtocol
 
@@ -34,6 +35,8 @@ public struct BackupFile: Sendable {
         try checkName(path, replaces: replaces)
         let temporary = path + ".new"
         OwnFile.erase(temporary)
+        try UnfinishedFiles.begin(temporary)
+        defer { try? UnfinishedFiles.finish(temporary) }
         let file = unsafe Glibc.open(
             temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backupFile("it can't be made: \(DataFolder.reason())") }
@@ -45,8 +48,10 @@ public struct BackupFile: Sendable {
             guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
             let replaced = unsafe Glibc.open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
             defer { if replaced >= 0 { close(replaced) } }
-            guard unsafe rename(temporary, path) == 0 else {
-                throw RelayError.backup("the file can't be named")
+            try UnfinishedFiles.finish(temporary) { () throws(RelayError) in
+                guard unsafe rename(temporary, path) == 0 else {
+                    throw RelayError.backup("the file can't be named")
+                }
             }
             try syncFolder(of: path)
             // Unless it has another name, under which it is still wanted.
@@ -141,8 +146,13 @@ public struct BackupFile: Sendable {
             try? queue.close()
         }
         try queue.inDatabase { database in
+            // Nothing may be written to a file that is being erased.
+            unsafe sqlite3_progress_handler(
+                database.sqliteConnection, 10_000, { _ in Task.isCancelled ? 1 : 0 }, nil)
+            defer { unsafe sqlite3_progress_handler(database.sqliteConnection, 0, nil, nil) }
             try database.execute(sql: "VACUUM INTO ?", arguments: [target])
         }
+        try Task.checkCancellation()
     }
 
     /// Makes a compacted copy of a database at a path, whole, read back and durable. Nothing is left of

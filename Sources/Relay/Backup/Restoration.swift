@@ -104,7 +104,11 @@ public struct Restoration: Sendable {
         }
         let place = String(
             decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer { OwnFile.eraseFolder(place) }
+        defer {
+            OwnFile.eraseFolder(place)
+            try? UnfinishedFiles.finish(place)
+        }
+        try UnfinishedFiles.begin(place)
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: false, tokensUntil: nil)
         return try restoration.stage(at: place + "/relay.sqlite")

@@ -15,10 +15,13 @@ public enum Program {
     /// once; terminal modes are restored in every case. A command that `TakesSignals` is left to
     /// do with them what it wants.
     ///
+    /// - Parameter beforeSignal: called, on any thread, before a signal ends the process: removes what
+    ///   isn't finished.
     /// - Parameter explain: words and status for the errors of the program's libraries; nil for
     ///   those that it doesn't know, which are reported as a bug.
     public static func run<Root: ParsableCommand>(
-        _ root: Root.Type, explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
+        _ root: Root.Type, beforeSignal: @escaping @Sendable () -> Void = {},
+        explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
     ) async -> Never {
         _ = signal(SIGPIPE, SIG_IGN)
         let command: any ParsableCommand
@@ -27,6 +30,7 @@ public enum Program {
         } catch {
             exit(reportUsage(error, of: root).rawValue)
         }
+        Signals.beforeEnd(beforeSignal)
         if !(command is any TakesSignals) { Signals.install() }
         let work = Task { await perform(command, in: root, explain: explain) }
         Signals.onInterruption { work.cancel() }

@@ -11,6 +11,7 @@ enum Signals {
         /// The signal that asked the program to end, once one did.
         var interruption: Int32?
         var onInterruption: (@Sendable () -> Void)?
+        var beforeEnd: (@Sendable () -> Void)?
         var observers: [Int: @Sendable (Int32) -> Void] = [:]
         var nextObserver = 0
         var wakeRead: Int32 = -1
@@ -47,6 +48,11 @@ enum Signals {
         if isInterrupted { body() }
     }
 
+    /// Calls `body`, on any thread, before a signal ends the process.
+    static func beforeEnd(_ body: @escaping @Sendable () -> Void) {
+        state.withLock { $0.beforeEnd = body }
+    }
+
     /// Readable from the moment on at which the program was asked to end; -1 before `install`.
     static var wakeDescriptor: Int32 { state.withLock { $0.wakeRead } }
 
@@ -71,6 +77,7 @@ enum Signals {
     /// Ends the process as if nobody had handled `number`, so that the shell sees what it expects.
     static func end(by number: Int32) -> Never {
         TerminalMode.restoreAll()
+        state.withLock { $0.beforeEnd }?()
         _ = signal(number, SIG_DFL)
         kill(getpid(), number)
         usleep(100_000)
