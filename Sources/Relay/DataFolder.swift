@@ -398,6 +398,13 @@ public struct DataFolder: Sendable {
     /// Octets free on the folder's file system.
     public var freeByteCount: UInt64? { space?.free }
 
+    /// Whole mebibytes that are missing on the folder's file system for so many octets beside the
+    /// reserve, without which devices would be refused; `nil` if they have room, or nobody knows.
+    func mebibytesMissing(for byteCount: UInt64) -> UInt64? {
+        guard let spare = space?.spare, spare < byteCount else { return nil }
+        return (byteCount - spare + (1 << 20) - 1) >> 20
+    }
+
     /// Room on the folder's file system.
     var space: DiskSpace? {
         var information = statvfs()

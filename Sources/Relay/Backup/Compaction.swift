@@ -29,8 +29,7 @@ public enum Compaction {
         let before = folder.databaseByteCount
         let freed = try RelayDatabase.freedByteCount(path: folder.databasePath)
         let needed = before - min(before, freed)
-        if let spare = folder.space?.spare, spare < needed {
-            let missing = (needed - spare + (1 << 20) - 1) >> 20
+        if let missing = folder.mebibytesMissing(for: needed) {
             throw .dataFolder("\(missing) MiB are missing on its disk for the copy")
         }
         try BackupFile.copy(

@@ -57,8 +57,14 @@ public enum RelayBackup {
             needed +=
                 whole - min(whole, try RelayDatabase.freedByteCount(path: folder.databasePath))
         }
-        guard let spare = folder.space?.spare, spare < needed else { return }
-        let missing = (needed - spare + (1 << 20) - 1) >> 20
+        try requireRoom(for: needed, in: folder)
+    }
+
+    /// - Throws: `.backupFile` if so many octets would take the reserve of the relay's disk.
+    static func requireRoom(
+        for byteCount: UInt64, in folder: DataFolder
+    ) throws(RelayError) {
+        guard let missing = folder.mebibytesMissing(for: byteCount) else { return }
         throw .backupFile("\(missing) MiB are missing on the disk of the data folder")
     }
 

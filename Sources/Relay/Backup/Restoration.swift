@@ -96,7 +96,10 @@ public struct Restoration: Sendable {
         let folder = try folderPath.map { path throws(RelayError) in
             try DataFolder(existing: path)
         }
-        folder?.removeRehearsals()
+        if let folder {
+            folder.removeRehearsals()
+            try RelayBackup.requireRoom(for: UInt64(max(0, backup.byteCount)), in: folder)
+        }
         var template = Array(
             (parent + "/\(DataFolder.rehearsalPrefix)\(getpid()).XXXXXX").utf8CString)
         guard unsafe mkdtemp(&template) != nil else {

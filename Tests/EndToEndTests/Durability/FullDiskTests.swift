@@ -102,8 +102,13 @@ import WebSockets
         try await read(pair, 200)
 
         // No copy is begun that would take the relay's reserve.
+        let backup = relay.file("backup")
+        try await relay.run("backup", "--out", backup).expect(0)
         try disk.fill(leaving: (6 << 20) + (64 << 10))
         #expect(try await relay.run("backup", "--out", relay.file("copy")).ending == .exited(73))
+        let rehearsal = try await relay.run("restore", "--verify", "--from", backup)
+        #expect(rehearsal.ending == .exited(73))
+        #expect(rehearsal.errors.contains("MiB are missing on the disk of the data folder"))
         #expect(try await becomes(ready: true))
         try await end()
     }
