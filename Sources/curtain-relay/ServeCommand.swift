@@ -86,7 +86,11 @@ struct ServeCommand: TakesSignals {
         if let address = server.metricsAddress { log.info("metrics on http://\(address)/metrics") }
         let address = "\(settings.hasTLS ? "wss" : "ws")://\(server.boundAddress)"
         log.info("started", metadata: server.startFields.merging(["address": "\(address)"]) { $1 })
-        FileHandle.standardOutput.write(Data("listening on \(address)\n".utf8))
+        do {
+            try Output().line("listening on \(address)")
+        } catch {
+            log.warning("standard output can't be written, so nobody was told of the start there")
+        }
         manager.tell(.ready)
         if let period = manager.watchdogMicroseconds {
             server.giveSigns(every: .microseconds(Int64(clamping: period / 3))) {

@@ -377,6 +377,23 @@ import WebSockets
         }
     }
 
+    @Test(arguments: [">/dev/full", ">&-", "> >(:)"])
+    func `serves although nobody can be told that it is ready`(output: String) async throws {
+        let relay = try RelayAlone()
+        let child = try relay.serve(shell: "exec \"$0\" \"$@\" \(output)")
+        try await eventually("it serves", within: .seconds(20)) {
+            child.errors.contains("standard output") || child.ending() != nil
+        }
+        let address = try #require(
+            child.errors.firstMatch(of: #/ws://127\.0\.0\.1:([0-9]+)/#), "\(child.errors)")
+        let peer = try RawPeer(port: try #require(UInt16(address.1)))
+        peer.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        #expect(peer.readToEnd().hasSuffix("\r\n\r\nok\n"))
+        child.signal(SIGTERM)
+        #expect(try await child.wait(for: .seconds(20)) == .exited(0))
+        #expect(try await relay.run("check").errors.isEmpty)
+    }
+
     @Test func `reloads once it has begun if it was asked to before`() async throws {
         let relay = try RelayAlone()
         // Ignored only for as long as the program isn't loaded.

@@ -8,6 +8,17 @@ struct Descriptor: Sendable {
     static let standardOutput = Descriptor(number: STDOUT_FILENO)
     static let standardError = Descriptor(number: STDERR_FILENO)
 
+    /// Takes the numbers of standard streams that are closed, or the next file that is opened would
+    /// get one, and what is meant for the stream. To read and to write them fails as before.
+    static func reserveStandard() {
+        for stream in [standardInput, standardOutput, standardError]
+        where fcntl(stream.number, F_GETFD) < 0 {
+            let isInput = stream.number == STDIN_FILENO
+            // The lowest number that is free: this one.
+            _ = unsafe Glibc.open("/dev/null", isInput ? O_WRONLY : O_RDONLY)
+        }
+    }
+
     var isTerminal: Bool { isatty(number) == 1 }
 
     /// Columns and rows of the terminal, if it is one and says so.

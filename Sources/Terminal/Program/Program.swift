@@ -23,6 +23,7 @@ public enum Program {
         _ root: Root.Type, beforeSignal: @escaping @Sendable () -> Void = {},
         explain: @escaping @Sendable (any Error) -> Failure? = { _ in nil }
     ) async -> Never {
+        Descriptor.reserveStandard()
         _ = signal(SIGPIPE, SIG_IGN)
         let command: any ParsableCommand
         do {
