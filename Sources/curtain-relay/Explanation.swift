@@ -57,6 +57,14 @@ extension RelayError {
 }
 
 extension StoreError {
+    /// Whether what has been stored is there all the same.
+    var isStoreWhole: Bool {
+        switch self {
+        case .full, .failed: true
+        case .corrupt, .takenAway: false
+        }
+    }
+
     /// In words for the operator.
     var failure: Failure {
         switch self {

@@ -79,7 +79,9 @@ struct ServeCommand: TakesSignals {
         }
         let server = try RelayServer(configuration, log: log) { error in
             let failure = error.failure
-            log.error("\(failure.happened); the relay ends, what was accepted is safe")
+            let words =
+                error.isStoreWhole ? "the relay ends, what was accepted is safe" : "the relay ends"
+            log.error("\(failure.happened); \(words)")
             _exit(failure.status.rawValue)
         }
         running.begin(server)
