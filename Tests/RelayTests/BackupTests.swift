@@ -34,4 +34,22 @@ import Testing
         }
         _ = try RelayBackup.make(folder: data, to: target, replaces: true)
     }
+
+    @Test func `that can't be noted in the trail isn't there, and the one before is`() throws {
+        let place = try FolderWorld()
+        try place.makeStore()
+        let (kept, other) = (place.folder.file("kept"), place.folder.file("other"))
+        _ = try RelayBackup.make(folder: place.path, to: kept)
+        let before = FileManager.default.contents(atPath: kept)
+        try FileManager.default.removeItem(atPath: place.path + "/trail")
+        try Data().write(to: URL(fileURLWithPath: place.path + "/trail"))
+        for target in [kept, other] {
+            #expect(throws: RelayError.self) {
+                try RelayBackup.make(folder: place.path, to: target, replaces: true)
+            }
+        }
+        #expect(FileManager.default.contents(atPath: kept) == before)
+        let names = try FileManager.default.contentsOfDirectory(atPath: place.folder.path)
+        #expect(names.sorted() == ["data", "kept"])
+    }
 }

@@ -27,10 +27,11 @@ public struct BackupFile: Sendable {
     /// Compacts a database into a backup at `path`, verifies it, and only then gives it that name.
     ///
     /// - Parameter replaces: whether a file of that name may be replaced.
-    /// - Throws: `.backup`, with nothing left behind.
+    /// - Parameter note: notes that there is a backup; without that it gets no name, and replaces none.
+    /// - Throws: `.backup`, or what `note` throws, with nothing left behind.
     static func make(
         from database: String, keys: DataFolder.Keys, hour: UInt64, to path: String,
-        replaces: Bool
+        replaces: Bool, note: () throws(RelayError) -> Void
     ) throws(RelayError) -> BackupFile {
         try checkName(path, replaces: replaces)
         let temporary = path + ".new"
@@ -46,6 +47,7 @@ public struct BackupFile: Sendable {
             try describe(temporary, keys, hour)
             _ = try BackupFile(temporary, isDeep: true)
             guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
+            try note()
             let replaced = unsafe Glibc.open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
             defer { if replaced >= 0 { close(replaced) } }
             try UnfinishedFiles.finish(temporary) { () throws(RelayError) in

@@ -32,13 +32,14 @@ public enum RelayBackup {
             return try makeOnline(folder, keys, target, replaces, patienceSeconds)
         }
         let offline = try OfflineRelay(folder)
-        let backup = try BackupFile.make(
+        return try BackupFile.make(
             from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
-            replaces: replaces)
-        try offline.note(
-            TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
-            hourIn: TrailKeeper.SettingRow.lastBackup)
-        return backup
+            replaces: replaces
+        ) { () throws(RelayError) in
+            try offline.note(
+                TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
+                hourIn: TrailKeeper.SettingRow.lastBackup)
+        }
     }
 
     /// A running relay's copy, and a backup on the same disk, must leave its reserve free, or devices
@@ -81,11 +82,10 @@ public enum RelayBackup {
             !copy.dropFirst(folder.copyPath.count).contains("/")
         else { throw .control("the relay has made no copy") }
         defer { DataFolder.removeDatabase(copy) }
-        let backup = try BackupFile.make(
+        return try BackupFile.make(
             from: copy, keys: keys, hour: SystemClock().now.hour, to: target,
-            replaces: replaces)
-        _ = try relay.ask(.backedUp)
-        return backup
+            replaces: replaces
+        ) { () throws(RelayError) in _ = try relay.ask(.backedUp) }
     }
 
     /// Has the relay sign its trail now, if one runs; otherwise the last head is from its stop.
