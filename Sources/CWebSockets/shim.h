@@ -230,6 +230,11 @@ static inline int shim_http_headers(
     return lws_finalize_write_http_header(wsi, start, &p, end);
 }
 
+/// Whether the request is a HEAD.
+static inline int shim_is_head(struct lws *wsi) {
+    return lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+}
+
 /// Whether the request is a GET.
 static inline int shim_is_get(struct lws *wsi) {
     return lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;

@@ -49,8 +49,9 @@ private func handshakeCallback(
         let path = unsafe input.map {
             unsafe String(cString: $0.assumingMemoryBound(to: CChar.self))
         }
-        let isGet = unsafe shim_is_get(wsi) != 0
-        return connection.respond(toGet: isGet ? path : nil) ? 0 : -1
+        let isHead = unsafe shim_is_head(wsi) != 0
+        let isKnown = unsafe isHead || shim_is_get(wsi) != 0
+        return connection.respond(to: isKnown ? path : nil, withBody: !isHead) ? 0 : -1
     case LWS_CALLBACK_HTTP_WRITEABLE:
         unsafe connection(wsi)?.writeHTTPBody()
         // One answer per connection; what is still buffered is flushed before it closes.

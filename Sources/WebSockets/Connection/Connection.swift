@@ -418,17 +418,18 @@ struct UpgradeRequest {
         owner?.confirms(subprotocol: subprotocol) ?? false
     }
 
-    /// Answers an HTTP request; false asks libwebsockets to close.
-    func respond(toGet path: String?) -> Bool {
+    /// Answers a GET or HEAD of a path, or another request; false asks libwebsockets to close.
+    func respond(to path: String?, withBody hasBody: Bool) -> Bool {
         guard let wsi = unsafe wsi else { return false }
-        var response = WebSocketServer.HTTPResponse(status: 405, body: Array("GET only\n".utf8))
+        var response = WebSocketServer.HTTPResponse(
+            status: 405, body: Array("GET and HEAD only\n".utf8))
         if let path {
             response =
                 owner?.response(to: path, on: self)
                 ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
         }
         guard unsafe writeHead(of: response, on: wsi) else { return false }
-        httpBody = response.body
+        httpBody = hasBody ? response.body : nil
         unsafe lws_callback_on_writable(wsi)
         return true
     }
