@@ -36,13 +36,16 @@ public struct BackupFile: Sendable {
         try checkName(path, replaces: replaces)
         let temporary = path + ".new"
         OwnFile.erase(temporary)
-        try UnfinishedFiles.begin(temporary)
-        defer { try? UnfinishedFiles.finish(temporary) }
         let file = unsafe Glibc.open(
             temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backupFile("it can't be made: \(DataFolder.reason())") }
-        defer { close(file) }
+        defer {
+            close(file)
+            try? UnfinishedFiles.finish(temporary)
+        }
         do {
+            // Now that it is this one's: what another has left under the name isn't to be erased.
+            try UnfinishedFiles.begin(temporary)
             try compact(RelayDatabase.open(database), into: temporary)
             try describe(temporary, keys, hour)
             _ = try BackupFile(temporary, isDeep: true)
