@@ -235,6 +235,34 @@ import Testing
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `a request that asks for no upgrade counts as much, through a proxy or not`()
+        async throws
+    {
+        for proxies in [[], AddressBlock.loopback] {
+            let server = try TestServer {
+                $0.admission.trustedProxies = proxies
+                $0.admission.exemptAddresses = []
+                $0.admission.handshakesPerSecondPerAddress = 1
+            } http: { _ in
+                .init(body: Array("ok\n".utf8))
+            }
+            func ask(_ method: String) throws -> String {
+                let peer = try RawPeer(port: server.port)
+                peer.write(
+                    "\(method) /healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n"
+                )
+                return peer.readToEnd()
+            }
+            for _ in 0..<10 { #expect(try ask("GET").contains(" 200 ")) }
+            #expect(try ask("GET").contains(" 429 "))
+            #expect(try ask("POST").contains(" 429 "))
+            let made = server.server
+            let refused = try server.loop.executeAndWait { made.counters.refused }
+            #expect(refused[.handshakesPerAddress] == 2)
+            await server.loop.shutdownAndWait()
+        }
+    }
+
     @Test func `takes new limits while it runs`() async throws {
         let server = try TestServer()
         let made = server.server

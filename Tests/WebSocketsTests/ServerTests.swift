@@ -8,25 +8,22 @@ import WebSockets
         let server = try TestServer(http: { path in
             path == "/healthz" ? .init(body: Array("ok\n".utf8)) : nil
         })
-        let health = try RawPeer(port: server.port)
-        health.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        let answer = health.readToEnd()
+        func ask(_ request: String, _ fields: String = "") throws -> String {
+            let peer = try RawPeer(port: server.port)
+            peer.write("\(request) HTTP/1.1\r\nHost: x\r\n\(fields)\r\n")
+            return peer.readToEnd()
+        }
+        let answer = try ask("GET /healthz")
         #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
         #expect(answer.contains("content-type: text/plain; charset=utf-8\r\n"))
         #expect(answer.contains("content-length: 3\r\n"))
         #expect(answer.hasSuffix("\r\n\r\nok\n"))
-        let head = try RawPeer(port: server.port)
-        head.write("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        let same = head.readToEnd()
+        let same = try ask("HEAD /healthz")
         #expect(same.hasPrefix("HTTP/1.1 200 OK\r\n"))
         #expect(same.contains("content-length: 3\r\n"))
         #expect(same.hasSuffix("\r\n\r\n"))
-        let missing = try RawPeer(port: server.port)
-        missing.write("GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
-        #expect(missing.readToEnd().hasPrefix("HTTP/1.1 404"))
-        let post = try RawPeer(port: server.port)
-        post.write("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-        #expect(post.readToEnd().hasPrefix("HTTP/1.1 405"))
+        #expect(try ask("GET /other").hasPrefix("HTTP/1.1 404"))
+        #expect(try ask("POST /healthz", "Content-Length: 0\r\n").hasPrefix("HTTP/1.1 405"))
         await server.loop.shutdownAndWait()
     }
 

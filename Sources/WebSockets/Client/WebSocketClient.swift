@@ -217,7 +217,7 @@ extension WebSocketClient: ConnectionOwner {
         -> WebSocketServer.HTTPResponse?
     { nil }
 
-    func response(to path: String, on connection: Connection) -> WebSocketServer.HTTPResponse? {
-        nil
-    }
+    func response(to request: PlainRequest, on connection: Connection)
+        -> WebSocketServer.HTTPResponse?
+    { nil }
 }

@@ -51,7 +51,10 @@ private func handshakeCallback(
         }
         let isHead = unsafe shim_is_head(wsi) != 0
         let isKnown = unsafe isHead || shim_is_get(wsi) != 0
-        return connection.respond(to: isKnown ? path : nil, withBody: !isHead) ? 0 : -1
+        let request = PlainRequest(
+            path: isKnown ? path : nil, isHead: isHead,
+            forwardedFor: unsafe header(wsi, shim_forwarded_for))
+        return connection.respond(to: request) ? 0 : -1
     case LWS_CALLBACK_HTTP_WRITEABLE:
         unsafe connection(wsi)?.writeHTTPBody()
         // One answer per connection; what is still buffered is flushed before it closes.

@@ -12,8 +12,9 @@ protocol ConnectionOwner: AnyObject {
     /// Why an upgrade isn't taken, or nil if it is.
     func refusal(of connection: Connection, _ request: UpgradeRequest)
         -> WebSocketServer.HTTPResponse?
-    /// The answer to a GET on a server.
-    func response(to path: String, on connection: Connection) -> WebSocketServer.HTTPResponse?
+    /// The answer to a request on a server that asks for no upgrade.
+    func response(to request: PlainRequest, on connection: Connection)
+        -> WebSocketServer.HTTPResponse?
     /// Whether the server confirmed the subprotocol that the client had asked for.
     func confirms(subprotocol: String) -> Bool
     /// A client's attempt failed before the connection opened.
@@ -25,6 +26,16 @@ struct UpgradeRequest {
     /// Sec-WebSocket-Protocol (RFC 6455 §11.3.4).
     var subprotocols: String
     /// X-Forwarded-For: empty if there is none, nil if it is too long.
+    var forwardedFor: String?
+}
+
+/// A request that asks for no upgrade.
+struct PlainRequest {
+    /// What a GET or HEAD asks for; nil if it is another request.
+    var path: String?
+    /// Asks for an answer without its body.
+    var isHead: Bool
+    /// As in `UpgradeRequest`.
     var forwardedFor: String?
 }
 
@@ -418,18 +429,14 @@ struct UpgradeRequest {
         owner?.confirms(subprotocol: subprotocol) ?? false
     }
 
-    /// Answers a GET or HEAD of a path, or another request; false asks libwebsockets to close.
-    func respond(to path: String?, withBody hasBody: Bool) -> Bool {
+    /// Answers a request that asks for no upgrade; false asks libwebsockets to close.
+    func respond(to request: PlainRequest) -> Bool {
         guard let wsi = unsafe wsi else { return false }
-        var response = WebSocketServer.HTTPResponse(
-            status: 405, body: Array("GET and HEAD only\n".utf8))
-        if let path {
-            response =
-                owner?.response(to: path, on: self)
-                ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
-        }
+        let response =
+            owner?.response(to: request, on: self)
+            ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
         guard unsafe writeHead(of: response, on: wsi) else { return false }
-        httpBody = hasBody ? response.body : nil
+        httpBody = request.isHead ? nil : response.body
         unsafe lws_callback_on_writable(wsi)
         return true
     }

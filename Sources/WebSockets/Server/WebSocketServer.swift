@@ -3,7 +3,8 @@ internal import CWebSockets
 /// A WebSocket server on a loop (RFC 6455): binary messages of one subprotocol, whole or not at all.
 ///
 /// Events come on the loop, in order per connection. `send` may be called inside a handler; messages
-/// are written when the turn ends, each as one frame.
+/// are written when the turn ends, each as one frame. Frames that a client didn't mask are taken too,
+/// against §5.1: libwebsockets doesn't tell of the mask, which protects proxies and not the server.
 public final class WebSocketServer: @unchecked Sendable {
     /// What happens on a connection.
     public enum Event: Sendable {
@@ -401,11 +402,8 @@ extension WebSocketServer: ConnectionOwner {
                 !givesWay(at: loop.core.now, where: { $0.phase == .open })
             {
                 Gate.full as Gate.Refusal?
-            } else if let proxy = connection.proxy {
-                admit(connection, comingThrough: proxy, request.forwardedFor)
-                    ?? gate.admitAny(at: loop.core.now)
             } else {
-                nil as Gate.Refusal?
+                admitThroughProxy(connection, request.forwardedFor)
             }
         if let refusal {
             counters.refused[refusal.reason] += 1
@@ -419,15 +417,21 @@ extension WebSocketServer: ConnectionOwner {
         return nil
     }
 
-    private func admit(
-        _ connection: Connection, comingThrough proxy: AddressOctets, _ forwardedFor: String?
+    /// Whether the limits let in a connection of a trusted proxy, of which only its request tells for
+    /// whom it comes; nil for others, who were let in when they came.
+    private func admitThroughProxy(
+        _ connection: Connection, _ forwardedFor: String?
     ) -> Gate.Refusal? {
+        guard let proxy = connection.proxy else { return nil }
         let trusted = configuration.admission.trustedProxies
+        let client: AddressOctets
         switch forwardedFor.map({ ForwardedFor.read($0, trusting: trusted) }) {
         case .unreadable?, nil: return Gate.Refusal(reason: .badRequest, retryAfterSeconds: 0)
-        case .absent?: return admit(connection, proxy, at: loop.core.now)
-        case .client(let client)?: return admit(connection, client, at: loop.core.now)
+        case .absent?: client = proxy
+        case .client(let address)?: client = address
         }
+        let now = loop.core.now
+        return admit(connection, client, at: now) ?? gate.admitAny(at: now)
     }
 
     private func answer(_ refusal: Gate.Refusal) -> HTTPResponse {
@@ -450,8 +454,16 @@ extension WebSocketServer: ConnectionOwner {
         HTTPResponse(status: 400, body: Array((words + "\n").utf8))
     }
 
-    func response(to path: String, on connection: Connection) -> HTTPResponse? {
+    func response(to request: PlainRequest, on connection: Connection) -> HTTPResponse? {
+        // One that was refused when it came has been counted.
         if let refusal = connection.refusal { return answer(refusal) }
+        if let refusal = admitThroughProxy(connection, request.forwardedFor) {
+            counters.refused[refusal.reason] += 1
+            return answer(refusal)
+        }
+        guard let path = request.path else {
+            return HTTPResponse(status: 405, body: Array("GET and HEAD only\n".utf8))
+        }
         return http?(path)
     }
 
