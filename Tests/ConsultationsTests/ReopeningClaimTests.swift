@@ -232,10 +232,7 @@ struct ReopeningClaimTests {
         let world = try World()
         let (patient, doctor) = try await world.meet()
         let backup = world.relay.store.committed
-        try patient.request(try doctor.card())
-        try world.settle()
-        try doctor.accept()
-        try world.settle()
+        try world.agree(patient, doctor)
         let id = try patient.only().id
         let (ended, late) = role == .patient ? (patient, doctor) : (doctor, patient)
         world.disconnect(late)
@@ -261,5 +258,32 @@ struct ReopeningClaimTests {
         #expect(!ended.engine.state.isClosing(id))
         let hasEnded = try ended.engine.read { try $0.hasEnded(id) }
         #expect(hasEnded)
+    }
+
+    @Test(arguments: [PersonRole.patient, .doctor])
+    func `a relay that has lost a Close and kept the group ends it all the same`(
+        _ role: PersonRole
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        try patient.say("eins")
+        try world.settle()
+        let id = try patient.only().id
+        let (ended, late) = role == .patient ? (patient, doctor) : (doctor, patient)
+        world.disconnect(late)
+        let backup = world.relay.store.committed
+        try ended.end()
+        try world.settle()
+        #expect(ended.engine.state.consultations.isEmpty)
+        try world.restoreRelay(backup)
+        try late.say("noch etwas")
+        for device in [late, ended] { try world.connect(device) }
+        try world.settle()
+        for _ in 0..<5 { try world.pass(seconds: 61) }
+        for device in [ended, late] {
+            #expect(device.engine.state.consultations.isEmpty)
+            #expect(try device.receipts().map(\.id) == [id])
+        }
+        #expect(world.relay.store.groupCount == 0)
     }
 }

@@ -123,6 +123,38 @@ struct ReopeningTests {
         try expectWhole(world, [patient, doctor], texts: ["eins", "zwei"], reopened: 0)
     }
 
+    @Test(arguments: [true, false])
+    func `what begins a fresh group is said again at a relay that has lost it`(
+        _ byMaker: Bool
+    ) async throws {
+        let world = try World()
+        let (patient, doctor) = try await world.open()
+        if byMaker { world.disconnect(doctor) }
+        try patient.reopen()
+        while try patient.only().record.phase == .reopening, try world.step() {}
+        let groupID = try patient.only().groupID
+        while try !byMaker && doctor.only().groupID != groupID, try world.step() {}
+        let backup = world.relay.store.committed
+        if byMaker {
+            try world.settle()
+            #expect(try !patient.only().record.reopening.due)
+        } else {
+            // Its marks have been taken and not delivered, its commit hasn't been taken.
+            world.disconnect(patient)
+            while try doctor.only().commit == nil, try world.step() {}
+        }
+        try world.restoreRelay(backup)
+        for device in [patient, doctor] { try world.connect(device) }
+        try world.settle()
+        for _ in 0..<5 { try world.pass(seconds: 61) }
+        for device in [patient, doctor] {
+            #expect(device.stateWords == ["open"])
+            #expect(try device.only().groupID == groupID)
+            #expect(try !device.only().record.reopening.unconfirmed)
+            #expect(try device.reopenings() == [.byHand])
+        }
+    }
+
     @Test func `a relay restored to before the consultation gets it anew`() async throws {
         let world = try World()
         let (patient, doctor) = try await world.meet()

@@ -16,11 +16,16 @@ extension World {
     /// A patient whose request the doctor accepted.
     func open() async throws -> (patient: TestDevice, doctor: TestDevice) {
         let (patient, doctor) = try await meet()
+        try agree(patient, doctor)
+        return (patient, doctor)
+    }
+
+    /// The patient asks, the doctor accepts.
+    func agree(_ patient: TestDevice, _ doctor: TestDevice) throws {
         try patient.request(try doctor.card())
         try settle()
         try doctor.accept()
         try settle()
-        return (patient, doctor)
     }
 
     /// So many patients ask a doctor, who has gone away, one after the other.

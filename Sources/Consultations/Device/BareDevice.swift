@@ -342,6 +342,10 @@ package final class BareDevice {
                 words.append("\(it.record.phase): \(it.outbox.count) to send")
             }
         }
+        for it in state.consultations.values
+        where it.record.standing.relayClosed && it.isComparable && it.canReopen {
+            words.append("\(it.record.phase): closed at the relay")
+        }
         if words.isEmpty, !state.hasNothingToDo(at: now) { words = ["something to do"] }
         return words.isEmpty ? nil : words.sorted().joined(separator: ", ")
     }

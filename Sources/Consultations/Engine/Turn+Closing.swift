@@ -103,6 +103,7 @@ extension Turn {
         closing.createdAt = consultation.record.createdAt
         closing.abandoned = consultation.record.standing.quiet
         closing.closeSent = true
+        closing.epoch = consultation.group?.epoch ?? 0
         try transaction.put(
             closing, for: consultation.groupID, of: .closings, in: mailbox.scope)
         try showLastWords(of: consultation)
@@ -124,6 +125,12 @@ extension Turn {
         guard !unread.isEmpty else { return }
         let words = unread.map { state.describe($1, number: $0, in: consultation) }
         emit(.lastWords(consultation.id, words))
+    }
+
+    /// The relay says that it is closed: by the other, whose closing is on its way, if there is one.
+    func noteClosed(_ consultation: inout ConsultationState) {
+        consultation.record.standing.relayClosed = true
+        consultation.inspection = .due(at: now)
     }
 
     /// Key slot, tables and everything else of the consultation's scope; its mailbox stays until

@@ -76,21 +76,34 @@ extension Turn {
             try transaction.put(package, of: .shelfPackage, in: mailbox.scope)
             state.mailboxes[id]?.package = package
         }
-        for id in state.mailboxes.keys { try takeBack(of: id) }
+        for id in state.mailboxes.keys {
+            try takeBack(of: id)
+            try closeAgain(of: id)
+        }
     }
 
     /// A message that was under way goes again when the group has been compared, in its order among
     /// those that the relay had taken and may have lost.
     private mutating func takeBack(of id: MailboxID) throws {
-        guard let pending = state.mailboxes[id]?.pending, let number = pending.consultation else {
-            return
-        }
+        guard let pending = state.mailboxes[id]?.pending else { return }
         switch pending.request.operation {
-        case .send, .close:
+        case .send, .close, .confirm:
             try finishPending(of: id)
-            guard pending.message == nil else { return }
+            guard pending.message == nil, let number = pending.consultation else { return }
             try modify(number) { consultation, _ in consultation.record.traffic.marksDue = true }
         default: return
+        }
+    }
+
+    /// What was closed and confirmed is closed and confirmed again: a relay that was set back to
+    /// before it has forgotten, and the other side would write to nobody.
+    private mutating func closeAgain(of id: MailboxID) throws {
+        guard let mailbox = state.mailboxes[id] else { return }
+        for (groupID, var closing) in mailbox.closings where closing.closeSent {
+            closing.closeSent = false
+            closing.confirmed = false
+            try transaction.put(closing, for: groupID, of: .closings, in: mailbox.scope)
+            state.mailboxes[id]?.closings[groupID] = closing
         }
     }
 

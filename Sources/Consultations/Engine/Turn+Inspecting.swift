@@ -49,9 +49,17 @@ extension Turn {
             return
         }
         switch outcome {
+        case .groupState(let told) where told.closed:
+            let canReopen = try modify(number) { consultation, _ in
+                consultation.record.standing.relayClosed = true
+                consultation.inspection = .none
+                return consultation.canReopen
+            }
+            if canReopen { try doubt(number, because: .history, told) }
+            announce(number)
         case .groupState(let told):
             guard let reason = difference(between: told, and: group, of: consultation) else {
-                return try agree(number, told)
+                return try agree(number)
             }
             try doubt(number, because: reason, told)
         case .refused(.notAllowed, _): try reopen(number, because: .lost, otherwise: .removed)
@@ -74,20 +82,19 @@ extension Turn {
     }
 
     /// The relay's word fits. After a restore it may have lost messages that it had taken.
-    private mutating func agree(
-        _ number: Vault.ConsultationNumber, _ told: GroupState
-    ) throws {
+    private mutating func agree(_ number: Vault.ConsultationNumber) throws {
         let hasChanged = try modify(number) { consultation, turn in
             consultation.inspection = .none
             consultation.mismatches = 0
             let wasClosed = consultation.record.standing.relayClosed
-            consultation.record.standing.relayClosed = told.closed
+            consultation.record.standing.relayClosed = false
             let incarnation = turn.state.profile.registration.incarnation
-            guard consultation.record.incarnation != incarnation else {
-                return wasClosed && !told.closed
-            }
+            guard consultation.record.incarnation != incarnation else { return wasClosed }
             consultation.record.incarnation = incarnation
-            if !told.closed { consultation.record.standing.closeSent = false }
+            consultation.record.standing.closeSent = false
+            // Marks aren't kept, and in a fresh group the other may wait for them.
+            consultation.record.traffic.marksDue = true
+            consultation.record.reopening.due = consultation.record.reopening.unconfirmed
             try turn.askAboutFiles(of: &consultation)
             try turn.sendAgain(&consultation, relayed: true) { _ in false }
             return true
@@ -95,17 +102,12 @@ extension Turn {
         if hasChanged { announce(number) }
     }
 
-    /// The relay's word doesn't fit: asked again, then believed to be another history.
+    /// The relay's word doesn't fit, or it has closed the group with a closing that wasn't one: asked
+    /// again, then believed to be another history.
     private mutating func doubt(
         _ number: Vault.ConsultationNumber, because reason: StoredReopenReason, _ told: GroupState
     ) throws {
         guard var consultation = state.consultations[number] else { return }
-        if told.closed {
-            return try modify(number) { consultation, _ in
-                consultation.inspection = .none
-                consultation.record.standing.relayClosed = true
-            }
-        }
         // Commits that are still to come may explain it: answers overtake them. Not for ever, if
         // nothing comes.
         let isMoving = told.waiting > 0 && told.waiting != consultation.waiting

@@ -118,6 +118,8 @@ extension Turn {
                 return .broken(.keyChange, otherwise: .undecryptableCommit)
             }
             try noteUndecryptable(in: &consultation)
+            // Whether it is closed, the relay says.
+            if delivery.kind == .closing { consultation.inspection = .due(at: now) }
             guard consultation.record.traffic.unreadable >= Self.unreadableLimit else {
                 return .nothing
             }

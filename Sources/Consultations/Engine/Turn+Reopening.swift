@@ -159,8 +159,8 @@ extension Turn {
         if mailbox.link == .gone { try forgetClosing(groupID, of: id) }
     }
 
-    /// Closes an abandoned group with octets that say nothing: its keys are gone.
-    mutating func close(abandoned closing: StoredClosing, of id: MailboxID) throws {
+    /// Closes a group with octets that say nothing: its keys are gone.
+    mutating func close(_ closing: StoredClosing, of id: MailboxID) throws {
         guard let group = GroupID([UInt8](closing.groupID)) else { return }
         var writer = TLSWriter()
         writer.write(UInt16(1))
@@ -177,7 +177,7 @@ extension Turn {
             for: id)
     }
 
-    mutating func receiveAbandonment(
+    mutating func receiveClosing(
         _ outcome: Outcome, of group: GroupID, _ id: MailboxID
     ) throws {
         guard let mailbox = state.mailboxes[id], var closing = mailbox.closings[group.bytes] else {
@@ -189,7 +189,11 @@ extension Turn {
         case .erased(let receipts):
             for receipt in receipts { try receiveReceipt(receipt, of: id) }
             return
-        default: return try forgetClosing(group.bytes, of: id)
+        default:
+            guard !closing.abandoned else { return try forgetClosing(group.bytes, of: id) }
+            // A newer backup may bring it back.
+            closing.closeSent = true
+            closing.confirmed = true
         }
         try transaction.put(closing, for: group.bytes, of: .closings, in: mailbox.scope)
         state.mailboxes[id]?.closings[group.bytes] = closing

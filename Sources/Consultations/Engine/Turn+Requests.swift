@@ -45,9 +45,7 @@ extension Turn {
         for (groupID, closing) in mailbox.closings
         where !closing.confirmed && !state.isHeld(closing) {
             guard let group = GroupID(groupID) else { continue }
-            if closing.abandoned, !closing.closeSent {
-                return try close(abandoned: closing, of: id)
-            }
+            if !closing.closeSent { return try close(closing, of: id) }
             return try start(.confirm(group), for: id)
         }
         let numbers = state.consultations.values.filter { $0.mailbox == id }.map(\.number)
@@ -113,7 +111,7 @@ extension Turn {
         case .retire: try retired(reply.mailbox, reply.outcome)
         case .confirm(let group): try receiveConfirmation(reply.outcome, group, reply.mailbox)
         case .close(let request) where pending.consultation == nil:
-            try receiveAbandonment(reply.outcome, of: request.groupID, reply.mailbox)
+            try receiveClosing(reply.outcome, of: request.groupID, reply.mailbox)
         default:
             guard let number = pending.consultation else { return }
             try receive(reply.outcome, to: pending, for: number)

@@ -16,6 +16,10 @@ extension Turn {
         if consultation.record.phase == .claiming { return try claim(consultation) }
         if consultation.record.phase == .reopening { return try claimAgain(consultation) }
         if try inspectIfDue(number, urgently: true) { return }
+        if consultation.record.standing.relayClosed {
+            _ = try inspectIfDue(number, urgently: false)
+            return
+        }
         guard consultation.isLive, let group = consultation.group,
             group.epoch >= consultation.awaitedEpoch
         else { return }
@@ -176,10 +180,7 @@ extension Turn {
             // (The answer may be an old one, so it is held against what was asked.)
             if epoch < pending.request.operation.epoch { try reopen(number, because: .history) }
         case .refused(.groupClosed, _):
-            // The other closed it first; the closing is on its way.
-            try modify(number) { consultation, _ in
-                consultation.record.standing.relayClosed = true
-            }
+            try modify(number) { $1.noteClosed(&$0) }
         case .refused(.notAllowed, _):
             try reopen(number, because: .lost, otherwise: .removed)
         case .refused(let refusal, _):
@@ -264,7 +265,7 @@ extension Turn {
                 }
                 if case .staleEpoch(let epoch, _) = outcome { consultation.awaitedEpoch = epoch }
             case .refused(.groupClosed, _):
-                consultation.record.standing.relayClosed = true
+                turn.noteClosed(&consultation)
                 try turn.dropCommit(of: &consultation)
             default:
                 try turn.dropCommit(of: &consultation)

@@ -70,9 +70,7 @@ extension Turn {
         case (_, .refused(.notAllowed, _)):
             try reopen(number, because: .lost, otherwise: .removed)
         case (_, .refused(.groupClosed, _)):
-            try modify(number) { consultation, _ in
-                consultation.record.standing.relayClosed = true
-            }
+            try modify(number) { $1.noteClosed(&$0) }
         case (.beginning, .refused(.exists, _)): try letGo(file, of: number)
         case (.putting, .refused(.noBlob, _)) where file.failures > 1:
             // Again and again it is there and takes nothing: another has begun it.

@@ -726,10 +726,10 @@ nonisolated struct StoredClosing: Sendable {
   /// a group that a reopening replaced, or that nobody was shown: no receipt is kept
   var abandoned: Bool = false
 
-  /// abandoned only: the relay has closed it
+  /// the relay has closed it
   var closeSent: Bool = false
 
-  /// abandoned only: the one in which it is to be closed
+  /// the one in which it is to be closed
   var epoch: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
