@@ -201,6 +201,31 @@ struct GroupTests {
         #expect(try talk.send([3], from: guest, epoch: 2) == notAllowed)
     }
 
+    @Test func `an expired guest that is removed leaves its place`() throws {
+        let guestLine = try world.connect()
+        let (home, shared) = (try guestLine.makeHome(), try guestLine.makeHome())
+        let guest = try guestLine.makeFresh(from: home)
+        try talk.patient.ask(
+            talk.commit(epoch: 1, adds: [guest.member(.guest, expires: world.now.day)]))
+        try talk.send([1], from: talk.doctor, epoch: 2)
+        world.advance(days: 1)
+        try world.sweep()
+        #expect(try guest.ask(.retire) == notAllowed)
+        let other = try guestLine.makeFresh(from: shared)
+        #expect(
+            try talk.patient.ask(talk.commit(epoch: 2, removes: [guest.id]))
+                .isCommitted(epoch: 3))
+        #expect(try guest.ask(.retire) == .done)
+        // Whoever takes its place gets nothing that was for it.
+        #expect(
+            try talk.patient.ask(talk.commit(epoch: 3, adds: [other.member(.guest)]))
+                .isCommitted(epoch: 4))
+        try talk.send([2], from: talk.doctor, epoch: 4)
+        let came = try guestLine.drain().filter { $0.mailbox == other.id }
+        #expect(came.map(\.kind) == [.welcome, .message])
+        #expect(came.last?.content.last == 2)
+    }
+
     @Test func `a clock that is wrong for a while ends no membership`() throws {
         let guestLine = try world.connect()
         let guest = try guestLine.makeFresh(from: guestLine.makeHome())
@@ -285,6 +310,20 @@ struct GroupTests {
         try world.connect().open(talk.patientHome)
         #expect(try create(days: 1) == .done)
         #expect(try create(days: 0) == .refused(.malformed, retryAfterSeconds: 0))
+    }
+
+    @Test func `a closing under a clock that is behind waits as long as any other`() throws {
+        world.now.unixSeconds -= 40 * 86_400
+        #expect(try talk.patient.ask(talk.closing()) == .done)
+        world.now.unixSeconds += 40 * 86_400
+        try world.sweep()
+        #expect(try line(talk.doctor).drain().last?.kind == .closing)
+        world.advance(days: 29)
+        try world.sweep()
+        #expect(try talk.doctor.ask(.confirm(talk.group)) == .done)
+        world.advance(days: 1)
+        try world.sweep()
+        #expect(try talk.patient.ask(.confirm(talk.group)) == notAllowed)
     }
 
     @Test func `a mailbox makes one group and goes with it, so each group costs a ticket`() throws {

@@ -10,6 +10,8 @@ public enum Flaw: String, CaseIterable, Sendable {
     case forgetsErasures
     /// The relay answers before the commit is synced.
     case answersEarly
+    /// A relay believes whatever clock it starts with.
+    case believesClock
     /// A device acknowledges before it has stored what came.
     case acknowledgesEarly
     /// A device takes everything that comes for new.

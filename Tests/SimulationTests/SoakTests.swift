@@ -4,7 +4,7 @@ import Testing
 /// Relay and devices in worlds in which everything goes wrong that can, each from a seed.
 struct SoakTests {
     /// Worlds in which every planted flaw is found, so that what they find nothing in has none.
-    private static let worlds = Soak(seed: 1_000, steps: 100_000)
+    private static let worlds = Soak(seed: 2_000, steps: 100_000)
 
     @Test(.timeLimit(.minutes(10)))
     func `nothing is lost, doubled, misplaced or kept over a hundred thousand steps`() throws {

@@ -246,6 +246,17 @@ extension RelayEngine {
         }
     }
 
+    /// Ends the membership of a removed member whose time in the group was over before: it gets
+    /// nothing any more, so it will acknowledge nothing.
+    func dropIfExpired(_ position: Int, of group: LiveGroup) throws(StoreError) {
+        guard let mailbox = group.mailboxes[position],
+            group.record.members[position]?.isServed(on: clock.trustedDay) == false
+        else { return }
+        try store.clearWaiting(MemberSet(member: position), in: group.number)
+        dropInFlight(of: group, from: mailbox)
+        try dropIfServed(position, of: group)
+    }
+
     /// Ends the membership of a removed member that has everything it was to get.
     private func dropIfServed(_ position: Int, of group: LiveGroup) throws(StoreError) {
         guard let mailbox = group.mailboxes[position],

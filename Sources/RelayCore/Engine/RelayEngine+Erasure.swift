@@ -94,7 +94,7 @@ extension RelayEngine {
             mailboxCount: UInt8(clamping: dying.count),
             identity: relay.identity)
         guard let receipt = signed?.encoded() else { throw .failed("a receipt can't be signed") }
-        let until = now.day.adding(days: ProtocolConstants.receiptDays)
+        let until = latestDay.adding(days: ProtocolConstants.receiptDays)
         for mailbox in members {
             let number = try store.addReceipt(receipt, for: mailbox.record.id, until: until)
             if let connection = mailbox.connection, mailbox !== asker {
@@ -105,7 +105,7 @@ extension RelayEngine {
         return receipt
     }
 
-    private func dropInFlight(of group: LiveGroup, from mailbox: LiveMailbox) {
+    func dropInFlight(of group: LiveGroup, from mailbox: LiveMailbox) {
         for (number, item) in mailbox.inFlight where item.group === group {
             mailbox.inFlight[number] = nil
             mailbox.inFlightByteCount -= item.byteCount

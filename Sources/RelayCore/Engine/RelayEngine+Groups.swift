@@ -15,13 +15,12 @@ extension RelayEngine {
         guard creation.members.count < memberLimit else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
-        // Final for who asks, so it goes by the day that allows more: the wall clock may be wrong,
-        // and the trusted day may be one that a clock was ahead of, or long ago.
+        // Final for who asks, so it goes by the day that allows more.
         guard creation.deadline > min(now.day, clock.trustedDay) else {
             return .refused(.malformed, retryAfterSeconds: 0)
         }
         guard
-            creation.deadline <= max(now.day, clock.trustedDay).adding(days: limits.groupDays)
+            creation.deadline <= latestDay.adding(days: limits.groupDays)
         else {
             return .refused(.limit, retryAfterSeconds: 0)
         }
@@ -120,6 +119,7 @@ extension RelayEngine {
         markDirty(group)
         for place in removed { group.record.members[place]?.state = .removed }
         try fanOut(.commit, request.content, in: group, to: recipients)
+        for place in removed { try dropIfExpired(place, of: group) }
         for ((member, live), place) in zip(zip(request.adds, added), free) {
             let record = MemberRecord(
                 mailbox: live.number, role: member.role, expires: member.expires)
@@ -211,7 +211,7 @@ extension RelayEngine {
         }
         group.record.isClosed = true
         group.record.deadline = min(
-            group.record.deadline, now.day.adding(days: ProtocolConstants.closingDays))
+            group.record.deadline, latestDay.adding(days: ProtocolConstants.closingDays))
         markDirty(group)
         try fanOut(.closing, request.content, in: group, to: activeMembers(of: group))
         counters.acceptedStored += 1

@@ -50,6 +50,9 @@ public final class RelayEngine {
     let random: (Int) -> [UInt8]
 
     var now = RelayTime(unixSeconds: 0, monotonicMilliseconds: 0)
+    /// The later of the wall clock's day, which may be wrong, and the trusted one, which may be long
+    /// ago or one that a clock was ahead of. What is counted from it never ends too soon.
+    var latestDay: Day { max(now.day, clock.trustedDay) }
     /// While the disk is nearly full, what would grow is refused.
     public var refusesGrowth = false
     /// While there is little room on the disk, no blob grows.

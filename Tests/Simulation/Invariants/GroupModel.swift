@@ -25,7 +25,8 @@ final class GroupModel {
     private(set) var firstHash: [UInt8]
     private(set) var deadline: Day
     private(set) var history: History
-    var isCloseAsked = false
+    /// On which day a closing was asked for first.
+    var closeAskedOn: Day?
     /// Somebody asked to remove them.
     var mayBeRemoved: Set<MailboxID> = []
     /// Somebody asked to add them.
@@ -131,6 +132,8 @@ final class BoxModel {
     /// Handed out on this wire and not acknowledged.
     var unacknowledged: [DeliveryID: (name: UInt64, byteCount: Int, group: GroupID?)] = [:]
     var byteCount = 0
+    /// Somebody asked to add it for some days only.
+    var mayExpire = false
     /// Names of deliveries, while they may come again.
     var idOfName: [UInt64: DeliveryID] = [:]
     /// What they stand for, also after a restore: never for something else.
@@ -141,6 +144,11 @@ final class BoxModel {
     var lastRank = 0
     /// The rank of the last delivery on this wire.
     var cursor = 0
+
+    /// Whether it is asked to be open on another wire, and so may be already.
+    func isMoving(from wire: Int) -> Bool {
+        openings.contains { $0.key != wire && !$0.value.isEmpty }
+    }
 
     init(client: Int, isHostile: Bool) {
         self.client = client

@@ -24,8 +24,9 @@ extension Monitor {
             return
         }
         // It may just have been opened elsewhere; then nothing was decided here.
-        let isMoving = box.openings.contains { $0.key != wire && !$0.value.isEmpty }
-        if isMoving, reply.outcome == .refused(.notAllowed, retryAfterSeconds: 0) { return }
+        if box.isMoving(from: wire), reply.outcome == .refused(.notAllowed, retryAfterSeconds: 0) {
+            return
+        }
         let id = reply.id.rawValue
         let isNew = box.answers[id] == nil
         if isFinal(reply.outcome), id > box.confirmed {

@@ -22,7 +22,7 @@ extension Monitor {
         if let batch = group.erasedIn, batch < batches {
             violate("mail of group \(group.number) after its erasure")
         }
-        if !group.isErased { checkWindow(delivery, name) }
+        if !group.isErased { checkWindow(delivery, name, wire) }
         checkMembership(delivery, group, box)
     }
 
@@ -50,25 +50,35 @@ extension Monitor {
         boxes[mailbox]?.cursor = rank
     }
 
-    func checkWindow(_ delivery: Delivery, _ name: UInt64) {
+    func checkWindow(_ delivery: Delivery, _ name: UInt64, _ wire: Int) {
         let mailbox = delivery.mailbox
         boxes[mailbox]?.unacknowledged[delivery.id] = (
             name, delivery.content.count, delivery.groupID
         )
         boxes[mailbox]?.byteCount += delivery.content.count
-        guard let box = boxes[mailbox], box.unacknowledged.count > 1 else { return }
+        guard let box = boxes[mailbox] else { return }
         let limits = world.profile.limits
-        if box.unacknowledged.count > limits.windowMessages
-            || box.byteCount > limits.windowByteCount
+        if box.unacknowledged.count > 1,
+            box.unacknowledged.count > limits.windowMessages
+                || box.byteCount > limits.windowByteCount
         {
             violate(
                 "\(box.unacknowledged.count) messages of \(box.byteCount) octets on their way to client \(box.client)"
             )
         }
+        // Nothing is on its way any more to a member whose days have ended.
+        let others = boxes.values.filter {
+            $0.wire == wire && !$0.isMoving(from: wire) && !$0.mayExpire
+        }
+        let byteCount = others.reduce(0) { $0 + $1.byteCount }
+        let count = others.reduce(0) { $0 + $1.unacknowledged.count }
+        if count > 1, byteCount > limits.connectionByteCount {
+            violate("\(count) messages of \(byteCount) octets on their way over one connection")
+        }
     }
 
     func checkMembership(_ delivery: Delivery, _ group: GroupModel, _ box: BoxModel) {
-        var epoch: UInt64
+        let epoch: UInt64
         if delivery.kind == .welcome {
             guard
                 let found = group.members.keys.sorted().first(where: {
@@ -92,6 +102,5 @@ extension Monitor {
         {
             violate("mail for a member that has expired")
         }
-        epoch = 0
     }
 }

@@ -72,11 +72,14 @@ extension Monitor {
             for mailbox in commit.removes { groups[commit.groupID]?.mayBeRemoved.insert(mailbox) }
             for member in commit.adds {
                 groups[commit.groupID]?.mayBeAdded.insert(member.mailbox)
+                if member.expires != nil { boxes[member.mailbox]?.mayExpire = true }
             }
             for welcome in commit.welcomes {
                 commitsByWelcome[Body.name(of: welcome.content)] = name
             }
-        case .close(let message): groups[message.groupID]?.isCloseAsked = true
+        case .close(let message):
+            let group = groups[message.groupID]
+            group?.closeAskedOn = group?.closeAskedOn ?? world.day
         case .retire: boxes[mailbox]?.isGone = true
         case .confirm(let group):
             groups[group]?.confirmed.insert(mailbox)

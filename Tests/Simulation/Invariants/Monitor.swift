@@ -189,14 +189,16 @@ final class Monitor {
         }
         world.trace.note(.erased, at: world.now, group.number, Int(receipt.reason.rawValue))
         if receipt.reason == .confirmed {
-            if !group.isCloseAsked || !group.owners.allSatisfy({ group.confirmed.contains($0) }) {
+            if group.closeAskedOn == nil
+                || !group.owners.allSatisfy({ group.confirmed.contains($0) })
+            {
                 violate("group \(group.number) was erased before its owners confirmed")
             }
         } else {
-            // At start, a clock that is a day ahead is believed. A closing brings the deadline nearer:
-            // to thirty days by the relay's clock.
-            let slack = world.day.adding(days: 2)
-            if !group.isCloseAsked, slack < group.deadline {
+            // At start, a clock that is a day ahead is believed. A closing brings the deadline nearer.
+            let afterClosing = group.closeAskedOn?.adding(days: ProtocolConstants.closingDays)
+            let deadline = min(group.deadline, afterClosing ?? group.deadline)
+            if world.day.adding(days: 2) < deadline {
                 violate("group \(group.number) was erased before its deadline")
             }
         }

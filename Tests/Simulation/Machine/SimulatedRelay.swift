@@ -76,7 +76,8 @@ final class SimulatedRelay {
         life += 1
         do {
             let guarding = ClockGuard(
-                at: time, lastHour: try disk.store.clockMark(), isConfirmed: world.isCalm)
+                at: time, lastHour: try disk.store.clockMark(),
+                isConfirmed: world.isCalm || world.flaw == .believesClock)
             let chance = world.chance
             engine = try RelayEngine(
                 store: disk.store, identity: world.identity, limits: world.profile.limits,

@@ -43,6 +43,7 @@ extension VaultDevice {
     /// have.
     func takeStock(_ core: BareDevice) throws {
         hasFallenBack = false
+        hasForgotten = true
         said = [:]
         seen = [:]
         sent = [:]
