@@ -138,7 +138,7 @@ public struct DataFolder: Sendable {
     /// - Throws: `.missing`, `.damagedKeys`, `.dataFolder`, `.inUse`.
     public func keys() throws(RelayError) -> Keys {
         if let keys = try readKeys() { return keys }
-        let lock = try lock()
+        let lock = try lock(for: .identity)
         defer { lock.release() }
         return try makeKeys()
     }
@@ -222,7 +222,7 @@ public struct DataFolder: Sendable {
     ///
     /// - Parameter fault: whose fault it is if that can't be done, from words.
     func replaceDatabase(fault: (String) -> RelayError) throws(RelayError) {
-        hand(stagingPath)
+        OwnFile.hand(stagingPath, toOwnerOf: path)
         guard unsafe rename(stagingPath, restoredPath) == 0 else {
             throw fault("the new database can't be named")
         }
@@ -253,10 +253,7 @@ public struct DataFolder: Sendable {
     /// Removes what a process that was killed has left: copies of the database, in which what is
     /// erased from now on would stay. For whoever holds the lock.
     func removeLeftovers() {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        for name in names where (path + "/" + name).hasPrefix(copyPath + ".") {
-            OwnFile.erase(path + "/" + name)
-        }
+        for name in names where isCopy(name) { OwnFile.erase(path + "/" + name) }
         Self.removeDatabase(stagingPath)
         removeRehearsals()
     }
@@ -267,8 +264,7 @@ public struct DataFolder: Sendable {
     }
 
     private var deadRehearsals: [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        return names.filter { name in
+        names.filter { name in
             guard name.hasPrefix(Self.rehearsalPrefix) else { return false }
             let process = name.dropFirst(Self.rehearsalPrefix.count).prefix { $0.isNumber }
             guard let number = Int32(process) else { return false }
@@ -279,12 +275,25 @@ public struct DataFolder: Sendable {
     /// The names of copies of the database that nobody is making any more.
     var leftovers: [String] {
         guard holder == nil else { return deadRehearsals.sorted() }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        let copies = names.filter { name in
-            let own = path + "/" + name
-            return own.hasPrefix(copyPath + ".") || own == stagingPath
-        }
+        let copies = names.filter { isCopy($0) || path + "/" + $0 == stagingPath }
         return (deadRehearsals + copies).sorted()
+    }
+
+    private var names: [String] {
+        (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    }
+
+    private func isCopy(_ name: String) -> Bool {
+        (path + "/" + name).hasPrefix(copyPath + ".")
+    }
+
+    /// A copy that a running relay has made, which may know the folder by another path; `nil` if it
+    /// has no copy's name.
+    func copy(toldAs path: String) -> String? {
+        guard let name = path.split(separator: "/").last.map(String.init), isCopy(name) else {
+            return nil
+        }
+        return self.path + "/" + name
     }
 
     static let rehearsalPrefix = "rehearsal."
@@ -318,50 +327,51 @@ public struct DataFolder: Sendable {
 
     /// Keeps other relays away from the folder until the lock is released or the process ends.
     ///
+    /// - Parameter command: what others are told who want it meanwhile.
     /// - Throws: `.inUse` or `.dataFolder`.
-    func lock() throws(RelayError) -> FolderLock {
+    func lock(for command: FolderHolder.Command) throws(RelayError) -> FolderLock {
         let file = OwnFile.open(lockPath, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the lock can't be made: \(Self.reason())") }
         OwnFile.hand(file, toOwnerOf: path)
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
-            throw .inUse(processID: holder)
+            throw .inUse(by: holder)
         }
+        // Over what is there: on a full disk a new block might not be had.
+        let text = FolderHolder(processID: getpid(), command: command).content
+        _ = OwnFile.write(text, to: file)
+        ftruncate(file, off_t(text.count))
         do throws(RelayError) {
             try finishRestore()
         } catch {
             close(file)
             throw error
         }
-        // Over what is there: on a full disk a new block might not be had.
-        let text = Array("\(getpid())\n".utf8)
-        _ = OwnFile.write(text, to: file)
-        ftruncate(file, off_t(text.count))
         return FolderLock(file: file)
     }
 
-    /// The process that has the folder, if one has.
-    public var holder: Int32? {
+    /// The process of the relay that runs on the folder, if one does.
+    ///
+    /// - Throws: `.inUse` while a command has the folder, and may be replacing all that is in it.
+    func runningRelay() throws(RelayError) -> Int32? {
+        guard let holder else { return nil }
+        guard holder.command == .serve else { throw .inUse(by: holder) }
+        return holder.processID
+    }
+
+    /// Who has the folder, if anybody has.
+    public var holder: FolderHolder? {
         let file = OwnFile.open(lockPath, O_RDONLY)
         guard file >= 0 else { return nil }
         defer { close(file) }
         guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
-        guard let content = OwnFile.contents(lockPath) else { return nil }
-        return Int32(String(decoding: content, as: UTF8.self).prefix { $0.isNumber })
+        return OwnFile.contents(lockPath).flatMap { FolderHolder($0) }
     }
 
     /// Whose folder it is.
     var owner: UInt32 {
         let attributes = try? FileManager.default.attributesOfItem(atPath: path)
         return (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value ?? getuid()
-    }
-
-    /// Gives a file to the folder's owner, if root made it: the relay must be able to write it.
-    func hand(_ path: String) {
-        let file = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-        guard file >= 0 else { return }
-        OwnFile.hand(file, toOwnerOf: self.path)
-        close(file)
     }
 
     /// Whether a path leads into the folder, whatever it is called there.
@@ -375,9 +385,9 @@ public struct DataFolder: Sendable {
                 ? [UInt64(state.st_dev), UInt64(state.st_ino)] : nil
         }
         guard let own = node(folder) else { return false }
-        var parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        var parent = OwnFile.folder(of: path)
         while node(parent) == nil, parent != "/" {
-            parent = URL(fileURLWithPath: parent).deletingLastPathComponent().path
+            parent = OwnFile.folder(of: parent)
         }
         while let this = node(parent), this != own {
             parent += "/.."
@@ -389,30 +399,26 @@ public struct DataFolder: Sendable {
     /// Octets of the database and its log.
     var databaseByteCount: UInt64 {
         ["", "-wal"].reduce(0) { sum, suffix in
-            var state = stat()
-            guard unsafe stat(databasePath + suffix, &state) == 0 else { return sum }
-            return sum + UInt64(max(0, state.st_size))
+            sum + UInt64(OwnFile.byteCount(of: databasePath + suffix))
         }
     }
 
     /// Octets free on the folder's file system.
     public var freeByteCount: UInt64? { space?.free }
 
-    /// Whole mebibytes that are missing on the folder's file system for so many octets beside the
-    /// reserve, without which devices would be refused; `nil` if they have room, or nobody knows.
-    func mebibytesMissing(for byteCount: UInt64) -> UInt64? {
-        guard let spare = space?.spare, spare < byteCount else { return nil }
-        return (byteCount - spare + (1 << 20) - 1) >> 20
+    /// Whole mebibytes that are missing on the folder's file system for so many octets; `nil` if they
+    /// have room, or nobody knows.
+    ///
+    /// - Parameter leavingReserve: whether the reserve must stay free, without which devices would be
+    ///   refused.
+    func mebibytesMissing(for byteCount: UInt64, leavingReserve: Bool = true) -> UInt64? {
+        guard let space else { return nil }
+        let room = leavingReserve ? space.spare : space.free
+        return room < byteCount ? (byteCount - room + (1 << 20) - 1) >> 20 : nil
     }
 
     /// Room on the folder's file system.
-    var space: DiskSpace? {
-        var information = statvfs()
-        guard unsafe statvfs(path, &information) == 0 else { return nil }
-        let unit = UInt64(information.f_frsize)
-        return DiskSpace(
-            free: UInt64(information.f_bavail) * unit, total: UInt64(information.f_blocks) * unit)
-    }
+    var space: DiskSpace? { DiskSpace(at: path) }
 }
 
 /// A held lock on a data folder.

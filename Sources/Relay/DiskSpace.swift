@@ -1,9 +1,25 @@
+import Glibc
+
 /// Room on a file system, and for what it is enough.
 struct DiskSpace: Equatable {
     /// Octets that may be taken.
     let free: UInt64
     /// Octets in all.
     let total: UInt64
+
+    init(free: UInt64, total: UInt64) {
+        self.free = free
+        self.total = total
+    }
+
+    /// Room on the file system of a file or folder; `nil` if nobody knows.
+    init?(at path: String) {
+        var information = statvfs()
+        guard unsafe statvfs(path, &information) == 0 else { return nil }
+        let unit = UInt64(information.f_frsize)
+        self.init(
+            free: UInt64(information.f_bavail) * unit, total: UInt64(information.f_blocks) * unit)
+    }
 
     /// Octets that must stay free, or a quarter of a small disk, so that the log can always be written
     /// back; below, what would grow is refused.

@@ -37,15 +37,29 @@ enum OwnFile {
             && open.st_dev == named.st_dev && open.st_ino == named.st_ino
     }
 
-    /// What a file holds; `nil` if it can't be opened or read.
-    static func contents(_ path: String) -> [UInt8]? {
+    /// The folder that a file, or a folder, is in.
+    static func folder(of path: String) -> String {
+        URL(fileURLWithPath: path).deletingLastPathComponent().path
+    }
+
+    /// How long a file is; 0 if there is none.
+    static func byteCount(of path: String) -> Int {
+        var state = stat()
+        return unsafe stat(path, &state) == 0 ? max(0, Int(clamping: state.st_size)) : 0
+    }
+
+    /// What a file holds; `nil` if it can't be opened or read, or claims to be longer than `limit`:
+    /// one can do so that takes no room on its disk.
+    static func contents(
+        _ path: String, atMost limit: Int = TrailFolder.segmentLimit
+    ) -> [UInt8]? {
         let file = open(path, O_RDONLY)
         guard file >= 0 else { return nil }
         defer { close(file) }
         var state = stat()
-        guard unsafe fstat(file, &state) == 0, let size = Int(exactly: state.st_size) else {
-            return nil
-        }
+        guard unsafe fstat(file, &state) == 0, let size = Int(exactly: state.st_size),
+            size <= limit
+        else { return nil }
         var isWhole = true
         let octets = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             while count < size {
@@ -92,7 +106,28 @@ enum OwnFile {
     static func hand(_ file: Int32, toOwnerOf folder: String) {
         var state = stat()
         guard geteuid() == 0, unsafe stat(folder, &state) == 0 else { return }
-        _ = fchown(file, state.st_uid, state.st_gid)
+        _ = unsafe fchownat(file, "", state.st_uid, state.st_gid, LinuxFlags.emptyPath)
+    }
+
+    /// The same for a file, folder or socket that isn't open. One that has another name elsewhere
+    /// stays whose it is.
+    static func hand(_ path: String, toOwnerOf folder: String) {
+        let file = unsafe Glibc.open(path, LinuxFlags.path | O_NOFOLLOW | O_CLOEXEC)
+        guard file >= 0 else { return }
+        defer { close(file) }
+        var state = stat()
+        guard unsafe fstat(file, &state) == 0,
+            state.st_mode & S_IFMT == S_IFDIR || state.st_nlink == 1
+        else { return }
+        hand(file, toOwnerOf: folder)
+    }
+
+    /// What Swift's Glibc doesn't name.
+    private enum LinuxFlags {
+        /// `O_PATH`: opens the name only, so a socket, too, and starts nothing.
+        static let path: Int32 = 0o10_000_000
+        /// `AT_EMPTY_PATH`
+        static let emptyPath: Int32 = 0x1000
     }
 
     // MARK: Erasing
@@ -108,17 +143,20 @@ enum OwnFile {
         unsafe unlink(path)
     }
 
-    /// Does the same with everything in a folder, and with the folder.
+    /// Does the same with everything in a folder, and with the folder; also while another thread, which
+    /// the process's end is to stop, still makes files there.
     static func eraseFolder(_ path: String) {
         let folder = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard folder >= 0 else { return }
         // By the descriptor: the name could be given to another folder meanwhile.
         let inside = "/proc/self/fd/\(folder)/"
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: inside)) ?? [] {
-            erase(inside + name)
+        for _ in 0..<100 {
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: inside)) ?? [] {
+                erase(inside + name)
+            }
+            if unsafe rmdir(path) == 0 || errno != ENOTEMPTY { break }
         }
         close(folder)
-        unsafe rmdir(path)
     }
 
     /// Writes zeros over all of an open file, and returns once they are on the disk.

@@ -11,8 +11,8 @@ public enum RelayError: Error, Equatable, Sendable {
     case openToOthers
     /// What was named isn't there, in words. Fault: the operator.
     case notFound(String)
-    /// Another process has the data folder; its number, if it can be read.
-    case inUse(processID: Int32?)
+    /// Another process has the data folder; which, if that can be read.
+    case inUse(by: FolderHolder?)
     /// The file of the relay's keys is damaged. Fault: the disk or whoever changed it.
     case damagedKeys
     /// What a relay can't go on without is gone from its folder: its keys or its database, in a word.

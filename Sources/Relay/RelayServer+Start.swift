@@ -54,9 +54,7 @@ extension RelayServer {
     }
 
     private static func startEvent(_ configuration: RelayConfiguration) -> TrailEvent {
-        var settings = configuration.settings
-        // What `auto` comes to.
-        settings.metrics = settings.metricsAddress.map { .address($0) } ?? .off
+        let settings = configuration.settings
         return TrailEvent(
             .started,
             [

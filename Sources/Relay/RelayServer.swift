@@ -38,9 +38,10 @@ public final class RelayServer: Sendable {
         guard settings.hasTLS || configuration.listeningSocket != nil || settings.listen.isLoopback
         else { throw .needsTLS }
         let folder = try DataFolder(path: settings.dataFolder)
-        folderLock = try folder.lock()
+        folderLock = try folder.lock(for: .serve)
         do throws(RelayError) {
             folder.removeLeftovers()
+            Self.tellOfLeftovers(in: folder, log)
             let keys = try folder.keys(holding: folderLock)
             identityKey = keys.identity.publicKey
             try folder.requireDatabase()
@@ -84,7 +85,7 @@ public final class RelayServer: Sendable {
             throw error
         }
         startLoop()
-        startCleaning(folder, every: configuration.cleaningPeriod)
+        startCleaning(folder, every: configuration.cleaningPeriod, log)
         startWriter(fatal: fatal)
     }
 
@@ -105,12 +106,22 @@ public final class RelayServer: Sendable {
 
     /// Rehearsals that were killed don't wait for the next start: what is erased from now on would
     /// stay in them. Overwriting takes time, which the loop doesn't have.
-    private func startCleaning(_ folder: DataFolder, every period: Duration) {
+    private func startCleaning(_ folder: DataFolder, every period: Duration, _ log: Logger) {
         let queue = DispatchQueue(label: "relay cleaning", qos: .utility)
         loop.execute { [loop] in
             loop.schedule(after: period, every: period) {
-                queue.async { folder.removeRehearsals() }
+                queue.async {
+                    folder.removeRehearsals()
+                    Self.tellOfLeftovers(in: folder, log)
+                }
             }
+        }
+    }
+
+    private static func tellOfLeftovers(in folder: DataFolder, _ log: Logger) {
+        for name in folder.leftovers {
+            log.warning(
+                "what a killed command has left can't be removed", metadata: ["name": "\(name)"])
         }
     }
 

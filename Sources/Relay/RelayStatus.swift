@@ -14,11 +14,11 @@ public struct RelayStatus: Equatable, Sendable {
     /// Looks at a folder.
     ///
     /// - Throws: `.notFound` if there is no relay's folder, `.store` if it can't be read,
-    ///   `.newerDatabase`.
+    ///   `.newerDatabase`, `.inUse` while a command has the folder.
     public init(folder path: String) throws(RelayError) {
         let folder = try DataFolder(existing: path)
+        processID = try folder.runningRelay()
         try RelayDatabase.requireKnownSchema(of: folder)
-        processID = folder.holder
         live = processID == nil ? nil : try? Self.ask(folder)
         if let live {
             store = live.store

@@ -110,7 +110,7 @@ struct AuditCommand: ParsableCommand {
                     hash: Data(entry.hash)))
         }
         var words = entry.kind == .head ? ["signed by the relay"] : []
-        words += fields.map { "\($0.name)=\(Sanitiser.line($0.value))" }
+        words += fields.map { "\($0.name)=\($0.value)" }
         if let receipt {
             words = [
                 "group \(Base64URL.encode(receipt.groupHash.prefix(6)))…",
@@ -124,9 +124,11 @@ struct AuditCommand: ParsableCommand {
             ? DayText.text(entry.hour / 24)
             : TimeText.stamp(DayText.date(hour: UInt64(entry.hour)))
         let doubt = entry.isClockDoubted ? " (clock doubted)" : ""
+        // Whoever can write the file may have appended an entry.
         try output.output.line(
-            "\(entry.sequence)  \(time)\(doubt)  \(entry.kind.name)  "
-                + words.joined(separator: ", "))
+            Sanitiser.line(
+                "\(entry.sequence)  \(time)\(doubt)  \(entry.kind.name)  "
+                    + words.joined(separator: ", ")))
     }
 
     private struct Verdict: Encodable {

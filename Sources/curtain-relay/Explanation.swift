@@ -14,12 +14,10 @@ extension RelayError {
                 .notAllowed, "others may enter the data folder",
                 advice: "look who put what there, then chmod 700")
         case .notFound(let words): Failure(.notFound, words)
-        case .inUse(let process):
+        case .inUse(let holder):
             Failure(
-                .tryAgain,
-                "another relay has the data folder"
-                    + (process.map { " (process \($0))" } ?? ""),
-                advice: "stop it first")
+                .tryAgain, holder?.words ?? "another process has the data folder",
+                advice: holder?.command == .serve ? "stop it first" : "wait until it has ended")
         case .damagedKeys:
             Failure(
                 .badData, "the relay's keys are damaged", advice: "restore them from a backup")
@@ -52,6 +50,19 @@ extension RelayError {
         case .backup(let words): Failure(.badData, "the backup: \(words)")
         case .control(let words): Failure(.unavailable, words)
         case .resources(let words): Failure(.inputOutput, words)
+        }
+    }
+}
+
+extension FolderHolder {
+    /// In words for the operator.
+    fileprivate var words: String {
+        switch command {
+        case .serve: "another relay has the data folder (process \(processID))"
+        case .compact: "the database is being compacted (process \(processID))"
+        case .backup: "a backup is being made (process \(processID))"
+        case .restore: "a backup is being put back (process \(processID))"
+        case .identity: "the relay's keys are being made (process \(processID))"
         }
     }
 }

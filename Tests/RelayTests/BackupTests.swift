@@ -1,4 +1,6 @@
+import Cryptography
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -35,6 +37,21 @@ import Testing
         _ = try RelayBackup.make(folder: data, to: target, replaces: true)
     }
 
+    @Test func `of a running relay is made by whatever path its folder is named`() throws {
+        let folder = try TemporaryFolder()
+        let (path, link) = (folder.file("data"), folder.file("link"))
+        let server = try RelayServer.serving(path, clinicRoot: try SigningKey().publicKey)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        for (number, name) in [path + "/", folder.path + "/.//data", link, link + "/"].enumerated()
+        {
+            _ = try RelayBackup.make(folder: name, to: folder.file("backup\(number)"))
+        }
+        let names = try FileManager.default.contentsOfDirectory(atPath: path)
+        #expect(!names.contains { $0.contains("copy") })
+        server.stop()
+        server.wait()
+    }
+
     @Test func `that can't be noted in the trail isn't there, and the one before is`() throws {
         let place = try FolderWorld()
         try place.makeStore()
@@ -51,5 +68,74 @@ import Testing
         #expect(FileManager.default.contents(atPath: kept) == before)
         let names = try FileManager.default.contentsOfDirectory(atPath: place.folder.path)
         #expect(names.sorted() == ["data", "kept"])
+    }
+
+    @Test func `that can't be named once it is noted is noted as failed`() throws {
+        let place = try FolderWorld()
+        try place.makeStore()
+        let target = place.folder.file("backup")
+        let keys = try DataFolder(existing: place.path).existingKeys()
+        var notes: [Bool] = []
+        #expect(throws: RelayError.backup("the file can't be named")) {
+            try BackupFile.make(
+                from: place.path + "/relay.sqlite", keys: keys, hour: 1, to: target, replaces: false
+            ) { isThere throws(RelayError) in
+                notes.append(isThere)
+                // Somebody else makes a folder of that name.
+                if isThere { unsafe mkdir(target, 0o700) }
+            }
+        }
+        #expect(notes == [true, false])
+        #expect(!FileManager.default.fileExists(atPath: target + ".new"))
+    }
+
+    /// Makes a file that can't be replaced: something is mounted there.
+    private static func mountFile(_ path: String) throws -> Bool {
+        try Data([1]).write(to: URL(fileURLWithPath: path))
+        return unsafe mount(path, path, "none", UInt(MS_BIND), nil) == 0
+    }
+
+    private static func unmount(_ path: String) { unsafe umount2(path, Int32(MNT_DETACH)) }
+
+    private static let mayMount: Bool = {
+        guard let folder = try? TemporaryFolder() else { return false }
+        let file = folder.file("file")
+        defer { unmount(file) }
+        return (try? mountFile(file)) == true
+    }()
+
+    @Test(.enabled(if: Self.mayMount, "only root mounts anything"), arguments: [true, false])
+    func `that failed so is in the trail as such, and not the last one`(isRunning: Bool) throws {
+        let folder = try TemporaryFolder()
+        let (data, target) = (folder.file("data"), folder.file("backup"))
+        let server = try RelayServer.serving(data, clinicRoot: try SigningKey().publicKey)
+        func stop() {
+            server.stop()
+            server.wait()
+        }
+        _ = try RelayStatus(folder: data)
+        if !isRunning { stop() }
+        defer { if isRunning { stop() } }
+        func lastBackup() throws -> UInt64? {
+            try RelayDatabase.marks(path: data + "/relay.sqlite").lastBackup
+        }
+        func results() throws -> [String?] {
+            try TrailAudit(folder: data, last: 100).entries.filter { $0.kind == .backup }
+                .map { TrailEvent($0)?["result"] }
+        }
+        for before in [[], [nil, "failed", nil]] as [[String?]] {
+            let last = try lastBackup()
+            #expect(before.isEmpty == (last == nil))
+            #expect(try results() == before)
+            try #require(try Self.mountFile(target))
+            #expect(throws: RelayError.backup("the file can't be named")) {
+                try RelayBackup.make(folder: data, to: target, replaces: true)
+            }
+            Self.unmount(target)
+            #expect(try lastBackup() == last)
+            #expect(try results() == before + [nil, "failed"])
+            _ = try RelayBackup.make(folder: data, to: target, replaces: true)
+        }
+        #expect(try lastBackup() != nil)
     }
 }

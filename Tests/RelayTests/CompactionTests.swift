@@ -102,7 +102,7 @@ import Testing
         let folder = try FolderWorld()
         _ = try talks(folder)
         let data = try DataFolder(existing: folder.path)
-        let lock = try data.lock()
+        let lock = try data.lock(for: .serve)
         #expect(throws: RelayError.self) { try Compaction.run(folder: folder.path) }
         lock.release()
         let before = try databaseByteCount(folder)

@@ -1,6 +1,5 @@
 import Cryptography
 import Foundation
-import Logging
 import RelayCore
 import RelayProtocol
 import TestSupport
@@ -14,13 +13,9 @@ import WebSockets
     static func serve(
         in folder: TemporaryFolder, _ change: (inout RelaySettings) -> Void = { _ in }
     ) throws -> RelayServer {
-        var configuration = RelayConfiguration(
-            dataFolder: folder.file("data"), clinicRoot: try SigningKey().publicKey)
-        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
-        change(&configuration.settings)
-        var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
-        log.logLevel = .critical
-        return try RelayServer(configuration, log: log) { error in fatalError("\(error)") }
+        try RelayServer.serving(
+            folder.file("data"), clinicRoot: try SigningKey().publicKey
+        ) { change(&$0.settings) }
     }
 
     @Test func `a running relay tells how it is, backs itself up and passes its check`() throws {
@@ -85,10 +80,27 @@ import WebSockets
         #expect(entries.contains { $0.isClockDoubted } && entries.contains { !$0.isClockDoubted })
     }
 
+    @Test func `a clock behind the last run is told by how many hours`() throws {
+        let folder = try TemporaryFolder()
+        func hoursBehind(aheadDays: UInt32) throws -> UInt64 {
+            let server = try Self.serve(in: folder) { $0.clockAheadDays = aheadDays }
+            defer {
+                server.stop()
+                server.wait()
+            }
+            return server.currentHealth.survey.clockBehindHours
+        }
+        #expect(try hoursBehind(aheadDays: 10) == 0)
+        // It may have become another hour since.
+        #expect(try (239...240).contains(hoursBehind(aheadDays: 0)))
+        #expect(try hoursBehind(aheadDays: 10) == 0)
+    }
+
     @Test func `the trail tells what the operator set, at the start and after a reload`() throws {
         let folder = try TemporaryFolder()
         let server = try Self.serve(in: folder) {
             $0.connection.pingInterval = .seconds(21)
+            $0.metrics = .besideListen
             $0.trailMirror = folder.file("mirror")
         }
         var settings = RelaySettings()
@@ -104,6 +116,7 @@ import WebSockets
             .compactMap { TrailEvent($0) }
         let started = try #require(events.first { $0.kind == .started })
         #expect(started["listen"] == "127.0.0.1:0")
+        #expect(started["metrics-listen"] == "127.0.0.1:0")
         #expect(started["tls-cert"] == "")
         #expect(started["trusted-proxies"] != nil)
         #expect(started["ping-seconds"] == "21")
@@ -111,6 +124,7 @@ import WebSockets
         let configured = try #require(events.first { $0.kind == .configured })
         #expect(configured["trusted-proxies"]?.contains("10.1.2.3") == true)
         #expect(configured["limit-groups"] == "77")
+        #expect(configured["metrics-listen"] == "127.0.0.1:7444")
     }
 
     @Test func `octets that are no request do no harm`() throws {
@@ -143,7 +157,7 @@ import WebSockets
         let world = try FolderWorld()
         try world.run { _, _, _ in }
         let folder = try DataFolder(existing: world.path)
-        let lock = try folder.lock()
+        let lock = try folder.lock(for: .serve)
         defer { lock.release() }
         let hanging = DispatchSemaphore(value: 0)
         let socket = try ControlSocket(folder: folder, owners: [getuid()]) { _, _ in

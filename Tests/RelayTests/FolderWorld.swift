@@ -35,7 +35,7 @@ struct FolderWorld {
         _ body: (RelayWorld, SQLiteStore, TrailKeeper) throws -> Result
     ) throws -> Result {
         let folder = try DataFolder(path: path)
-        let lock = try folder.lock()
+        let lock = try folder.lock(for: .serve)
         defer { lock.release() }
         let keys = try folder.keys(holding: lock)
         let database = try RelayDatabase(path: folder.databasePath)

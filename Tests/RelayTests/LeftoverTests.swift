@@ -1,9 +1,8 @@
 import Cryptography
 import Foundation
-import Logging
+import RelayCore
 import TestSupport
 import Testing
-import WebSockets
 
 @testable import Relay
 
@@ -38,7 +37,7 @@ import WebSockets
         #expect(found?.words.contains(name) == true)
         #expect(found?.words.contains("relay.sqlite.copy.77") == true)
         // Whoever holds the folder may be making this one.
-        let lock = try DataFolder(existing: place.path).lock()
+        let lock = try DataFolder(existing: place.path).lock(for: .serve)
         #expect(try leftovers(in: place.path)?.words.contains("copy") == false)
         lock.release()
         try FileManager.default.removeItem(atPath: place.path + "/" + name)
@@ -49,17 +48,31 @@ import WebSockets
     @Test func `is removed by the relay while it runs`() throws {
         let folder = try TemporaryFolder()
         let path = folder.file("data")
-        var configuration = RelayConfiguration(
-            dataFolder: path, clinicRoot: try SigningKey().publicKey)
-        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
-        configuration.cleaningPeriod = .milliseconds(20)
-        var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
-        log.logLevel = .critical
-        let server = try RelayServer(configuration, log: log) { error in fatalError("\(error)") }
+        let server = try RelayServer.serving(path, clinicRoot: try SigningKey().publicKey) {
+            $0.cleaningPeriod = .milliseconds(20)
+        }
         let name = try leave(in: path)
         let isThere = { FileManager.default.fileExists(atPath: path + "/" + name) }
         for _ in 0..<500 where isThere() { usleep(10_000) }
         #expect(!isThere())
+        server.stop()
+        server.wait()
+    }
+
+    @Test func `is told in the log if it can't be removed`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("data")
+        let lines = Lock<[String]>([])
+        let log = LogOutput(.text, .warning) { line in lines.withLock { $0.append(line) } }.logger()
+        let server = try RelayServer.serving(
+            path, clinicRoot: try SigningKey().publicKey, log: log
+        ) { $0.cleaningPeriod = .milliseconds(20) }
+        let name = try leave(in: path)
+        try FileManager.default.createDirectory(
+            atPath: path + "/" + name + "/inside", withIntermediateDirectories: true)
+        let isTold = { lines.withLock { $0 }.contains { $0.contains("removed name=\(name)\n") } }
+        for _ in 0..<500 where !isTold() { usleep(10_000) }
+        #expect(isTold())
         server.stop()
         server.wait()
     }

@@ -56,6 +56,7 @@ enum Metrics {
         var health = RelayHealth()
         health.counters.refusals = [5: 3]
         health.batches.sizes.add(3)
+        health.survey.clockBehindHours = 5
         (health.counters.acceptedStored, health.counters.acceptedDelivered) = (4, 9)
         health.batches.syncSeconds.add(0.000_3)
         health.batches.syncSeconds.add(60)
@@ -80,6 +81,7 @@ enum Metrics {
         }
         #expect(page.samples[#"curtain_relay_requests_refused_total{reason="rate"}"#] == 3)
         #expect(page.samples[#"curtain_relay_limit{name="limit-connections"}"#] == 20_000)
+        #expect(page.samples["curtain_relay_clock_behind_hours"] == 5)
         #expect(page.samples[#"curtain_relay_limit{name="limit-frame-bytes"}"#] == 1_048_576)
     }
 

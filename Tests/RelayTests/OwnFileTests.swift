@@ -48,7 +48,7 @@ private struct Place {
         _ = try? RelayBackup.make(folder: place.path, to: place.folder.file("second"))
         try? RelayBackup.noteRehearsal(folder: place.path, passed: true)
         if let folder = try? DataFolder(existing: place.path) { folder.removeLeftovers() }
-        if let lock = try? DataFolder(path: place.path).lock() { lock.release() }
+        if let lock = try? DataFolder(path: place.path).lock(for: .serve) { lock.release() }
         _ = try? RelayDatabase(path: place.path + "/relay.sqlite")
         _ = try? Restoration.rehearse(from: backup, folderPath: place.path)
         _ = try? Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
@@ -65,6 +65,29 @@ private struct Place {
         unsafe chmod(place.path, 0o700)
         _ = try DataFolder(path: place.path)
         #expect(throws: RelayError.self) { try DataFolder(path: place.victim) }
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "only root gives files away"))
+    func `are handed to its owner, but not what has a name elsewhere`() throws {
+        let place = try Place()
+        let user: uid_t = 65_534
+        try #require(unsafe chown(place.path, user, user) == 0)
+        func owner(_ path: String) -> uid_t? {
+            var state = stat()
+            return unsafe stat(path, &state) == 0 ? state.st_uid : nil
+        }
+        func hand(_ name: String) {
+            OwnFile.hand(place.path + "/" + name, toOwnerOf: place.path)
+        }
+        try FileManager.default.linkItem(atPath: place.victim, toPath: place.path + "/hard")
+        try place.link("soft")
+        hand("hard")
+        hand("soft")
+        #expect(owner(place.victim) == 0)
+        for name in ["keys", "trail"] {
+            hand(name)
+            #expect(owner(place.path + "/" + name) == user)
+        }
     }
 
     @Test func `a database that is a link isn't opened`() throws {
@@ -127,8 +150,16 @@ private struct Place {
         _ = try Restoration.restore(from: backup, into: place.path)
         #expect(replaced.areZeros())
         let older = try Remains(of: backup)
+        // What a backup of that name has left that was killed.
+        let begun = try [backup + ".new", backup + ".new-journal"].map { path in
+            try Data(Random.bytes(3_000_000)).write(to: URL(fileURLWithPath: path))
+            return try Remains(of: path)
+        }
         _ = try RelayBackup.make(folder: place.path, to: backup, replaces: true)
         #expect(older.areZeros())
+        for remains in begun { #expect(remains.areZeros()) }
+        let names = try FileManager.default.contentsOfDirectory(atPath: place.folder.path)
+        #expect(names.sorted() == ["backup", "data", "victim"])
     }
 
     @Test func `a replaced backup that has another name is left to that name`() throws {

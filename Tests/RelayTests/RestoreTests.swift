@@ -1,5 +1,6 @@
 import Cryptography
 import Foundation
+import GRDB
 import RelayCore
 import RelayProtocol
 import RelayTestSupport
@@ -7,6 +8,49 @@ import TestSupport
 import Testing
 
 @testable import Relay
+
+@Suite struct `What fails midway` {
+    /// Keeps settings from being written to a database.
+    private func lock(_ path: String) throws {
+        try DatabaseQueue(path: path).write { database in
+            for change in ["INSERT", "UPDATE"] {
+                try database.execute(
+                    sql: """
+                        CREATE TRIGGER no_\(change) BEFORE \(change) ON setting
+                        BEGIN SELECT RAISE(ABORT, 'no'); END
+                        """)
+            }
+        }
+    }
+
+    @Test func `in a restore or its rehearsal is an error, and leaves nothing`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        let backup = place.folder.file("backup")
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try lock(backup)
+        #expect(throws: RelayError.self) {
+            try Restoration.rehearse(from: backup, folderPath: place.path)
+        }
+        #expect(throws: RelayError.self) { try Restoration.restore(from: backup, into: place.path) }
+        let names = try FileManager.default.contentsOfDirectory(atPath: place.path).filter {
+            $0.hasPrefix("rehearsal") || $0.hasPrefix("relay.sqlite.")
+        }
+        #expect(names == [])
+        #expect(try place.faults() == [])
+    }
+
+    @Test func `in a note for the trail is an error, and has noted nothing`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in _ = try TestConsultation(world) }
+        try lock(place.path + "/relay.sqlite")
+        #expect(throws: RelayError.self) {
+            try RelayBackup.noteRehearsal(folder: place.path, passed: true)
+        }
+        #expect(try RelayDatabase.marks(path: place.path + "/relay.sqlite").lastRehearsal == nil)
+        #expect(try place.faults() == [])
+    }
+}
 
 @Suite struct `A restore of an older backup` {
     private func expectSpent(_ token: [UInt8], _ ticket: [UInt8], on line: RelayLine) throws {
@@ -186,17 +230,22 @@ import Testing
         #expect(names.count { $0.hasPrefix("trail.before-") } == 4)
     }
 
-    @Test func `over a stopped relay's folder uses the folder's own trail`() throws {
-        let place = try FolderWorld()
-        let backup = place.folder.file("backup")
-        let (talk, time) = try place.run { world, _, _ in (try TestConsultation(world), world.now) }
-        _ = try RelayBackup.make(folder: place.path, to: backup)
+    /// A relay runs for as long as both owners of a consultation need to end it.
+    private func end(_ talk: TestConsultation, in place: FolderWorld, at time: RelayTime) throws {
         try place.run(at: time) { world, _, _ in
             let line = try world.connect()
             try line.open(talk.patient)
             try line.open(talk.doctor)
             try talk.end()
         }
+    }
+
+    @Test func `over a stopped relay's folder uses the folder's own trail`() throws {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let (talk, time) = try place.run { world, _, _ in (try TestConsultation(world), world.now) }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try end(talk, in: place, at: time)
         let report = try Restoration.restore(from: backup, into: place.path)
         #expect(report.groupsErased == 1)
         #expect(try place.count(of: talk.group.bytes, in: place.path) == 0)
@@ -242,6 +291,38 @@ import Testing
         let audit = try TrailAudit(folder: place.path)
         #expect(audit.verifier.faults == [])
         #expect(audit.verifier.resumedAt != nil)
+    }
+
+    @Test func `erases nothing on anybody else's word, and what it can without a whole trail`()
+        throws
+    {
+        let place = try FolderWorld()
+        let backup = place.folder.file("backup")
+        let (kept, ended, time) = try place.run { world, _, _ in
+            (try TestConsultation(world), try TestConsultation(world), world.now)
+        }
+        _ = try RelayBackup.make(folder: place.path, to: backup)
+        try end(ended, in: place, at: time)
+        let last = try #require(TrailAudit(folder: place.path, last: 1).entries.last)
+        let receipt = try ErasureReceipt(
+            group: kept.group, erasedAt: 3_600, reason: .confirmed, messageCount: 1,
+            mailboxCount: 2, identity: SigningKey())
+        let forged = TrailEntry(
+            after: last.end, hour: last.hour, isClockDoubted: false, kind: .erasure,
+            content: receipt.encoded())
+        let path = try #require(TrailFolder(path: place.path + "/trail").segments().last).path
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.seekToEnd()
+        try file.write(contentsOf: forged.frame)
+        try file.close()
+        #expect(throws: RelayError.self) {
+            try Restoration.restore(from: backup, into: place.path)
+        }
+        let report = try Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
+        #expect(report.groupsErased == 1)
+        #expect(report.groups == 1)
+        #expect(try place.count(of: ended.group.bytes, in: place.path) == 0)
+        #expect(try place.count(of: kept.group.bytes, in: place.path) > 0)
     }
 
     @Test func `of a past that another restore put away comes with empty shelves`() throws {

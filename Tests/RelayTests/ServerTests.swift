@@ -1,6 +1,5 @@
 import Cryptography
 import Foundation
-import Logging
 import RelayCore
 import RelayProtocol
 import RelayTestSupport
@@ -21,13 +20,9 @@ private struct Served {
     }
 
     func start(_ change: (inout RelaySettings) -> Void = { _ in }) throws -> RelayServer {
-        var configuration = RelayConfiguration(
-            dataFolder: folder.file("data"), clinicRoot: clinic.publicKey)
-        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
-        change(&configuration.settings)
-        var log = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
-        log.logLevel = .critical
-        return try RelayServer(configuration, log: log) { error in fatalError("\(error)") }
+        try RelayServer.serving(folder.file("data"), clinicRoot: clinic.publicKey) {
+            change(&$0.settings)
+        }
     }
 }
 

@@ -340,4 +340,24 @@ import Testing
         #expect(MessageDays(days.encoded) == days)
         #expect(MessageDays(Array(days.encoded.dropLast())).day(of: 1_000) == Day(rawValue: 10))
     }
+
+    @Test func `days that haven't come are forgotten once the clock is right`() {
+        var days = MessageDays()
+        func note(_ day: UInt32, _ number: UInt64) -> Bool {
+            days.note(day: Day(rawValue: day), nextMessage: number)
+        }
+        #expect(note(10, 1) && note(11, 20))
+        #expect(note(40, 30))
+        #expect(note(11, 50))
+        #expect(!note(11, 60))
+        #expect(days.day(of: 35) == Day(rawValue: 11))
+        #expect(note(12, 70))
+        #expect(days.day(of: 69) == Day(rawValue: 11))
+        #expect(days.day(of: 70) == Day(rawValue: 12))
+        // A machine whose clock begins long ago at each boot.
+        #expect(!note(1, 80))
+        #expect(note(13, 90))
+        #expect(days.day(of: 1) == Day(rawValue: 10))
+        #expect(days.day(of: 85) == Day(rawValue: 12))
+    }
 }

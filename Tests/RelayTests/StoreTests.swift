@@ -370,8 +370,9 @@ struct StoreTests {
     @Test func `files are for their owner only, and one relay at a time`() throws {
         let place = try StoreWorld()
         let folder = try DataFolder(path: place.folder.file("data"))
-        let lock = try folder.lock()
-        #expect(throws: RelayError.inUse(processID: getpid())) { try folder.lock() }
+        let lock = try folder.lock(for: .serve)
+        let holder = FolderHolder(processID: getpid(), command: .serve)
+        #expect(throws: RelayError.inUse(by: holder)) { try folder.lock(for: .compact) }
         #expect(throws: RelayError.self) { try DataFolder(path: folder.path).keys() }
         let keys = try folder.keys(holding: lock)
         let database = try RelayDatabase(path: folder.databasePath)

@@ -1,5 +1,7 @@
+import Cryptography
 import Dispatch
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -137,6 +139,69 @@ import Testing
 
         let next = try open(confirmed: 11)
         #expect(try await becomes { next.mirrorTrouble == nil })
+        #expect(try isSame())
+    }
+}
+
+@Suite struct `What the mirror's disk has lost` {
+    private let sample: TrailSample
+    private let isFailing = Lock(false)
+    private let copy: TrailCopy
+
+    private var mirror: TrailFolder { TrailFolder(path: sample.folder.file("mirror")) }
+
+    init() throws {
+        sample = try TrailSample(count: 20)
+        copy = TrailCopy(
+            of: sample.trail, in: TrailFolder(path: sample.folder.file("mirror"))
+        ) { [isFailing] file in
+            guard isFailing.withLock({ $0 }) else { return fdatasync(file) == 0 }
+            `What the mirror's disk has lost`.lose(file)
+            return false
+        }
+    }
+
+    /// What couldn't be written to a disk may read as nothing afterwards, at its full length.
+    private static func lose(_ file: Int32) {
+        let position = Int(lseek(file, 0, SEEK_END)) - 50
+        _ = OwnFile.write([UInt8](repeating: 0, count: 50), to: file, at: position)
+    }
+
+    /// Has so many entries in the trail; where it ends then.
+    private func write(_ count: Int) throws -> MirrorPace.Place {
+        try sample.write(Array(sample.entries[..<count]), perSegment: count)
+        let segment = sample.trail.segment(first: 0)
+        return MirrorPace.Place(
+            segment: segment, byteCount: OwnFile.byteCount(of: segment.path))
+    }
+
+    private func isSame() throws -> Bool {
+        let own = OwnFile.contents(sample.trail.segment(first: 0).path)
+        return own != nil && own == OwnFile.contents(mirror.segment(first: 0).path)
+    }
+
+    @Test func `is written again after a sync that failed, before it counts`() throws {
+        #expect(copy.catchUp(to: try write(10)) == nil)
+        let end = try write(12)
+        isFailing.withLock { $0 = true }
+        #expect(!copy.follow(sample.entries[10..<12].flatMap(\.frame), to: end))
+        #expect(copy.catchUp(to: end) != nil)
+        isFailing.withLock { $0 = false }
+        #expect(copy.catchUp(to: end) == nil)
+        #expect(try isSame())
+        let next = try write(13)
+        #expect(copy.follow(sample.entries[12].frame, to: next))
+        #expect(try isSame())
+    }
+
+    @Test func `before the relay was started is written again, too`() throws {
+        let end = try write(10)
+        #expect(copy.catchUp(to: end) == nil)
+        let path = mirror.segment(first: 0).path
+        let file = OwnFile.open(path, O_RDWR)
+        Self.lose(file)
+        close(file)
+        #expect(TrailCopy(of: sample.trail, in: mirror).catchUp(to: end) == nil)
         #expect(try isSame())
     }
 }

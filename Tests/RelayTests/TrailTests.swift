@@ -372,6 +372,31 @@ private enum TrailEffectProbe {
         #expect(FileManager.default.contents(atPath: copy) == other)
     }
 
+    @Test func `a file that claims to be giant is refused, and nobody dies of it`() throws {
+        let sample = try TrailSample(count: 2)
+        let mirror = TrailFolder(path: sample.folder.file("mirror"))
+        let giant = off_t(1) << 42
+        do {
+            let log = try TrailLog(path: sample.path, mirrorPath: mirror.path, confirmed: 0)
+            try log.append([sample.entries[0]])
+            try #require(unsafe truncate(mirror.segment(first: 0).path, giant) == 0)
+            try log.append([sample.entries[1]])
+            #expect(log.mirrorTrouble == "the mirror holds another trail")
+            #expect(log.end == sample.entries[1].end)
+        }
+        try #require(unsafe truncate(sample.trail.segment(first: 0).path, giant) == 0)
+        let refusal = RelayError.trail(
+            "the file that begins with entry 0 is longer than any can be")
+        for folder in [sample.trail, mirror] {
+            var reader = try TrailReader(folder)
+            #expect(throws: refusal) { try reader.next() }
+        }
+        #expect(throws: refusal) {
+            try TrailLog(path: sample.path, mirrorPath: nil, confirmed: 2)
+        }
+        #expect(OwnFile.contents(mirror.segment(first: 0).path) == nil)
+    }
+
     @Test func `numbers at the end of their range are no entries and no segments`() throws {
         let sample = try TrailSample(count: 4)
         try sample.write()

@@ -28,14 +28,15 @@ public struct BackupFile: Sendable {
     ///
     /// - Parameter replaces: whether a file of that name may be replaced.
     /// - Parameter note: notes that there is a backup; without that it gets no name, and replaces none.
+    ///   Called again with `false` if it couldn't be named then.
     /// - Throws: `.backup`, or what `note` throws, with nothing left behind.
     static func make(
         from database: String, keys: DataFolder.Keys, hour: UInt64, to path: String,
-        replaces: Bool, note: () throws(RelayError) -> Void
+        replaces: Bool, note: (_ isThere: Bool) throws(RelayError) -> Void
     ) throws(RelayError) -> BackupFile {
         try checkName(path, replaces: replaces)
         let temporary = path + ".new"
-        OwnFile.erase(temporary)
+        DataFolder.removeDatabase(temporary)
         let file = unsafe Glibc.open(
             temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backupFile("it can't be made: \(DataFolder.reason())") }
@@ -50,19 +51,12 @@ public struct BackupFile: Sendable {
             try describe(temporary, keys, hour)
             _ = try BackupFile(temporary, isDeep: true)
             guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
-            try note()
-            let replaced = unsafe Glibc.open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
-            defer { if replaced >= 0 { close(replaced) } }
-            try UnfinishedFiles.finish(temporary) { () throws(RelayError) in
-                guard unsafe rename(temporary, path) == 0 else {
-                    throw RelayError.backup("the file can't be named")
-                }
-            }
-            try syncFolder(of: path)
-            // Unless it has another name, under which it is still wanted.
-            var state = stat()
-            if replaced >= 0, unsafe fstat(replaced, &state) == 0, state.st_nlink == 0 {
-                OwnFile.overwrite(replaced)
+            try note(true)
+            do throws(RelayError) {
+                try name(temporary, path)
+            } catch {
+                try? note(false)
+                throw error
             }
             return try BackupFile(path, isDeep: false)
         } catch {
@@ -70,6 +64,23 @@ public struct BackupFile: Sendable {
             if let error = error as? RelayError { throw error }
             throw StoreError(error) == .full
                 ? .backupFile("there is no room for it") : .backup(words(error))
+        }
+    }
+
+    /// Gives a backup its name, and overwrites the one that had it.
+    private static func name(_ temporary: String, _ path: String) throws(RelayError) {
+        let replaced = unsafe Glibc.open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
+        defer { if replaced >= 0 { close(replaced) } }
+        try UnfinishedFiles.finish(temporary) { () throws(RelayError) in
+            guard unsafe rename(temporary, path) == 0 else {
+                throw .backup("the file can't be named")
+            }
+        }
+        try syncFolder(of: path)
+        // Unless it has another name, under which it is still wanted.
+        var state = stat()
+        if replaced >= 0, unsafe fstat(replaced, &state) == 0, state.st_nlink == 0 {
+            OwnFile.overwrite(replaced)
         }
     }
 
@@ -173,6 +184,8 @@ public struct BackupFile: Sendable {
         let file = OwnFile.open(path, O_RDWR | O_CREAT | O_EXCL)
         guard file >= 0 else { throw fault("the new database can't be made") }
         defer { close(file) }
+        // Should this process be killed, the relay has to remove what it leaves.
+        OwnFile.hand(file, toOwnerOf: OwnFile.folder(of: path))
         do {
             try compact(source(), into: path)
             let database = try RelayDatabase(path: path)
@@ -218,8 +231,9 @@ public struct BackupFile: Sendable {
     }
 
     static func syncFolder(of path: String) throws(RelayError) {
-        let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        guard OwnFile.syncFolder(parent) else { throw .backup("the folder can't be synced") }
+        guard OwnFile.syncFolder(OwnFile.folder(of: path)) else {
+            throw .backup("the folder can't be synced")
+        }
     }
 
     private static func words(_ error: any Error) -> String {

@@ -25,6 +25,7 @@ private import Glibc
         self.completion = completion
         let file = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .backup("the copy can't be made") }
+        OwnFile.hand(file, toOwnerOf: OwnFile.folder(of: path))
         Glibc.close(file)
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX
         guard unsafe sqlite3_open_v2(path, &target, flags, nil) == SQLITE_OK else {

@@ -24,7 +24,7 @@ public enum Compaction {
     ///   as before.
     public static func run(folder path: String) throws(RelayError) -> Report {
         let folder = try DataFolder(existing: path)
-        let offline = try OfflineRelay(folder)
+        let offline = try OfflineRelay(folder, for: .compact)
         folder.removeLeftovers()
         let before = folder.databaseByteCount
         let freed = try RelayDatabase.freedByteCount(path: folder.databasePath)

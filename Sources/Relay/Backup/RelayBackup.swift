@@ -9,7 +9,7 @@ public enum RelayBackup {
     /// Makes a backup, verifies it, and notes it in the trail.
     ///
     /// - Parameter replaces: whether a file of that name may be replaced.
-    /// - Throws: `.backup`, `.control`, `.notFound`; no file is left behind.
+    /// - Throws: `.backup`, `.control`, `.notFound`, `.inUse`; no file is left behind.
     public static func make(
         folder path: String, to target: String, replaces: Bool = false
     ) throws(RelayError) -> BackupFile {
@@ -26,19 +26,20 @@ public enum RelayBackup {
         }
         try BackupFile.checkName(target, replaces: replaces)
         let keys = try folder.existingKeys()
-        let isOnline = folder.holder != nil
+        let isOnline = try folder.runningRelay() != nil
         try checkRoom(in: folder, for: target, isOnline: isOnline)
         if isOnline {
             return try makeOnline(folder, keys, target, replaces, patienceSeconds)
         }
-        let offline = try OfflineRelay(folder)
+        let before = try RelayDatabase.marks(path: folder.databasePath).lastBackup ?? 0
+        let offline = try OfflineRelay(folder, for: .backup)
         return try BackupFile.make(
             from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
             replaces: replaces
-        ) { () throws(RelayError) in
+        ) { isThere throws(RelayError) in
             try offline.note(
-                TrailEvent(.backup, [("user", Peer.name(of: getuid()))]),
-                hourIn: TrailKeeper.SettingRow.lastBackup)
+                .backup(by: Peer.name(of: getuid()), isLost: !isThere),
+                hourIn: TrailKeeper.SettingRow.lastBackup, hour: isThere ? nil : before)
         }
     }
 
@@ -51,7 +52,7 @@ public enum RelayBackup {
             var state = stat()
             return unsafe stat(path, &state) == 0 ? state.st_dev : nil
         }
-        let parent = URL(fileURLWithPath: target).deletingLastPathComponent().path
+        let parent = OwnFile.folder(of: target)
         let whole = folder.databaseByteCount
         var needed = isOnline ? whole : 0
         if device(parent) == device(folder.path) {
@@ -61,11 +62,13 @@ public enum RelayBackup {
         try requireRoom(for: needed, in: folder)
     }
 
-    /// - Throws: `.backupFile` if so many octets would take the reserve of the relay's disk.
+    /// - Throws: `.backupFile` if so many octets have no room on the relay's disk.
     static func requireRoom(
-        for byteCount: UInt64, in folder: DataFolder
+        for byteCount: UInt64, in folder: DataFolder, leavingReserve: Bool = true
     ) throws(RelayError) {
-        guard let missing = folder.mebibytesMissing(for: byteCount) else { return }
+        guard
+            let missing = folder.mebibytesMissing(for: byteCount, leavingReserve: leavingReserve)
+        else { return }
         throw .backupFile("\(missing) MiB are missing on the disk of the data folder")
     }
 
@@ -74,24 +77,27 @@ public enum RelayBackup {
         _ folder: DataFolder, _ keys: DataFolder.Keys, _ target: String, _ replaces: Bool,
         _ patienceSeconds: Int
     ) throws(RelayError) -> BackupFile {
+        let before = try RelayDatabase.marks(path: folder.databasePath).lastBackup ?? 0
         var relay = try ControlClient(folder: folder)
         // A copy may take hours; one that hangs is found out before.
         _ = try relay.ask(.status, timeoutSeconds: patienceSeconds)
         let reply = try relay.ask(.backup, timeoutSeconds: 4 * 3_600)
-        guard let copy = reply.copy, copy.hasPrefix(folder.copyPath + "."),
-            !copy.dropFirst(folder.copyPath.count).contains("/")
-        else { throw .control("the relay has made no copy") }
+        guard let copy = reply.copy.flatMap(folder.copy(toldAs:)) else {
+            throw .control("the relay has made no copy")
+        }
         defer { DataFolder.removeDatabase(copy) }
         return try BackupFile.make(
             from: copy, keys: keys, hour: SystemClock().now.hour, to: target,
             replaces: replaces
-        ) { () throws(RelayError) in _ = try relay.ask(.backedUp) }
+        ) { isThere throws(RelayError) in
+            _ = try relay.ask(isThere ? .backedUp : .backupLost(before: before))
+        }
     }
 
     /// Has the relay sign its trail now, if one runs; otherwise the last head is from its stop.
     public static func signHead(folder path: String) throws(RelayError) {
         let folder = try DataFolder(existing: path)
-        guard folder.holder != nil else { return }
+        guard try folder.runningRelay() != nil else { return }
         var relay = try ControlClient(folder: folder)
         _ = try relay.ask(.signHead)
     }
@@ -99,12 +105,12 @@ public enum RelayBackup {
     /// Notes in the trail that a restore was rehearsed, and how that went.
     public static func noteRehearsal(folder path: String, passed: Bool) throws(RelayError) {
         let folder = try DataFolder(existing: path)
-        if folder.holder != nil {
+        if try folder.runningRelay() != nil {
             var relay = try ControlClient(folder: folder)
             _ = try relay.ask(.rehearsed(passed: passed))
             return
         }
-        try OfflineRelay(folder).note(
+        try OfflineRelay(folder, for: .restore).note(
             TrailEvent(
                 .rehearsal,
                 [
@@ -120,16 +126,20 @@ final class OfflineRelay {
     private let lock: FolderLock
     private let keys: DataFolder.Keys
 
-    init(_ folder: DataFolder) throws(RelayError) {
+    init(_ folder: DataFolder, for command: FolderHolder.Command) throws(RelayError) {
         self.folder = folder
         keys = try folder.existingKeys()
-        lock = try folder.lock()
+        lock = try folder.lock(for: command)
     }
 
     deinit { lock.release() }
 
     /// Adds an event to the trail, and its hour to the store.
-    func note(_ event: TrailEvent, hourIn setting: String?) throws(RelayError) {
+    ///
+    /// - Parameter hour: by default now.
+    func note(
+        _ event: TrailEvent, hourIn setting: String?, hour: UInt64? = nil
+    ) throws(RelayError) {
         let database = try RelayDatabase(path: folder.databasePath)
         do {
             try database.queue.writeWithoutTransaction { database in
@@ -138,13 +148,15 @@ final class OfflineRelay {
                     path: folder.trailPath, mirrorPath: nil, store: store,
                     identity: keys.identity)
                 let now = SystemClock().now
-                try store.begin()
-                if let setting { try store.set(setting, to: now.hour.bigEndianOctets) }
-                trail.note(event)
-                // A command doesn't vouch for the clock; only a running relay does.
-                try trail.prepare(
-                    store, counters: RelayCounters(), isClockDoubted: true, at: now)
-                try store.commit()
+                try store.inTransaction {
+                    if let setting {
+                        try store.set(setting, to: (hour ?? now.hour).bigEndianOctets)
+                    }
+                    trail.note(event)
+                    // A command doesn't vouch for the clock; only a running relay does.
+                    try trail.prepare(
+                        store, counters: RelayCounters(), isClockDoubted: true, at: now)
+                }
                 try trail.publish()
             }
             try database.close()

@@ -55,13 +55,14 @@ public struct RelayCheck: Sendable {
 
     /// Looks at a data folder, and asks the relay that runs on it.
     ///
-    /// - Throws: `.notFound` if there is no relay's folder, `.newerDatabase`.
+    /// - Throws: `.notFound` if there is no relay's folder, `.newerDatabase`, `.inUse` while a command
+    ///   has the folder.
     public init(folder path: String, _ expected: Expectations = .init()) throws(RelayError) {
         let folder = try DataFolder(existing: path)
+        let isRunning = try folder.runningRelay() != nil
         try RelayDatabase.requireKnownSchema(of: folder)
         var list = PointList()
         let now = SystemClock().now
-        let isRunning = folder.holder != nil
         var live: LiveStatus?
         if isRunning {
             do throws(RelayError) {
@@ -164,7 +165,7 @@ private struct PointList {
         _ folder: DataFolder, _ mirror: String?, _ live: LiveStatus?
     ) -> UInt64? {
         for trouble in live?.troubles ?? [] { add("trail", .attention, trouble) }
-        let answers = mirror.map(Self.answers)
+        let answers = mirror.map { TrailFolder(path: $0, mayBeLink: true).answers }
         if answers == false { add("trail", .attention, "the mirror doesn't answer") }
         do throws(RelayError) {
             let audit = try TrailAudit(
@@ -180,8 +181,8 @@ private struct PointList {
                     \(audit.mirrorMissing)
                     """)
             } else {
-                let isMirrored = answers.map { $0 ? ", as its mirror is" : "" } ?? "; no mirror"
-                add("trail", .good, "\(audit.verifier.count) entries, whole\(isMirrored)")
+                let ofMirror = answers.map { $0 ? ", as its mirror is" : "" } ?? "; no mirror"
+                add("trail", .good, "\(audit.verifier.count) entries, whole\(ofMirror)")
             }
             return audit.entries.latestTrustedHour.map(UInt64.init)
         } catch {
@@ -191,15 +192,6 @@ private struct PointList {
             }
             return nil
         }
-    }
-
-    /// Whether a mirror can be read, or can't, within a while.
-    private static func answers(_ mirror: String) -> Bool {
-        PatientLook.result {
-            let last = try? TrailFolder(path: mirror, mayBeLink: true).segments().last
-            _ = last.flatMap { OwnFile.contents($0.path) }
-            return true
-        } ?? false
     }
 
     mutating func addAges(

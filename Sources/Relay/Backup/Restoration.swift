@@ -56,14 +56,14 @@ public struct Restoration: Sendable {
     ///   done again, and otherwise it is as if there were none.
     /// - Parameter tokensUntil: the latest end of an invitation handed out before, Unix seconds;
     ///   matters without a trail only. By default 31 days from now.
-    /// - Throws: `.backup`, `.trail`, `.inUse`; the folder is as before.
+    /// - Throws: `.backup`, `.backupFile` without room, `.trail`, `.inUse`; the folder is as before.
     public static func restore(
         from path: String, into folderPath: String, trailPath: String? = nil,
         ignoresTrail: Bool = false, tokensUntil: UInt64? = nil
     ) throws(RelayError) -> Report {
         let backup = try BackupFile(path, isDeep: true)
         let folder = try DataFolder(path: folderPath)
-        let lock = try folder.lock()
+        let lock = try folder.lock(for: .restore)
         defer { lock.release() }
         if let present = try? folder.existingKeys(),
             present.identity.publicKey != backup.relayKey
@@ -73,16 +73,43 @@ public struct Restoration: Sendable {
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: ignoresTrail,
             tokensUntil: tokensUntil)
+        folder.removeLeftovers()
+        // Nobody is served meanwhile, and what is replaced gives its room back.
+        try RelayBackup.requireRoom(
+            for: restoration.neededByteCount(), in: folder, leavingReserve: false)
         let report = try restoration.stage(at: folder.stagingPath)
-        try restoration.putTrailInPlace(folder)
+        do throws(RelayError) {
+            try restoration.putInPlace(folder)
+        } catch {
+            DataFolder.removeDatabase(folder.stagingPath)
+            throw error
+        }
+        settle(folder)
+        return report
+    }
+
+    /// Octets that are written before anything gives way to them: the database, and the trail where
+    /// it has to be put together.
+    private func neededByteCount() throws(RelayError) -> UInt64 {
+        var sum = UInt64(max(0, backup.byteCount))
+        guard let trail, !trail.isOwn else { return sum }
+        for copy in [copies.own, copies.mirror] {
+            for segment in try copy?.segments() ?? [] {
+                sum += UInt64(OwnFile.byteCount(of: segment.path))
+            }
+        }
+        return sum
+    }
+
+    /// Has the staged database, its keys and the trail take the others' places.
+    private func putInPlace(_ folder: DataFolder) throws(RelayError) {
+        try putTrailInPlace(folder)
         var keys = backup.keys
-        if restoration.trail == nil {
+        if trail == nil {
             keys = DataFolder.Keys(identity: keys.identity, ticketKey: .random(count: 32))
         }
         try folder.install(keys)
         try folder.replaceDatabase(fault: RelayError.backup)
-        settle(folder)
-        return report
     }
 
     /// Does the same with copies in a folder of its own, which is removed, and reads everything back.
@@ -92,21 +119,15 @@ public struct Restoration: Sendable {
         from path: String, folderPath: String?, trailPath: String? = nil
     ) throws(RelayError) -> Report {
         let backup = try BackupFile(path, isDeep: true)
-        let parent = folderPath ?? NSTemporaryDirectory()
         let folder = try folderPath.map { path throws(RelayError) in
             try DataFolder(existing: path)
         }
         if let folder {
+            _ = try folder.runningRelay()
             folder.removeRehearsals()
             try RelayBackup.requireRoom(for: UInt64(max(0, backup.byteCount)), in: folder)
         }
-        var template = Array(
-            (parent + "/\(DataFolder.rehearsalPrefix)\(getpid()).XXXXXX").utf8CString)
-        guard unsafe mkdtemp(&template) != nil else {
-            throw .backup("no folder for the rehearsal can be made")
-        }
-        let place = String(
-            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let place = try makeRehearsalFolder(in: folder)
         defer {
             OwnFile.eraseFolder(place)
             try? UnfinishedFiles.finish(place)
@@ -115,6 +136,20 @@ public struct Restoration: Sendable {
         let restoration = try Restoration(
             backup, folder: folder, trailPath: trailPath, ignoresTrail: false, tokensUntil: nil)
         return try restoration.stage(at: place + "/relay.sqlite")
+    }
+
+    /// Makes a folder for a rehearsal's copies, which the relay can remove if the process is killed.
+    static func makeRehearsalFolder(in folder: DataFolder?) throws(RelayError) -> String {
+        let parent = folder?.path ?? NSTemporaryDirectory()
+        var template = Array(
+            (parent + "/\(DataFolder.rehearsalPrefix)\(getpid()).XXXXXX").utf8CString)
+        guard unsafe mkdtemp(&template) != nil else {
+            throw .backup("no folder for the rehearsal can be made")
+        }
+        let place = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if folder != nil { OwnFile.hand(place, toOwnerOf: parent) }
+        return place
     }
 
     // MARK: The trail
@@ -132,11 +167,12 @@ public struct Restoration: Sendable {
         static let (ownPlace, pendingPlace) = (0, 1)
 
         init(_ folder: DataFolder?, mirrorPath: String?) throws(RelayError) {
+            mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
+            try mirror?.requireAnswer()
             // First the database: while a relay runs, its files are behind it, never ahead.
             let known = folder.flatMap { try? RelayDatabase.trail(path: $0.databasePath) }
             (end, pending) = known ?? (nil, [])
             own = folder.map { TrailFolder(path: $0.trailPath) }
-            mirror = mirrorPath.map { TrailFolder(path: $0, mayBeLink: true) }
             guard try mirror?.segments().isEmpty != true else {
                 throw .notFound("there is no trail there")
             }
@@ -194,7 +230,9 @@ public struct Restoration: Sendable {
                 verifier.note(.broken(at: entry.sequence))
                 continue
             }
-            reapplication.take(effects, erasure: entry.kind == .erasure ? entry.content : nil)
+            // Without a whole trail, too, nothing is erased on anybody else's word.
+            let isReceipt = entry.receipt(relayKey: backup.relayKey) != nil
+            reapplication.take(effects, erasure: isReceipt ? entry.content : nil)
         }
         verifier.finish()
         self.reapplication = reapplication
@@ -263,7 +301,7 @@ public struct Restoration: Sendable {
         guard unsafe mkdir(path, 0o700) == 0 else {
             throw .trail("its folder can't be made")
         }
-        folder.hand(path)
+        OwnFile.hand(path, toOwnerOf: folder.path)
         let target = TrailFolder(path: path)
         var starts: Set<UInt64> = []
         for copy in [copies.own, copies.mirror] {
@@ -306,10 +344,7 @@ public struct Restoration: Sendable {
         ) { connection in
             try connection.execute(sql: "DROP TABLE backup")
             let store = try SQLiteStore(connection)
-            try store.begin()
-            let report = try change(store, connection)
-            try store.commit()
-            return report
+            return try store.inTransaction { try change(store, connection) }
         }
     }
 

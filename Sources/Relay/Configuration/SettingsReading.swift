@@ -165,8 +165,8 @@ public struct SettingsReading: Sendable {
             complain("metrics-listen", "is where listen is; give it another port", or: "listen")
         }
         // A mirror that doesn't answer isn't in a folder that does.
-        let (data, mirror) = (settings.dataFolder, settings.trailMirror)
-        if !mirror.isEmpty,
+        let data = settings.dataFolder
+        if let mirror = settings.mirrorPath,
             PatientLook.result({ DataFolder.folder(data, holds: mirror + "/file") }) == true
         {
             complain("trail-mirror", "is in the data folder; a mirror belongs on another disk")

@@ -19,9 +19,9 @@ public struct StartCheck: Sendable {
     public private(set) var remarks: [String] = []
 
     private let reading: SettingsReading
-    /// The process that has the folder.
-    private var holder: Int32?
-    private var runningAddress: String?
+    private var isRelayRunning = false
+    /// What the running relay says of itself.
+    private var live: LiveStatus?
 
     /// Looks at everything that was written well, whatever else is wrong.
     public init(_ reading: SettingsReading) {
@@ -67,9 +67,10 @@ public struct StartCheck: Sendable {
     }
 
     private mutating func lookAtFolder(_ path: String) throws(RelayError) {
-        guard let folder = try DataFolder(whereOneIs: path) else { return }
-        holder = folder.holder
-        if holder != nil { runningAddress = try? RelayStatus.ask(folder).address }
+        guard let folder = try DataFolder(whereOneIs: path) else { return lookAtDisk(of: path) }
+        isRelayRunning = try folder.runningRelay() != nil
+        if isRelayRunning { live = try? RelayStatus.ask(folder) }
+        lookAtDisk(of: path)
         for error in folder.problems { note("data", error) }
         do throws(RelayError) {
             guard let found = try folder.schemaNumber, found < Schema.number else { return }
@@ -81,6 +82,23 @@ public struct StartCheck: Sendable {
         } catch {
             note("data", error)
         }
+    }
+
+    /// A relay starts on a full disk, and waits.
+    private mutating func lookAtDisk(of path: String) {
+        var place = URL(fileURLWithPath: path)
+        while unsafe access(place.path, F_OK) != 0, place.path != "/" {
+            place.deleteLastPathComponent()
+        }
+        // One that runs knows what room there is in its database.
+        guard let space = DiskSpace(at: place.path), !space.hasRoom(freed: 0), live?.isFull != false
+        else { return }
+        remarks.append(
+            """
+            \(reading.naming("data")): \(space.free >> 20) MiB are free on its disk: until there are more \
+            than \(space.reserve >> 20), or as much in the database, the relay refuses what would grow, \
+            and isn't ready (503)
+            """)
     }
 
     /// Listens for a moment.
@@ -105,8 +123,9 @@ public struct StartCheck: Sendable {
     /// A relay that doesn't say where it listens may listen here; one that has the port at another
     /// address of this machine gives it free, too, when it is replaced.
     private func isOfRunningRelay(_ address: SocketAddress, _ name: String) -> Bool {
-        guard holder != nil else { return false }
-        guard name == "listen", let running = runningAddress.flatMap(SocketAddress.init(listening:))
+        guard isRelayRunning else { return false }
+        guard name == "listen",
+            let running = (live?.address).flatMap(SocketAddress.init(listening:))
         else { return true }
         return running.port == address.port
     }

@@ -29,9 +29,11 @@ struct ControlHandler: Sendable {
                 }
             }
         case .backedUp:
+            return note(.backup(by: peer.name), hourIn: TrailKeeper.SettingRow.lastBackup)
+        case .backupLost(let before):
             return note(
-                TrailEvent(.backup, [("user", peer.name)]),
-                hourIn: TrailKeeper.SettingRow.lastBackup)
+                .backup(by: peer.name, isLost: true), hourIn: TrailKeeper.SettingRow.lastBackup,
+                hour: before)
         case .rehearsed(let passed):
             return note(
                 TrailEvent(
@@ -45,11 +47,15 @@ struct ControlHandler: Sendable {
         TrailEvent(.command, [("name", name), ("user", peer.name)])
     }
 
-    private func note(_ event: TrailEvent, hourIn setting: String?) -> ControlReply {
+    /// - Parameter hour: by default now.
+    private func note(
+        _ event: TrailEvent, hourIn setting: String?, hour: UInt64? = nil
+    ) -> ControlReply {
         ask { desk, reply throws(StoreError) in
             desk.trail.note(event)
             if let setting {
-                try desk.store.set(setting, to: desk.engine.time.hour.bigEndianOctets)
+                try desk.store.set(
+                    setting, to: (hour ?? desk.engine.time.hour).bigEndianOctets)
             }
             desk.afterCommit { _ in reply(.done) }
         }

@@ -6,14 +6,17 @@ enum ControlRequest: Equatable, Sendable {
     case status
     /// Copy the database into the data folder, online.
     case backup
-    /// The copy was verified and put where the operator wanted it.
+    /// The copy was verified, and is about to be put where the operator wants it.
     case backedUp
+    /// It couldn't be put there after all; the hour of the last backup before, 0 if there is none.
+    case backupLost(before: UInt64)
     /// A restore was rehearsed.
     case rehearsed(passed: Bool)
     /// Sign the trail's head now.
     case signHead
 
     static let lineLimit = 64
+    private static let backupLost = "backup-lost "
 
     /// Reads a line without its end; `nil` for anything else.
     init?(_ line: some Collection<UInt8>) {
@@ -24,6 +27,9 @@ enum ControlRequest: Equatable, Sendable {
         case "rehearsed passed": self = .rehearsed(passed: true)
         case "rehearsed failed": self = .rehearsed(passed: false)
         case "sign-head": self = .signHead
+        case let text where text.hasPrefix(Self.backupLost):
+            guard let hour = UInt64(text.dropFirst(Self.backupLost.count)) else { return nil }
+            self = .backupLost(before: hour)
         default: return nil
         }
     }
@@ -34,6 +40,7 @@ enum ControlRequest: Equatable, Sendable {
         case .status: "status"
         case .backup: "backup"
         case .backedUp: "backed-up"
+        case .backupLost(let before): "\(Self.backupLost)\(before)"
         case .rehearsed(let passed): "rehearsed \(passed ? "passed" : "failed")"
         case .signHead: "sign-head"
         }

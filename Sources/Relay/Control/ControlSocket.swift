@@ -53,6 +53,7 @@ final class ControlSocket: Sendable {
                 unsafe chmod(folder.controlPath, 0o600) == 0, listen(socket, 8) == 0
             else { throw .control("the control socket can't be made") }
         }
+        OwnFile.hand(path, toOwnerOf: folder.path)
         let thread = Thread { [self] in accept() }
         thread.name = "relay control"
         thread.start()

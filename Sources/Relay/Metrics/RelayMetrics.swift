@@ -201,6 +201,10 @@ struct RelayMetrics {
             "1 while erasure by deadline is paused because of the clock.",
             health.isClockDoubted ? 1 : 0)
         page.add(
+            prefix + "clock_behind_hours", .gauge,
+            "Hours by which the clock is behind the relay's last sure hour; 0 if it isn't.",
+            health.survey.clockBehindHours)
+        page.add(
             prefix + "draining", .gauge, "1 once the relay has begun to stop.", isDraining ? 1 : 0)
         page.add(
             prefix + "certificate_expiry_seconds", .gauge,

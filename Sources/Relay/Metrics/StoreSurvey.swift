@@ -11,6 +11,8 @@ public struct StoreSurvey: Equatable, Sendable {
     public internal(set) var lastRehearsalHour: UInt64?
     /// What is wrong with the audit trail: so many things.
     public internal(set) var trailTroubles = 0
+    /// Hours by which the clock is behind the last one that the relay is sure of; 0 if it isn't.
+    public internal(set) var clockBehindHours: UInt64 = 0
 
     /// Nothing known.
     public init() {}
@@ -26,6 +28,9 @@ extension WriterDesk {
         survey.lastBackupHour = try hour(TrailKeeper.SettingRow.lastBackup)
         survey.lastRehearsalHour = try hour(TrailKeeper.SettingRow.lastRehearsal)
         survey.trailTroubles = trail.troubles.count
+        if let hour = try trail.lastSureHour(store), now.hour + 1 < hour {
+            survey.clockBehindHours = hour - now.hour
+        }
         return survey
     }
 

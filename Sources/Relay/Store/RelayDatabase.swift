@@ -10,9 +10,10 @@ struct RelayDatabase: Sendable {
 
     /// Opens or makes the database at `path`, for its owner only.
     init(path: String) throws(RelayError) {
-        // Write-ahead log and index get the permissions of the file itself.
+        // Write-ahead log and index get the permissions of the file itself, and its owner.
         let file = OwnFile.open(path, O_RDWR | O_CREAT)
         guard file >= 0 else { throw .dataFolder("the database can't be made") }
+        OwnFile.hand(file, toOwnerOf: OwnFile.folder(of: path))
         Glibc.close(file)
         do {
             queue = try Self.open(path) { database in
@@ -141,9 +142,10 @@ struct RelayDatabase: Sendable {
     static func marks(path: String) throws(RelayError) -> Marks {
         try look(path) { database in
             func hour(_ name: String) throws -> UInt64? {
-                try setting(name, database).flatMap {
+                let hour = try setting(name, database).flatMap {
                     $0.count == 8 ? UInt64(bigEndianOctets: $0) : nil
                 }
+                return hour == 0 ? nil : hour
             }
             return Marks(
                 lastBackup: try hour(TrailKeeper.SettingRow.lastBackup),

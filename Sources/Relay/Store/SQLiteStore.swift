@@ -114,6 +114,20 @@ final class SQLiteStore: RelayStore {
         try? rollingBack.run()
     }
 
+    /// Does something as one transaction; if it fails, nothing of it. GRDB takes one that is left open
+    /// for a mistake of the program's, and ends it.
+    func inTransaction<Result>(_ body: () throws -> Result) throws -> Result {
+        try begin()
+        do {
+            let result = try body()
+            try commit()
+            return result
+        } catch {
+            rollback()
+            throw error
+        }
+    }
+
     /// Writes the log back, overwrites and empties it, so that nothing that was overwritten is left
     /// in it. False if a reader was in the way.
     func forgetLog() throws(StoreError) -> Bool {

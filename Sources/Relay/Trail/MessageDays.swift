@@ -26,8 +26,14 @@ struct MessageDays: Equatable, Sendable {
     }
 
     /// Notes the first number of a new day; false if nothing changed.
+    ///
+    /// Days that haven't come are those of a clock that was ahead, unless today would be before all
+    /// days: then the clock is behind, and what is known stays.
     mutating func note(day: Day, nextMessage: UInt64) -> Bool {
-        if let last = marks.last, last.day >= day { return false }
+        if let first = marks.first, first.day > day { return false }
+        let before = marks.count
+        marks.removeAll { $0.day > day }
+        if let last = marks.last, last.day == day { return marks.count < before }
         marks.append((day, nextMessage))
         if marks.count > Self.limit { marks.removeFirst(marks.count - Self.limit) }
         return true

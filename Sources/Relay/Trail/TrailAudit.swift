@@ -17,12 +17,16 @@ public struct TrailAudit: Sendable {
     ///
     /// - Parameter last: how many entries are kept for showing.
     /// - Parameter mirrorPath: a mirror to be compared, entry by entry.
-    /// - Throws: `.notFound`, `.trail` if there is no trail or it can't be read, `.newerDatabase`.
+    /// - Throws: `.notFound`, `.trail` if there is no trail or it can't be read, `.newerDatabase`,
+    ///   `.dataFolder` if the mirror doesn't answer, `.inUse` while a command has the folder.
     public init(
         folder path: String, mirrorPath: String? = nil, heads: [TrailHead] = [],
         last: Int = 0
     ) throws(RelayError) {
         let folder = try DataFolder(existing: path)
+        // A running relay writes to the store first, then to the trail, then to the mirror: what
+        // the store has is in both a moment later.
+        var mayBeBehind = try folder.runningRelay() != nil
         let first = try Self.end(in: folder)
         let keys = try folder.existingKeys()
         let trail = TrailFolder(path: folder.trailPath)
@@ -30,9 +34,6 @@ public struct TrailAudit: Sendable {
             throw .notFound("this relay has no trail yet")
         }
         relayKey = keys.identity.publicKey
-        // A running relay writes to the store first, then to the trail, then to the mirror: what
-        // the store has is in both a moment later.
-        var mayBeBehind = folder.holder != nil
         while true {
             var verifier = TrailVerifier(
                 relayKey: relayKey, kept: heads, ends: first.end.map { [$0] } ?? [])
@@ -89,10 +90,11 @@ public struct TrailAudit: Sendable {
         _ trail: TrailFolder, _ mirrorPath: String, in folder: DataFolder, until end: TrailEnd?,
         _ verifier: inout TrailVerifier
     ) throws(RelayError) -> Int {
+        let mirror = TrailFolder(path: mirrorPath, mayBeLink: true)
+        try mirror.requireAnswer()
         guard !folder.holds(mirrorPath + "/file") else {
             throw .trail("what is named as its mirror is in the data folder")
         }
-        let mirror = TrailFolder(path: mirrorPath, mayBeLink: true)
         guard try !mirror.segments().isEmpty else { throw .notFound("there is no mirror there") }
         var joined = JoinedTrail([try TrailReader(trail), try TrailReader(mirror)])
         var lacking: (first: UInt64, count: Int)?

@@ -25,6 +25,13 @@ public struct TrailEvent: Equatable, Sendable {
         }
     }
 
+    /// That a backup was made.
+    ///
+    /// - Parameter isLost: that the one of which this was said isn't there after all.
+    static func backup(by user: String, isLost: Bool = false) -> TrailEvent {
+        TrailEvent(.backup, [("user", user)] + (isLost ? [("result", "failed")] : []))
+    }
+
     /// The entry's content.
     var content: [UInt8] {
         Array(fields.map { "\($0.name)=\($0.value)\n" }.joined().utf8)
@@ -77,8 +84,13 @@ extension RelaySettings {
             "listen", "tls-cert", "tls-key", "metrics-listen", "trail-mirror", "trusted-proxies",
             "ping-seconds", "pong-seconds",
         ]
+        var settings = self
+        // What `auto` comes to.
+        settings.metrics = metricsAddress.map { .address($0) } ?? .off
         return limitFields
-            + Setting.all.filter { names.contains($0.name) }.map { ($0.name, $0.text(in: self)) }
+            + Setting.all.filter { names.contains($0.name) }.map {
+                ($0.name, $0.text(in: settings))
+            }
     }
 
     /// The limits in force, by the settings' names, for the trail and for `check`.

@@ -13,6 +13,9 @@ struct TrailFolder: Sendable {
     static let magic: [UInt8] = Array("CRT1".utf8)
     /// Octets after which a new segment is begun.
     static let segmentByteCount = 4 << 20
+    /// A segment is never longer: behind `segmentByteCount` it holds one batch, whose entries the store
+    /// keeps as one value, of 10^9 octets at most.
+    static let segmentLimit = 1 << 30
     /// An entry is never longer; what claims to be is no entry.
     static let frameLimit = 16 << 20
 
@@ -69,10 +72,27 @@ struct TrailFolder: Sendable {
         }
     }
 
+    /// Whether it can be read, or can't, within a while: another machine's folder may hang.
+    var answers: Bool {
+        PatientLook.result {
+            let last = try? segments().last
+            _ = last.flatMap { OwnFile.contents($0.path) }
+            return true
+        } ?? false
+    }
+
+    /// - Throws: `.dataFolder` for a mirror that can neither be read nor not.
+    func requireAnswer() throws(RelayError) {
+        guard answers else { throw .dataFolder("the trail's mirror doesn't answer") }
+    }
+
     /// Reads a segment: every whole entry, and where there are none.
     func read(_ segment: Segment) throws(RelayError) -> Content {
         guard let octets = OwnFile.contents(segment.path) else {
-            throw .trail("the trail can't be read")
+            throw .trail(
+                OwnFile.byteCount(of: segment.path) > Self.segmentLimit
+                    ? "the file that begins with entry \(segment.first) is longer than any can be"
+                    : "the trail can't be read")
         }
         return Self.parse(octets, first: segment.first)
     }

@@ -38,8 +38,10 @@ final class TrailKeeper: @unchecked Sendable {
     /// Octets of waiting entries that the store takes while the trail's disk is full.
     private let unwrittenLimit: Int
 
-    /// The latest hour written while the clock was trusted.
-    var lastTrustedHour: UInt32? { log.lastTrustedHour }
+    /// The last hour at which the relay is known to have run: the trail's or the store's.
+    func lastSureHour(_ store: SQLiteStore) throws(StoreError) -> UInt64? {
+        [log.lastTrustedHour.map(UInt64.init), try store.clockMark()].compactMap(\.self).max()
+    }
     /// What `check` and the log tell of the trail, in words.
     var troubles: [String] {
         var words: [String] = []

@@ -37,7 +37,7 @@ final class TrailLog {
     ) throws(RelayError) {
         folder = TrailFolder(path: path)
         try Self.make(path, "the trail's folder")
-        handFolder()
+        OwnFile.hand(path, toOwnerOf: OwnFile.folder(of: path))
         if let last = try folder.segments().last { try takeUp(last, confirmed: first) }
         guard let mirrorPath else { return }
         mirror = TrailMirror(
@@ -49,16 +49,6 @@ final class TrailLog {
     }
 
     private var place: MirrorPace.Place { .init(segment: segment, byteCount: byteCount) }
-
-    /// Gives the trail's folder to the owner of the data folder, which it is in.
-    private func handFolder() {
-        let made = unsafe open(folder.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        guard made >= 0 else { return }
-        OwnFile.hand(
-            made,
-            toOwnerOf: URL(fileURLWithPath: folder.path).deletingLastPathComponent().path)
-        close(made)
-    }
 
     private static func make(_ path: String, _ name: String) throws(RelayError) {
         do {

@@ -1,5 +1,5 @@
 public import Cryptography
-private import RelayProtocol
+internal import RelayProtocol
 
 /// What doesn't hold in a trail. Fault: the disk, or whoever changed the files.
 public enum TrailFault: Error, Equatable, Sendable {
@@ -120,15 +120,23 @@ public struct TrailVerifier: Sendable {
                 note(.signature(at: entry.sequence))
             }
         }
-        if entry.kind == .erasure {
-            let receipt = try? ErasureReceipt(decoding: entry.content)
-            guard let receipt, (try? receipt.verify(relayKey: relayKey)) != nil else {
-                return note(.receipt(at: entry.sequence))
-            }
+        if entry.kind == .erasure, entry.receipt(relayKey: relayKey) == nil {
+            note(.receipt(at: entry.sequence))
         }
     }
 
     mutating func note(_ fault: TrailFault) {
         if faults.count < Self.faultLimit { faults.append(fault) }
+    }
+}
+
+extension TrailEntry {
+    /// The receipt that an entry of an erasure holds; `nil` for other entries, and if it isn't this
+    /// relay's.
+    func receipt(relayKey: VerifyingKey) -> ErasureReceipt? {
+        guard kind == .erasure, let receipt = try? ErasureReceipt(decoding: content),
+            (try? receipt.verify(relayKey: relayKey)) != nil
+        else { return nil }
+        return receipt
     }
 }

@@ -239,7 +239,7 @@ final class RelayWriter: @unchecked Sendable {
         _ store: SQLiteStore, at start: RelayTime
     ) throws(StoreError) -> ClockGuard {
         let guarding = ClockGuard(
-            at: start, lastHour: try lastHour(store), isConfirmed: acceptsClock)
+            at: start, lastHour: try trail.lastSureHour(store), isConfirmed: acceptsClock)
         if guarding.doubt != nil {
             log.warning(
                 """
@@ -260,11 +260,6 @@ final class RelayWriter: @unchecked Sendable {
         } catch {
             throw .corrupt("the key of deliveries is damaged")
         }
-    }
-
-    /// The last hour at which the relay is known to have run: the trail's or the store's.
-    private func lastHour(_ store: SQLiteStore) throws(StoreError) -> UInt64? {
-        [trail.lastTrustedHour.map(UInt64.init), try store.clockMark()].compactMap(\.self).max()
     }
 
     /// Empties the log if that can be done now; else a later batch tries again.

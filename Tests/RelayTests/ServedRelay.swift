@@ -1,0 +1,20 @@
+import Cryptography
+import Logging
+import WebSockets
+
+@testable import Relay
+
+extension RelayServer {
+    /// A relay with its sockets, in this process, at a port that the kernel chooses.
+    static func serving(
+        _ dataFolder: String, clinicRoot: VerifyingKey, log: Logger? = nil,
+        _ change: (inout RelayConfiguration) -> Void = { _ in }
+    ) throws -> RelayServer {
+        var configuration = RelayConfiguration(dataFolder: dataFolder, clinicRoot: clinicRoot)
+        configuration.settings.listen = SocketAddress(host: "127.0.0.1", port: 0)
+        change(&configuration)
+        var quiet = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
+        quiet.logLevel = .critical
+        return try RelayServer(configuration, log: log ?? quiet) { error in fatalError("\(error)") }
+    }
+}
