@@ -27,6 +27,16 @@ private struct Remains {
         vaults = try people.map { try $0.vaultEvidence() }
     }
 
+    /// Expects that the relay's memory, while it has the group, holds no text and no name.
+    func expectNothingInMemory(_ names: [String]) throws {
+        guard ProcessMemory.canBeRead else { return }
+        let memory = try ProcessMemory(of: stage.relayProcess)
+        // What it must know is seen.
+        #expect(memory.names(of: [(name: "group", octets: group.bytes)]) == ["group"])
+        let found = memory.names(of: ByteSearch.needles(of: texts + names))
+        #expect(found.isEmpty)
+    }
+
     /// Whether the relay has overwritten the group's slot.
     func isRelayErased() throws -> Bool {
         try stage.relayKeys(of: [group.bytes]).isEmpty
@@ -80,6 +90,7 @@ private struct Remains {
         try await patient.curtain("send", id, "MARKER-unread")
         let remains = try Remains(
             on: stage, of: [doctor, patient], texts: ["MARKER"], recorder: recorder)
+        try remains.expectNothingInMemory(["Ada Weiss", "Jonas Feld"])
         await recorder.close()
         try await body(doctor, patient, id, remains)
     }

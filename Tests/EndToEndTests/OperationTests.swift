@@ -1,3 +1,4 @@
+import Cryptography
 import Foundation
 import Glibc
 import RelayProtocol
@@ -297,6 +298,32 @@ import WebSockets
         line.close()
         #expect(try await relay.stop() == .exited(0))
         await loop.shutdownAndWait()
+    }
+
+    @Test func `shows an auditor nothing raw that somebody has written into its trail`()
+        async throws
+    {
+        let relay = try RelayAlone()
+        try await relay.start()
+        #expect(try await relay.stop() == .exited(0))
+        let content = Array("\u{1B}[2J\u{9B}31m\u{1B}]0;=x\u{1B}[1m\n".utf8)
+        let body =
+            [UInt8](repeating: 0, count: 7) + [99] + [UInt8](repeating: 0, count: 32 + 4)
+            + [0, 11, UInt8(content.count)] + content + [0]
+        let frame =
+            [0, 0, 0, UInt8(body.count)] + body + Hash.sha256(label: "trail entry", body)
+        let path = relay.dataFolder + "/trail/00000000000000000000.trail"
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.seekToEnd()
+        try file.write(contentsOf: frame)
+        try file.close()
+        let shown = try await relay.run("audit")
+        #expect(shown.output.contains("\n99  "))
+        let raw = shown.output.unicodeScalars.filter {
+            $0 != "\n" && $0.properties.generalCategory == .control
+        }
+        #expect(raw.isEmpty, "\(shown.output.debugDescription)")
+        #expect(try await relay.run("audit", "--verify").ending == .exited(65))
     }
 
     @Test func `says that its trail was taken away, until it is back`() async throws {

@@ -118,4 +118,33 @@ import Testing
         #expect(try await relay.stop() == .exited(0))
         #expect(try await other.stop() == .exited(0))
     }
+
+    @Test(.enabled(if: geteuid() == 0, "only root mounts a disk"))
+    func `remarks that the disk is full, on which a relay starts and waits`() async throws {
+        let relay = try RelayAlone()
+        let disk = try SmallDisk(at: relay.dataFolder, mebibytes: 24)
+        let words = "than 6, or as much in the database, the relay refuses what would grow"
+        func remark() async throws -> Bool {
+            let good = try await check(relay, "--listen", "127.0.0.1:0", "--metrics-listen", "off")
+            #expect(good.ending == .exited(0), "\(good.errors)")
+            #expect(good.output == "the settings are good\n")
+            return good.errors.contains(words)
+        }
+        #expect(try await !remark())
+        try await relay.start()
+        try disk.fill(leaving: 5 << 20)
+        try await eventually("the relay refuses") {
+            try relay.get("/readyz").hasPrefix("HTTP/1.1 503")
+        }
+        #expect(try await remark())
+        #expect(try await relay.stop() == .exited(0))
+        #expect(try await remark())
+        let none = try await check(
+            relay, "--data", relay.dataFolder + "/not/made", "--listen", "127.0.0.1:0",
+            "--metrics-listen", "off")
+        #expect(none.errors.contains("--data: 5 MiB are free on its disk"))
+        disk.makeRoom()
+        #expect(try await !remark())
+        try disk.unmount()
+    }
 }

@@ -23,39 +23,26 @@ final class FreezableDisk {
         let image = place + "/image"
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true)
-        try Self.system("truncate", "--size=16M", image)
-        try Self.system("mkfs.ext4", "-q", image)
-        try Self.system("mount", "-o", "loop", image, folder)
+        try system("truncate", "--size=16M", image, quietly: true)
+        try system("mkfs.ext4", "-q", image, quietly: true)
+        try system("mount", "-o", "loop", image, folder, quietly: true)
     }
 
     deinit { end() }
 
     func freeze() throws {
-        try Self.system("fsfreeze", "--freeze", folder)
+        try system("fsfreeze", "--freeze", folder, quietly: true)
         isFrozen = true
     }
 
     func thaw() throws {
-        try Self.system("fsfreeze", "--unfreeze", folder)
+        try system("fsfreeze", "--unfreeze", folder, quietly: true)
         isFrozen = false
     }
 
     /// Takes it away, whoever uses it.
     func end() {
         if isFrozen { try? thaw() }
-        try? Self.system("umount", "--lazy", folder)
-    }
-
-    private static func system(_ program: String, _ arguments: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        process.environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]
-        process.standardError = nil
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw StageError.system(program, process.terminationStatus)
-        }
+        try? system("umount", "--lazy", folder, quietly: true)
     }
 }

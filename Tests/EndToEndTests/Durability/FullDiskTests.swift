@@ -131,4 +131,44 @@ import WebSockets
         try await read(pair, 6_000)
         try await end()
     }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `a restore that has no room is refused before it has changed anything`() async throws {
+        try await relay.start()
+        let pair = try await WirePair(at: relay, on: loop)
+        try await pair.write(2_000)
+        let backup = relay.file("backup")
+        try await relay.run("backup", "--out", backup).expect(0)
+        #expect(try await relay.stop() == .exited(0))
+
+        func content() throws -> [String: Data?] {
+            let others: Set = ["foreign", "lock", "relay.sqlite-wal", "relay.sqlite-shm"]
+            let names = try FileManager.default.subpathsOfDirectory(atPath: relay.dataFolder)
+            return Dictionary(
+                uniqueKeysWithValues: Set(names).subtracting(others).map {
+                    ($0, FileManager.default.contents(atPath: relay.dataFolder + "/" + $0))
+                })
+        }
+        let before = try content()
+        for rest in [1 << 20, 256 << 10] {
+            try disk.fill(leaving: rest)
+            let refused = try await relay.run("restore", "--from", backup)
+            #expect(refused.ending == .exited(73), "\(refused.errors)")
+            let words = refused.errors.wholeMatch(
+                of: #/curtain: the backup: [1-9] MiB are missing on the disk of the data folder\n/#)
+            #expect(words != nil, "\(refused.errors)")
+            #expect(try content() == before)
+        }
+        try await relay.start()
+        #expect(try await becomes(ready: false))
+        #expect(try await relay.stop() == .exited(0))
+        disk.makeRoom()
+        // The reserve is no matter while nobody is served.
+        try disk.fill(leaving: 5 << 20)
+        try await relay.run("restore", "--from", backup).expect(0)
+        disk.makeRoom()
+        try await relay.start()
+        #expect(try await becomes(ready: true))
+        try await end()
+    }
 }

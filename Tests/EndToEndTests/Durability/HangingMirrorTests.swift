@@ -50,3 +50,36 @@ struct `A mirror on a disk that hangs` {
         #expect(try await relay.stop() == .exited(0))
     }
 }
+
+/// The audit trail's mirror is on a machine that doesn't answer.
+@Suite(
+    .enabled(if: HangingFolder.canBeHad, "needs root and FUSE"),
+    .disabled(if: isSanitized, "looking for leaks at its end, a process waits for the disk too"),
+    .timeLimit(.minutes(3)))
+struct `A mirror that can't even be looked at` {
+    @Test func `is said not to answer by every command that was to read it`() async throws {
+        let relay = try RelayAlone()
+        try await relay.start()
+        let backup = relay.file("backup")
+        try await relay.run("backup", "--out", backup).expect(0)
+        let mirror = relay.file("mirror")
+        let folder = try HangingFolder(at: mirror)
+        defer { folder.end() }
+        let words = "the trail's mirror doesn't answer"
+        let audit = try await relay.run("audit", "--trail-mirror", mirror)
+        #expect(audit.ending == .exited(73))
+        #expect(audit.errors == "curtain: \(words)\n")
+        let rehearsal = try await relay.run(
+            "restore", "--verify", "--from", backup, "--trail", mirror)
+        #expect(rehearsal.ending == .exited(73))
+        #expect(rehearsal.errors == "curtain: \(words)\n")
+        let check = try await relay.run("check", "--trail-mirror", mirror)
+        #expect(check.ending == .exited(75))
+        #expect(check.output.contains("the mirror doesn't answer"))
+        try relay.configure("trail-mirror: \(mirror)\n")
+        let settings = try await relay.run(
+            .relay, ["serve", "--config", relay.settingsFile, "--check-config"])
+        #expect(settings.errors.contains("trail-mirror: \(words)"))
+        #expect(try await relay.stop() == .exited(0))
+    }
+}

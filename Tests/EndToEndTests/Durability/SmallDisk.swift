@@ -12,14 +12,14 @@ final class SmallDisk {
         self.folder = folder
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true)
-        try Self.system(
-            "/bin/mount", "-t", "tmpfs", "-o", "size=\(mebibytes)m,mode=0700", "none", folder)
+        try system(
+            "mount", "-t", "tmpfs", "-o", "size=\(mebibytes)m,mode=0700", "none", folder)
     }
 
-    deinit { if isMounted { try? Self.system("/bin/umount", "-l", folder) } }
+    deinit { if isMounted { try? system("umount", "-l", folder) } }
 
     func unmount() throws {
-        try Self.system("/bin/umount", folder)
+        try system("umount", folder)
         isMounted = false
     }
 
@@ -45,15 +45,4 @@ final class SmallDisk {
 
     /// Removes the foreign file.
     func makeRoom() { unsafe unlink(foreign) }
-
-    private static func system(_ program: String, _ arguments: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw StageError.system(program, process.terminationStatus)
-        }
-    }
 }

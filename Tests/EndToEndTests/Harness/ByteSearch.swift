@@ -2,6 +2,8 @@ import Foundation
 
 /// Raw search through every file of a folder, as someone who took the disk would do it.
 enum ByteSearch {
+    typealias Needle = (name: String, octets: [UInt8])
+
     /// A needle that was found, and where.
     struct Hit: CustomStringConvertible {
         let name: String
@@ -20,7 +22,7 @@ enum ByteSearch {
     }
 
     /// The first place in each file at which each needle lies.
-    static func hits(of needles: [(name: String, octets: [UInt8])], below folder: String) -> [Hit] {
+    static func hits(of needles: [Needle], below folder: String) -> [Hit] {
         var hits: [Hit] = []
         for file in files(below: folder) {
             for needle in needles where !needle.octets.isEmpty {
@@ -32,17 +34,20 @@ enum ByteSearch {
         return hits
     }
 
-    /// Hits of texts, in UTF-8 and in UTF-16, as a careless string type would leave them.
     static func hits(ofTexts texts: [String], below folder: String) -> [Hit] {
-        hits(
-            of: texts.flatMap { text in
-                [
-                    (name: "“\(text)”", octets: Array(text.utf8)),
-                    (
-                        name: "“\(text)” in UTF-16",
-                        octets: text.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }
-                    ),
-                ]
-            }, below: folder)
+        hits(of: needles(of: texts), below: folder)
+    }
+
+    /// Texts in UTF-8 and in UTF-16, as a careless string type would leave them.
+    static func needles(of texts: [String]) -> [Needle] {
+        texts.flatMap { text in
+            [
+                (name: "“\(text)”", octets: Array(text.utf8)),
+                (
+                    name: "“\(text)” in UTF-16",
+                    octets: text.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }
+                ),
+            ]
+        }
     }
 }

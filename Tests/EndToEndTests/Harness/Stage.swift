@@ -129,6 +129,13 @@ final class Stage: Sendable {
         try await relay.wait(for: .seconds(10))
     }
 
+    var relayProcess: pid_t {
+        get throws {
+            guard let relay else { throw StageError.neverHappened("the relay's start") }
+            return relay.pid
+        }
+    }
+
     /// SIGTERM: drains and exits with 0.
     func stopRelay() async throws {
         guard let relay else { return }

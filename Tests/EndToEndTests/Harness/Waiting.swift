@@ -5,6 +5,9 @@ func setting(_ name: String, default value: UInt64) -> UInt64 {
     ProcessInfo.processInfo.environment[name].flatMap(UInt64.init) ?? value
 }
 
+/// Whether this process and its children run under a sanitizer: `tools/test` gives them its options.
+let isSanitized = ProcessInfo.processInfo.environment["TSAN_OPTIONS"] != nil
+
 /// Waits until `condition` holds; throws when it doesn't within the limit.
 func eventually(
     _ what: String, within limit: Duration = .seconds(60),
