@@ -153,6 +153,20 @@ import WebSockets
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func `whoever comes while eight are listened to waits its turn`() throws {
+        let folder = try TemporaryFolder()
+        let server = try Self.serve(in: folder)
+        let path = folder.file("data") + "/control"
+        let files = try (0..<12).map { _ in try Self.connect(to: path) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(200)) {
+            for file in files { close(file) }
+        }
+        #expect(try RelayStatus(folder: folder.file("data")).live != nil)
+        server.stop()
+        server.wait()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `a backup of a relay that hangs doesn't wait for hours`() throws {
         let world = try FolderWorld()
         try world.run { _, _, _ in }
@@ -187,7 +201,7 @@ import WebSockets
             let reply = try command.ask(.backup)
             #expect(reply.copy.map { FileManager.default.fileExists(atPath: $0) } == true)
         }
-        for _ in 0..<500 where try !copies().isEmpty { usleep(10_000) }
+        for _ in 0..<3_000 where try !copies().isEmpty { usleep(10_000) }
         #expect(try copies() == [])
         server.stop()
         server.wait()

@@ -31,10 +31,11 @@ final class ControlSocket: Sendable {
     private let path: String
     private let allowed: Set<uid_t>
     private let handler: Handler
-    private let open = Lock(0)
+    /// Counts the conversations that may still begin. Whoever comes when none may waits its turn.
+    private let room = DispatchSemaphore(value: 0)
     private let end = DispatchSemaphore(value: 0)
 
-    private static let connectionLimit = 8
+    private static let conversationLimit = 8
     private static let timeoutSeconds = 5
     /// How long a command may take to compact and verify a copy.
     private static let copySeconds = 4 * 3_600
@@ -54,6 +55,7 @@ final class ControlSocket: Sendable {
             else { throw .control("the control socket can't be made") }
         }
         OwnFile.hand(path, toOwnerOf: folder.path)
+        for _ in 0..<Self.conversationLimit { room.signal() }
         let thread = Thread { [self] in accept() }
         thread.name = "relay control"
         thread.start()
@@ -63,12 +65,28 @@ final class ControlSocket: Sendable {
     func close() {
         unsafe unlink(path)
         shutdown(file, Int32(SHUT_RDWR))
+        room.signal()
         end.wait()
         Glibc.close(file)
     }
 
     private func accept() {
         defer { end.signal() }
+        while true {
+            room.wait()
+            guard let (connection, peer) = nextConnection() else { return }
+            let thread = Thread { [self] in
+                converse(connection, peer)
+                Glibc.close(connection)
+                room.signal()
+            }
+            thread.name = "relay control"
+            thread.start()
+        }
+    }
+
+    /// Waits for somebody who is listened to; `nil` once the socket is closed.
+    private func nextConnection() -> (Int32, Peer)? {
         while true {
             let connection = Glibc.accept(file, nil, nil)
             if connection < 0 {
@@ -77,29 +95,13 @@ final class ControlSocket: Sendable {
                     usleep(100_000)  // Nothing tells when there is a descriptor again.
                     continue
                 }
-                return
+                return nil
             }
             _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
-            guard let peer = Self.peer(of: connection), allowed.contains(peer.user) else {
-                Glibc.close(connection)
-                continue
+            if let peer = Self.peer(of: connection), allowed.contains(peer.user) {
+                return (connection, peer)
             }
-            let hasRoom = open.withLock { count in
-                guard count < Self.connectionLimit else { return false }
-                count += 1
-                return true
-            }
-            guard hasRoom else {
-                Glibc.close(connection)
-                continue
-            }
-            let thread = Thread { [self] in
-                converse(connection, peer)
-                Glibc.close(connection)
-                open.withLock { $0 -= 1 }
-            }
-            thread.name = "relay control"
-            thread.start()
+            Glibc.close(connection)
         }
     }
 
@@ -142,12 +144,13 @@ struct ControlClient: ~Copyable {
     init(folder: DataFolder, timeoutSeconds: Int = 30) throws(RelayError) {
         file = unsafe try LocalAddress.withSocket(inFolder: folder.path) {
             socket, address, count throws(RelayError) in
+            // It may have to wait for others' conversations.
+            LocalAddress.limit(socket, seconds: timeoutSeconds)
             guard unsafe connect(socket, address, count) == 0 else {
                 throw .control("the relay that has this folder doesn't answer")
             }
         }
         lines = LineReader(file: file, limit: 1 << 20)
-        LocalAddress.limit(file, seconds: timeoutSeconds)
     }
 
     deinit { close(file) }
