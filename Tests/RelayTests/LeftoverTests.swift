@@ -53,7 +53,7 @@ import Testing
         }
         let name = try leave(in: path)
         let isThere = { FileManager.default.fileExists(atPath: path + "/" + name) }
-        for _ in 0..<500 where isThere() { usleep(10_000) }
+        for _ in 0..<3_000 where isThere() { usleep(10_000) }
         #expect(!isThere())
         server.stop()
         server.wait()
@@ -71,7 +71,7 @@ import Testing
         try FileManager.default.createDirectory(
             atPath: path + "/" + name + "/inside", withIntermediateDirectories: true)
         let isTold = { lines.withLock { $0 }.contains { $0.contains("removed name=\(name)\n") } }
-        for _ in 0..<500 where !isTold() { usleep(10_000) }
+        for _ in 0..<3_000 where !isTold() { usleep(10_000) }
         #expect(isTold())
         server.stop()
         server.wait()
