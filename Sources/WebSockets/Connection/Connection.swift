@@ -340,8 +340,11 @@ struct PlainRequest {
             incompleteSince = nil
             unsafe handOn([UInt8](octets))
         } else {
-            // Room in proportion to what has come, not to what was announced.
-            incoming.reserveCapacity(sofar + min(missing, 8 * octets.count))
+            // Room in proportion to what has come, not to what was announced; twice as much each time,
+            // so that little is copied more than once.
+            if sofar > incoming.capacity {
+                incoming.reserveCapacity(sofar + min(missing, max(sofar, 8 * octets.count)))
+            }
             unsafe incoming.append(contentsOf: octets)
             if isLast {
                 let message = incoming
