@@ -77,6 +77,8 @@ struct MailboxState {
     var isOnShelf: Bool { record.kind == .shelf || record.kind == .lastResort }
     /// Whether its KeyPackage is, or was, a last-resort one: only those serve more than once.
     var isLastResort: Bool { record.permitUses > 1 }
+    /// Whether this relay doesn't know it, and another backup may.
+    var isSetAside: Bool { link == .gone && !record.refusedBy.isEmpty }
     /// Whether mail for it can still be of use.
     var isWanted: Bool { link != .gone }
 }

@@ -63,6 +63,10 @@ extension Turn {
     /// day: one-time packages are counted when the home is opened, the last resort is made anew.
     /// Its groups are compared before anything is sent to them.
     private mutating func note(incarnation: [UInt8]) throws {
+        for (id, mailbox) in state.mailboxes where !mailbox.record.refusedBy.isEmpty {
+            let isRefused = [UInt8](mailbox.record.refusedBy) == incarnation
+            state.mailboxes[id]?.link = isRefused ? .gone : .closed
+        }
         let known = [UInt8](state.profile.registration.incarnation)
         guard incarnation != known else { return }
         state.profile.registration.incarnation = Data(incarnation)
@@ -178,6 +182,7 @@ extension Turn {
             mailbox.link = .open
             mailbox.expected = Int(opened.waiting)
             mailbox.record.exists = true
+            mailbox.record.refusedBy = Data()
             mailbox.record.ticket = Data()
             // A vault that fell back must not use the same number for something else.
             mailbox.record.lastRequest = max(
@@ -237,17 +242,21 @@ extension Turn {
             return wake(at: time)
         }
         guard refusal == .notAllowed else { return try postpone(id, refusal, seconds) }
-        try lose(id)
+        try lose(id, mayReturn: true)
     }
 
     /// The relay doesn't have the mailbox any more: what goes on in it goes on elsewhere.
-    mutating func lose(_ id: MailboxID) throws {
+    ///
+    /// - Parameter mayReturn: another backup may bring it back.
+    mutating func lose(_ id: MailboxID, mayReturn: Bool = false) throws {
         state.mailboxes[id]?.link = .gone
         try loseConsultations(of: id)
         for (groupID, closing) in state.mailboxes[id]?.closings ?? [:] where closing.abandoned {
             try forgetClosing(groupID, of: id)
         }
-        if !isServing(id) { try forget(id) }
+        if isServing(id) { return }
+        if mayReturn, try setAside(id) { return }
+        try forget(id)
     }
 
     /// Consultations whose mailbox isn't in the vault go on elsewhere, as if the relay had lost it.

@@ -16,7 +16,7 @@ extension Turn {
     private static let lastResortDays: UInt64 = 14
     /// Uses of the join permit of a last-resort KeyPackage; it is replaced after the first.
     private static let lastResortUses: UInt32 = 16
-    /// Shelf mailboxes at one time, claimed ones included.
+    /// Shelf mailboxes at one time, claimed ones included; as many again may be set aside.
     private static let shelfLimit = 96
 
     mutating func pumpHome() throws {
@@ -143,6 +143,8 @@ extension Turn {
         for mailbox in old {
             try modifyMailbox(mailbox.id) { $0.record.kind = .retiring }
         }
+        for (id, mailbox) in state.mailboxes
+        where mailbox.isSetAside && (mailbox.package?.notAfter ?? 0) < seconds { try forget(id) }
         for _ in 0..<packagesWanted() where !state.tickets.isEmpty {
             guard let ticket = try takeTicket() else { return }
             try makeShelfPackage(ticket: ticket, kind: .shelf)
@@ -150,6 +152,31 @@ extension Turn {
         if needsLastResort(), let ticket = try takeTicket() {
             try makeShelfPackage(ticket: ticket, kind: .lastResort)
         }
+    }
+
+    /// Keeps a mailbox that the relay doesn't know any more while its KeyPackage is good: somebody may
+    /// have asked there before the relay was set back, and a newer backup brings the request again.
+    /// Each other incarnation is asked for the mailbox, to give it up: by then the KeyPackage is on no
+    /// shelf any more, and only if somebody has used it the relay doesn't let go of it.
+    ///
+    /// - Returns: whether it is kept.
+    mutating func setAside(_ id: MailboxID) throws -> Bool {
+        guard let mailbox = state.mailboxes[id], var package = mailbox.package,
+            mailbox.record.exists,
+            // Of a last-resort one, whose time was cut short, it tells for how long it was made.
+            let end = (try? KeyPackage(decoding: [UInt8](package.keyPackage)))?
+                .leafNode.lifetime?.notAfter, end >= seconds,
+            state.mailboxes.values.count(where: { $0.isSetAside && $0.id != id })
+                < Self.shelfLimit
+        else { return false }
+        package.notAfter = end
+        try transaction.put(package, of: .shelfPackage, in: mailbox.scope)
+        state.mailboxes[id]?.package = package
+        try modifyMailbox(id) { [incarnation = state.profile.registration.incarnation] in
+            $0.record.kind = .retiring
+            $0.record.refusedBy = incarnation
+        }
+        return true
     }
 
     private mutating func makeShelfPackage(ticket: [UInt8], kind: StoredMailboxKind) throws {

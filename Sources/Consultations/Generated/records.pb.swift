@@ -679,6 +679,9 @@ nonisolated struct StoredMailbox: Sendable {
   /// the last request id given
   var lastRequest: UInt64 = 0
 
+  /// incarnation of the relay that doesn't know it, though its KeyPackage was on the shelf; another is asked again
+  var refusedBy: Data = Data()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1468,7 +1471,7 @@ nonisolated extension StoredKeptReceipt: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension StoredMailbox: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Mailbox"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}kind\0\u{1}exists\0\u{1}ticket\0\u{3}permit_hash\0\u{3}permit_uses\0\u{3}last_request\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}kind\0\u{1}exists\0\u{1}ticket\0\u{3}permit_hash\0\u{3}permit_uses\0\u{3}last_request\0\u{3}refused_by\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1483,6 +1486,7 @@ nonisolated extension StoredMailbox: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 5: try { try decoder.decodeSingularBytesField(value: &self.permitHash) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.permitUses) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.lastRequest) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.refusedBy) }()
       default: break
       }
     }
@@ -1510,6 +1514,9 @@ nonisolated extension StoredMailbox: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.lastRequest != 0 {
       try visitor.visitSingularUInt64Field(value: self.lastRequest, fieldNumber: 7)
     }
+    if !self.refusedBy.isEmpty {
+      try visitor.visitSingularBytesField(value: self.refusedBy, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1521,6 +1528,7 @@ nonisolated extension StoredMailbox: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.permitHash != rhs.permitHash {return false}
     if lhs.permitUses != rhs.permitUses {return false}
     if lhs.lastRequest != rhs.lastRequest {return false}
+    if lhs.refusedBy != rhs.refusedBy {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
