@@ -234,6 +234,13 @@ package final class BareDevice {
     /// Whether another copy of this vault has gone on: nothing is sent until somebody says `recover`.
     package var isCopied: Bool { engine.state.profile.copied }
 
+    /// How often it has opened its home mailbox, or meant to.
+    package var openingCounter: UInt64 {
+        get throws {
+            try engine.read { try $0.counter(named: KeyName.opening, in: .person) } ?? 0
+        }
+    }
+
     /// Sees each ciphertext and the key that made it, before either is stored.
     package func observeSeals(_ observer: @escaping (Message.Origin, [UInt8]) -> Void) {
         engine.sealObserver = observer

@@ -127,6 +127,8 @@ final class BoxModel {
     var askedOn: [UInt64: Day] = [:]
     var answers: [UInt64: Outcome] = [:]
     var confirmed: UInt64 = 0
+    /// What was sent, and the device has the answer: only an older home of it sends that again.
+    var past: [UInt64: UInt64] = [:]
     /// The relay may have forgotten it, with what it answered.
     var isGone = false
     /// Handed out on this wire and not acknowledged.

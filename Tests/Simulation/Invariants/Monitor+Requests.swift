@@ -43,6 +43,11 @@ extension Monitor {
         {
             boxes[mailbox]?.confirmed = request.confirmed.rawValue
             for id in confirmed..<request.confirmed.rawValue {
+                if world.profile.fallsBack,
+                    case .send(let message)? = boxes[mailbox]?.asked[id + 1]?.first
+                {
+                    boxes[mailbox]?.past[id + 1] = Body.name(of: message.content)
+                }
                 boxes[mailbox]?.answers[id + 1] = nil
                 boxes[mailbox]?.asked[id + 1] = nil
                 boxes[mailbox]?.askedOn[id + 1] = nil

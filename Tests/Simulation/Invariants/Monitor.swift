@@ -84,6 +84,12 @@ final class Monitor {
                 box.answers[request] = nil
                 accepted.remove(Body.name(of: message.content))
             }
+            // Nor can it tell an older home that it had this.
+            let last = record?.requests.highest.rawValue ?? 0
+            for (request, name) in box.past where request > last && waiting[name] == nil {
+                accepted.remove(name)
+            }
+            box.past = [:]
         }
         for box in boxes.values {
             // What nobody was told that it was taken may come again as something new, or never.

@@ -132,6 +132,12 @@ final class SimulatedRelay {
         if backups.count > 4 { backups.remove(at: world.chance.below(backups.count)) }
     }
 
+    /// The opening counter that it will always know of.
+    func counter(of mailbox: MailboxID?) -> UInt64 {
+        mailbox.flatMap { disk.durable.mailboxNumbers[$0] }
+            .flatMap { disk.durable.mailboxes[$0]?.counter } ?? 0
+    }
+
     /// The operator puts a backup in place of what the relay has; one made since that was made, too.
     func restore() {
         guard isUp, let index = world.chance.pick(Array(backups.indices)) else { return }

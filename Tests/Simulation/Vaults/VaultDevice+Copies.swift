@@ -12,7 +12,7 @@ extension VaultDevice {
             copyCount += 1
             let copy = home + "-\(copyCount)"
             try replace(copy, by: home)
-            copies.append(copy)
+            copies.append((copy, works))
             if copies.count > 3 { copies.remove(at: world.chance.below(copies.count)) }
             world.trace.note(.homeCopied, at: world.now, number, copyCount)
         } catch {
@@ -26,11 +26,12 @@ extension VaultDevice {
         world.trace.note(.homeFellBack, at: world.now, number)
         goDown()
         do {
-            try replace(home, by: copy)
+            try replace(home, by: copy.home)
         } catch {
             violate("can't be put back: \(error)")
         }
         hasFallenBack = true
+        isOlder = copy.works != works
     }
 
     private func replace(_ target: String, by source: String) throws {
@@ -44,6 +45,8 @@ extension VaultDevice {
     func takeStock(_ core: BareDevice) throws {
         hasFallenBack = false
         hasForgotten = true
+        let known = world.relay.counter(of: mailboxes.first)
+        if isOlder, try known <= core.openingCounter { isUntold = true }
         said = [:]
         seen = [:]
         sent = [:]
@@ -57,6 +60,7 @@ extension VaultDevice {
     func goOnIfCopied() {
         guard let core, core.isCopied else { return }
         world.trace.note(.recovered, at: world.now, number)
+        isUntold = false
         work { try $0.recover(at: world.milliseconds) }
     }
 }
