@@ -24,11 +24,16 @@ struct BackupCommand: ParsableCommand {
 
     func run() throws {
         let backup = try RelayBackup.make(folder: data.path, to: out, replaces: force)
+        if let words = backup.gapWords {
+            Diagnostic.warn(
+                "\(words), neither in the backup nor at the relay; look at the relay's disk")
+        }
         if output.json {
             return try output.output.json(
                 Report(
                     path: backup.path, bytes: backup.byteCount,
-                    relayKey: Base64URL.encode(backup.relayKey.bytes), verified: true))
+                    relayKey: Base64URL.encode(backup.relayKey.bytes), verified: true,
+                    unreadable: backup.gapWords))
         }
         try output.output.line("\(backup.path): \(backup.byteCount) octets, verified")
     }
@@ -38,5 +43,6 @@ struct BackupCommand: ParsableCommand {
         let bytes: Int
         let relayKey: String
         let verified: Bool
+        let unreadable: String?
     }
 }

@@ -60,6 +60,9 @@ struct RestoreCommand: ParsableCommand {
                 --trail if a mirror exists
                 """)
         }
+        if let words = report.gapWords {
+            Diagnostic.warn("\(words); devices get gaps in their place")
+        }
         if output.json { return try output.output.json(Result(report, isRehearsal: verify)) }
         try output.output.fields([
             (verify ? "rehearsed" : "restored", "the backup of \(Self.time(report.backupHour))"),
@@ -87,13 +90,18 @@ struct RestoreCommand: ParsableCommand {
         guard let folder else { throw ValidationError("--data is missing") }
         return try Restoration.restore(
             from: from, into: folder, trailPath: trail, ignoresTrail: withoutTrail,
-            tokensUntil: tokensUntil.map { UInt64(max(0, $0.date.timeIntervalSince1970)) })
+            tokensUntil: tokenSeconds)
+    }
+
+    private var tokenSeconds: UInt64? {
+        tokensUntil.map { UInt64(max(0, $0.date.timeIntervalSince1970)) }
     }
 
     private func rehearse() throws(RelayError) -> Restoration.Report {
         do throws(RelayError) {
             let report = try Restoration.rehearse(
-                from: from, folderPath: folder, trailPath: trail)
+                from: from, folderPath: folder, trailPath: trail, ignoresTrail: withoutTrail,
+                tokensUntil: tokenSeconds)
             if let folder { try RelayBackup.noteRehearsal(folder: folder, passed: true) }
             return report
         } catch {
@@ -126,6 +134,7 @@ struct RestoreCommand: ParsableCommand {
         let mailboxes: Int
         let groups: Int
         let storedMessages: Int
+        let unreadable: String?
         let tokensRefusedUntil: Date?
 
         init(_ report: Restoration.Report, isRehearsal: Bool) {
@@ -142,6 +151,7 @@ struct RestoreCommand: ParsableCommand {
             mailboxes = report.mailboxes
             groups = report.groups
             storedMessages = report.messages
+            unreadable = report.gapWords
             tokensRefusedUntil = report.tokenFloor.map {
                 Date(timeIntervalSince1970: Double($0))
             }
@@ -153,7 +163,8 @@ extension RelayError {
     /// Whether a backup or trail turned out not to be good.
     fileprivate var isAgainstBackup: Bool {
         switch self {
-        case .backup, .trail, .store: true
+        case .backup, .trail: true
+        case .store(let error): !error.isStoreWhole
         default: false
         }
     }

@@ -1,6 +1,9 @@
 import Cryptography
 import Foundation
+import GRDB
 import Glibc
+import RelayCore
+import RelayTestSupport
 import TestSupport
 import Testing
 
@@ -19,7 +22,8 @@ import Testing
         let pipe = folder.file("pipe")
         try #require(unsafe mkfifo(pipe, 0o600) == 0)
         for target in [
-            data + "/relay.sqlite", data + "/other", data + "/trail/../keys", data + "/trail/new",
+            "", folder.file("new/"), data + "/relay.sqlite", data + "/other",
+            data + "/trail/../keys", data + "/trail/new",
             link + "/relay.sqlite", link, pipe, folder.path,
         ] {
             #expect(throws: RelayError.self, "\(target)") {
@@ -76,7 +80,7 @@ import Testing
         let target = place.folder.file("backup")
         let keys = try DataFolder(existing: place.path).existingKeys()
         var notes: [Bool] = []
-        #expect(throws: RelayError.backup("the file can't be named")) {
+        #expect(throws: RelayError.backupFile("it can't be named: is a directory")) {
             try BackupFile.make(
                 from: place.path + "/relay.sqlite", keys: keys, hour: 1, to: target, replaces: false
             ) { isThere throws(RelayError) in
@@ -87,6 +91,73 @@ import Testing
         }
         #expect(notes == [true, false])
         #expect(!FileManager.default.fileExists(atPath: target + ".new"))
+    }
+
+    @Test func `has the gaps that the relay has, and no others`() throws {
+        let place = try FolderWorld()
+        try place.run { world, _, _ in
+            let talk = try TestConsultation(world)
+            try world.hangUp(try #require(talk.doctor.line))
+            for body: UInt8 in 1...2 { try talk.send([body], from: talk.patient) }
+            _ = try TestBlob(of: talk, byteCount: 300, putBy: talk.patient)
+        }
+        let database = place.path + "/relay.sqlite"
+        func damage(_ table: String, at number: String) throws {
+            let queue = try RelayDatabase.open(database)
+            try queue.writeWithoutTransaction { database in
+                try database.execute(
+                    sql: """
+                        UPDATE \(table) SET content = zeroblob(length(content))
+                        WHERE number = (SELECT \(number)(number) FROM \(table))
+                        """)
+            }
+            try queue.close()
+        }
+        func store() throws -> RelayCheck.Point? {
+            try RelayCheck(folder: place.path).points.first { $0.name == "store" }
+        }
+        let target = place.folder.file("backup")
+        #expect(try RelayBackup.make(folder: place.path, to: target).gapWords == nil)
+        #expect(try store()?.standing == .good)
+
+        try damage("message", at: "max")
+        try damage("piece", at: "max")
+        let words = "1 message and 1 piece of files can't be read"
+        #expect(try store()?.standing == .bad && store()?.words == words)
+        let backup = try RelayBackup.make(folder: place.path, to: target, replaces: true)
+        #expect(backup.gapWords == words)
+        let rehearsal = try Restoration.rehearse(from: target, folderPath: place.path)
+        #expect(rehearsal.gapWords == words)
+        _ = try Compaction.run(folder: place.path)
+        #expect(try Restoration.restore(from: target, into: place.path).gapWords == words)
+
+        // What a disk changes while it takes the copy isn't a gap of the relay's.
+        let copy = place.folder.file("copy")
+        #expect(throws: RelayError.backup("what was written doesn't read back")) {
+            _ = try BackupFile.copy(
+                RelayDatabase.open(database), to: copy, fault: RelayError.backupFile
+            ) { copied in
+                try copied.execute(sql: "UPDATE message SET content = zeroblob(length(content))")
+            }
+        }
+        #expect(!FileManager.default.fileExists(atPath: copy))
+    }
+
+    @Test func `isn't made where more is damaged than content`() throws {
+        let place = try FolderWorld()
+        try place.run { world, store, _ in
+            let talk = try TestConsultation(world)
+            let number = try #require(try store.mailbox(talk.patient.id)).0
+            try store.database.execute(
+                sql: "INSERT INTO answer VALUES (?, 1 << 40, zeroblob(60))",
+                arguments: [number.rawValue])
+        }
+        #expect(throws: RelayError.backup("damaged: an answer to a mailbox can't be read")) {
+            try RelayBackup.make(folder: place.path, to: place.folder.file("backup"))
+        }
+        let point = try RelayCheck(folder: place.path).points.first { $0.name == "store" }
+        #expect(point?.words == "an answer to a mailbox can't be read")
+        #expect(point?.standing == .bad)
     }
 
     /// Makes a file that can't be replaced: something is mounted there.
@@ -128,7 +199,7 @@ import Testing
             #expect(before.isEmpty == (last == nil))
             #expect(try results() == before)
             try #require(try Self.mountFile(target))
-            #expect(throws: RelayError.backup("the file can't be named")) {
+            #expect(throws: RelayError.backupFile("it can't be named: device or resource busy")) {
                 try RelayBackup.make(folder: data, to: target, replaces: true)
             }
             Self.unmount(target)

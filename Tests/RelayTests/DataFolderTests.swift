@@ -151,7 +151,7 @@ struct `Another user's data folder` {
         let folder = try DataFolder(path: path)
         let rehearsal = try Restoration.makeRehearsalFolder(in: folder)
         for copy in [folder.stagingPath, rehearsal + "/relay.sqlite"] {
-            try BackupFile.copy(
+            _ = try BackupFile.copy(
                 RelayDatabase(path: place.path + "/relay.sqlite").queue, to: copy,
                 fault: RelayError.backup
             ) { _ in

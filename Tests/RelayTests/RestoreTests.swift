@@ -154,7 +154,7 @@ import Testing
                 try kept.doctor.ask(.claimKeyPackage(shelf: erased.doctorHome.id))
                     == .refused(.shelfEmpty, retryAfterSeconds: 0))
             try store.begin()
-            #expect(try store.inspect() == [])
+            #expect(try store.inspect() == Inspection())
             try store.commit()
         }
     }
@@ -197,7 +197,7 @@ import Testing
             #expect(try gets(toPatient, talk.patient) == !isConfirmed)
             #expect(try gets(toDoctor, talk.doctor))
             try store.begin()
-            #expect(try store.inspect() == [])
+            #expect(try store.inspect() == Inspection())
             try store.commit()
             // The other owner's confirmation is the last one.
             if !isConfirmed { try talk.patient.ask(.confirm(talk.group)) }
@@ -425,6 +425,12 @@ import Testing
         #expect(throws: RelayError.self) {
             try Restoration.restore(from: backup, into: place.path)
         }
+        #expect(throws: RelayError.self) {
+            try Restoration.rehearse(from: backup, folderPath: place.path)
+        }
+        let rehearsal = try Restoration.rehearse(
+            from: backup, folderPath: place.path, ignoresTrail: true, tokensUntil: 7)
+        #expect(rehearsal.trailEntries == nil && rehearsal.tokenFloor == 7)
         _ = try Restoration.restore(from: backup, into: place.path, ignoresTrail: true)
     }
 }

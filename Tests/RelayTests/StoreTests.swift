@@ -68,6 +68,10 @@ struct StoreTests {
             try #require(numbers.count == 3)
             try store.database.execute(
                 sql: "UPDATE message SET \(damage) WHERE number < ?", arguments: [numbers[2]])
+            let found = try store.inspect()
+            #expect(found.problems == [])
+            #expect(found.gaps == Set(numbers[..<2].map { .message(UInt64($0)) }))
+            #expect(found.gapWords == "2 messages can't be read")
 
             for times in 1...2 {
                 let line = try world.connect()

@@ -18,6 +18,10 @@ public struct BackupFile: Sendable {
     public let hour: UInt64
     /// Its size.
     public let byteCount: Int
+    /// What of the relay's messages and files can't be read any more, at the relay either, in words;
+    /// `nil` if all can, or nobody has looked.
+    public var gapWords: String? { inspection.gapWords }
+    private var inspection = Inspection()
     let keys: DataFolder.Keys
     /// Where the trail ended when it was made.
     let trailEnd: TrailEnd
@@ -49,8 +53,9 @@ public struct BackupFile: Sendable {
             try UnfinishedFiles.begin(temporary)
             try compact(RelayDatabase.open(database), into: temporary)
             try describe(temporary, keys, hour)
-            _ = try BackupFile(temporary, isDeep: true)
-            guard fsync(file) == 0 else { throw RelayError.backup("the file can't be synced") }
+            let inspection = try BackupFile(temporary, isDeep: true).inspection
+            try requireGaps(inspection, in: RelayDatabase.open(database, readonly: true))
+            guard fsync(file) == 0 else { throw RelayError.resources("the backup can't be synced") }
             try note(true)
             do throws(RelayError) {
                 try name(temporary, path)
@@ -58,7 +63,9 @@ public struct BackupFile: Sendable {
                 try? note(false)
                 throw error
             }
-            return try BackupFile(path, isDeep: false)
+            var backup = try BackupFile(path, isDeep: false)
+            backup.inspection = inspection
+            return backup
         } catch {
             DataFolder.removeDatabase(temporary)
             if let error = error as? RelayError { throw error }
@@ -73,7 +80,7 @@ public struct BackupFile: Sendable {
         defer { if replaced >= 0 { close(replaced) } }
         try UnfinishedFiles.finish(temporary) { () throws(RelayError) in
             guard unsafe rename(temporary, path) == 0 else {
-                throw .backup("the file can't be named")
+                throw .backupFile("it can't be named: \(DataFolder.reason())")
             }
         }
         try syncFolder(of: path)
@@ -86,6 +93,7 @@ public struct BackupFile: Sendable {
 
     /// Only another file gives way, and only if it is to: no device, no folder.
     static func checkName(_ path: String, replaces: Bool) throws(RelayError) {
+        guard !path.isEmpty, path.last != "/" else { throw .backupFile("it needs a file's name") }
         var state = stat()
         guard unsafe lstat(path, &state) == 0 else { return }
         guard replaces else { throw .backupFile("there is a file of that name") }
@@ -131,7 +139,7 @@ public struct BackupFile: Sendable {
                         ?? TrailEnd(relayKey: identity.publicKey)
                 )
             }
-            if isDeep { try Self.inspect(queue) }
+            if isDeep { inspection = try Self.inspect(queue) ?? inspection }
         } catch let error as RelayError {
             throw error
         } catch {
@@ -142,15 +150,36 @@ public struct BackupFile: Sendable {
         byteCount = (attributes?[.size] as? NSNumber)?.intValue ?? 0
     }
 
-    static func inspect(_ queue: DatabaseQueue) throws {
+    /// Reads everything back.
+    ///
+    /// - Returns: what has gaps only; `nil` of what an earlier version made, which is lifted first, in a
+    ///   copy, and then looked at whole.
+    /// - Throws: `.backup` if more is damaged.
+    static func inspect(_ queue: DatabaseQueue) throws -> Inspection? {
         try queue.inDatabase { database in
             guard try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") == "ok" else {
                 throw RelayError.backup("SQLite finds the file damaged")
             }
-            // What an earlier version made is lifted first, in a copy, and then looked at whole.
-            guard try Schema.migrator.hasCompletedMigrations(database) else { return }
-            let problems = try SQLiteStore(database).inspect()
-            if let problem = problems.first { throw RelayError.backup("damaged: \(problem)") }
+            guard try Schema.migrator.hasCompletedMigrations(database) else { return nil }
+            let found = try SQLiteStore(database).inspect()
+            if let problem = found.problems.first {
+                throw RelayError.backup("damaged: \(problem)")
+            }
+            return found
+        }
+    }
+
+    /// One message that the disk has changed is no reason to have no copy of all others. But a copy
+    /// has no gap that what it was made from hasn't.
+    private static func requireGaps(
+        _ inspection: Inspection?, in source: @autoclosure () throws -> DatabaseQueue
+    ) throws {
+        guard let inspection, !inspection.gaps.isEmpty else { return }
+        let queue = try source()
+        defer { try? queue.close() }
+        guard let before = try inspect(queue) else { return }
+        guard inspection.gaps.isSubset(of: before.gaps) else {
+            throw RelayError.backup("what was written doesn't read back")
         }
     }
 
@@ -179,7 +208,7 @@ public struct BackupFile: Sendable {
     static func copy<Result>(
         _ source: @autoclosure () throws -> DatabaseQueue, to path: String,
         fault: (String) -> RelayError, change: (Database) throws -> Result
-    ) throws(RelayError) -> Result {
+    ) throws(RelayError) -> (result: Result, gapWords: String?) {
         DataFolder.removeDatabase(path)
         let file = OwnFile.open(path, O_RDWR | O_CREAT | O_EXCL)
         guard file >= 0 else { throw fault("the new database can't be made") }
@@ -190,10 +219,11 @@ public struct BackupFile: Sendable {
             try compact(source(), into: path)
             let database = try RelayDatabase(path: path)
             let result = try database.queue.writeWithoutTransaction(change)
-            try inspect(database.queue)
+            let inspection = try inspect(database.queue)
             try database.close()
+            try requireGaps(inspection, in: source())
             guard fsync(file) == 0 else { throw fault("its disk can't be synced") }
-            return result
+            return (result, inspection?.gapWords)
         } catch {
             DataFolder.removeDatabase(path)
             if let error = error as? RelayError { throw error }
@@ -232,7 +262,7 @@ public struct BackupFile: Sendable {
 
     static func syncFolder(of path: String) throws(RelayError) {
         guard OwnFile.syncFolder(OwnFile.folder(of: path)) else {
-            throw .backup("the folder can't be synced")
+            throw .resources("the backup's folder can't be synced")
         }
     }
 

@@ -32,7 +32,7 @@ public enum Compaction {
         if let missing = folder.mebibytesMissing(for: needed) {
             throw .dataFolder("\(missing) MiB are missing on its disk for the copy")
         }
-        try BackupFile.copy(
+        _ = try BackupFile.copy(
             RelayDatabase(path: folder.databasePath).queue, to: folder.stagingPath,
             fault: RelayError.dataFolder
         ) { _ in }

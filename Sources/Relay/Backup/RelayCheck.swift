@@ -114,11 +114,11 @@ private struct PointList {
         do {
             let queue = try RelayDatabase.open(folder.databasePath, readonly: true)
             defer { try? queue.close() }
-            let problems = try queue.inDatabase { database in
+            let found = try queue.inDatabase { database in
                 if !isRunning,
                     try String.fetchOne(database, sql: "PRAGMA integrity_check(1)") != "ok"
                 {
-                    return ["SQLite finds it damaged"]
+                    return Inspection(problems: ["SQLite finds it damaged"])
                 }
                 guard try Schema.migrator.hasCompletedMigrations(database) else {
                     throw RelayError.olderDatabase
@@ -126,8 +126,8 @@ private struct PointList {
                 return try Self.inspect(database, isRunning: isRunning)
             }
             add(
-                "store", problems.isEmpty ? .good : .bad,
-                problems.first
+                "store", found.isEmpty ? .good : .bad,
+                found.problems.first ?? found.gapWords
                     ?? (isRunning ? "every record and message reads well" : "whole and readable"))
         } catch RelayError.olderDatabase {
             add("store", .attention, "of an earlier version; this one lifts it when it starts")
@@ -144,16 +144,19 @@ private struct PointList {
 
     /// While a relay runs, records can change between two looks at them: what is really damaged is
     /// so each time.
-    private static func inspect(_ database: Database, isRunning: Bool) throws -> [String] {
+    private static func inspect(_ database: Database, isRunning: Bool) throws -> Inspection {
         var tries = isRunning ? 3 : 1
+        var gaps: Set<Inspection.Gap>?
         while true {
             tries -= 1
             do {
                 // Nobody is waited for: the relay gets its turn to empty the log.
-                let problems = try SQLiteStore(database).inspect(isDeep: !isRunning) {
+                var found = try SQLiteStore(database).inspect(isDeep: !isRunning) {
                     usleep(1_000)
                 }
-                if problems.isEmpty || tries == 0 { return problems }
+                found.gaps.formIntersection(gaps ?? found.gaps)
+                if found.isEmpty || tries == 0 { return found }
+                gaps = found.gaps
             } catch let error as StoreError {
                 guard case .corrupt = error, tries > 0 else { throw error }
             }

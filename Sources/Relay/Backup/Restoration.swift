@@ -34,6 +34,8 @@ public struct Restoration: Sendable {
         public var groups = 0
         /// Messages waiting for someone.
         public var messages = 0
+        /// What of the messages and files can't be read any more, in words; `nil` if all can.
+        public var gapWords: String?
         /// Admission tokens that end then or before are refused: Unix seconds; `nil` with a trail.
         public var tokenFloor: UInt64?
     }
@@ -109,14 +111,15 @@ public struct Restoration: Sendable {
             keys = DataFolder.Keys(identity: keys.identity, ticketKey: .random(count: 32))
         }
         try folder.install(keys)
-        try folder.replaceDatabase(fault: RelayError.backup)
+        try folder.replaceDatabase(fault: RelayError.backupFile)
     }
 
     /// Does the same with copies in a folder of its own, which is removed, and reads everything back.
     ///
     /// - Parameter folderPath: whose trail is used, and where the copies are made for the while.
     public static func rehearse(
-        from path: String, folderPath: String?, trailPath: String? = nil
+        from path: String, folderPath: String?, trailPath: String? = nil,
+        ignoresTrail: Bool = false, tokensUntil: UInt64? = nil
     ) throws(RelayError) -> Report {
         let backup = try BackupFile(path, isDeep: true)
         let folder = try folderPath.map { path throws(RelayError) in
@@ -134,7 +137,8 @@ public struct Restoration: Sendable {
         }
         try UnfinishedFiles.begin(place)
         let restoration = try Restoration(
-            backup, folder: folder, trailPath: trailPath, ignoresTrail: false, tokensUntil: nil)
+            backup, folder: folder, trailPath: trailPath, ignoresTrail: ignoresTrail,
+            tokensUntil: tokensUntil)
         return try restoration.stage(at: place + "/relay.sqlite")
     }
 
@@ -144,7 +148,7 @@ public struct Restoration: Sendable {
         var template = Array(
             (parent + "/\(DataFolder.rehearsalPrefix)\(getpid()).XXXXXX").utf8CString)
         guard unsafe mkdtemp(&template) != nil else {
-            throw .backup("no folder for the rehearsal can be made")
+            throw .backupFile("no folder for the rehearsal can be made: \(DataFolder.reason())")
         }
         let place = String(
             decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -339,13 +343,15 @@ public struct Restoration: Sendable {
 
     /// Makes the restored database at a path, whole and durable.
     private func stage(at path: String) throws(RelayError) -> Report {
-        try BackupFile.copy(
-            DatabaseQueue(path: backup.path), to: path, fault: RelayError.backup
+        var (report, gapWords) = try BackupFile.copy(
+            DatabaseQueue(path: backup.path), to: path, fault: RelayError.backupFile
         ) { connection in
             try connection.execute(sql: "DROP TABLE backup")
             let store = try SQLiteStore(connection)
             return try store.inTransaction { try change(store, connection) }
         }
+        report.gapWords = gapWords
+        return report
     }
 
     private func change(_ store: SQLiteStore, _ connection: Database) throws -> Report {

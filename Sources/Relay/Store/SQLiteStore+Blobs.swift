@@ -59,44 +59,47 @@ extension SQLiteStore {
 
     // MARK: Inspecting
 
-    /// What doesn't hold of a group's blobs.
+    /// Adds what doesn't hold of a group's blobs.
     ///
     /// - Parameter isDeep: opens every piece; otherwise their lengths are read.
     func inspectBlobs(
-        of group: GroupNumber, isDeep: Bool, pause: () throws(StoreError) -> Void
-    ) throws(StoreError) -> [String] {
-        var problems: [String] = []
+        of group: GroupNumber, isDeep: Bool, pause: () throws(StoreError) -> Void,
+        _ found: inout Inspection
+    ) throws(StoreError) {
         for blob in try blobs.blobs(of: group.rawValue) {
+            var new = Inspection()
             do throws(StoreError) {
-                guard let problem = try problem(with: blob, isDeep, pause) else { continue }
-                if try isThere(blob) { problems.append(problem) }
+                try inspect(blob, isDeep, pause, &new)
             } catch {
                 guard case .corrupt = error, try !isThere(blob) else { throw error }
             }
+            if !new.isEmpty, try isThere(blob) {
+                found.problems += new.problems
+                found.gaps.formUnion(new.gaps)
+            }
         }
-        return problems
     }
 
-    private func problem(
-        with blob: BlobRecord, _ isDeep: Bool, _ pause: () throws(StoreError) -> Void
-    ) throws(StoreError) -> String? {
+    private func inspect(
+        _ blob: BlobRecord, _ isDeep: Bool, _ pause: () throws(StoreError) -> Void,
+        _ found: inout Inspection
+    ) throws(StoreError) {
         guard let shape = BlobShape(byteCount: UInt64(blob.byteCount)),
             (blob.owner == nil) == (blob.pieceCount == shape.pieceCount)
-        else { return "a blob is longer or shorter than it can be" }
+        else { return found.problems.append("a blob is longer or shorter than it can be") }
         for index in 0..<blob.pieceCount {
             let number = BlobTable.number(ofPiece: index, of: blob.number)
-            let byteCount =
-                isDeep
-                ? try piece(index, of: blob)?.count
-                : try blobs.byteCount(ofPieceNumbered: number).map {
-                    $0 - Sealing.overheadByteCount
-                }
+            let byteCount = try blobs.byteCount(ofPieceNumbered: number).map {
+                $0 - Sealing.overheadByteCount
+            }
             guard byteCount == shape.byteCount(ofPiece: index) else {
-                return "a piece of a blob is missing, or of another length"
+                return found.problems.append("a piece of a blob is missing, or of another length")
+            }
+            if isDeep, try !canBeRead({ () throws(StoreError) in _ = try piece(index, of: blob) }) {
+                found.gaps.insert(.piece(number))
             }
             if index % 64 == 63 { try pause() }
         }
-        return nil
     }
 
     /// Beside a running relay a blob may have been erased while it was looked at.
@@ -104,9 +107,10 @@ extension SQLiteStore {
         try blobs.blobs(of: blob.group.rawValue).contains { $0.number == blob.number }
     }
 
-    /// Blobs without a group, and pieces without a blob.
-    func inspectStrayBlobs(pause: () throws(StoreError) -> Void) throws(StoreError) -> [String] {
-        var problems: [String] = []
+    /// Adds blobs without a group, and pieces without a blob.
+    func inspectStrayBlobs(
+        pause: () throws(StoreError) -> Void, _ found: inout Inspection
+    ) throws(StoreError) {
         do {
             let isStray = try Bool.fetchOne(
                 database,
@@ -114,7 +118,7 @@ extension SQLiteStore {
                     SELECT EXISTS (SELECT 1 FROM blob
                     WHERE slot != 0 AND slot NOT IN (SELECT slot FROM group_name))
                     """)
-            if isStray == true { problems.append("a blob is of a group that isn't there") }
+            if isStray == true { found.problems.append("a blob is of a group that isn't there") }
         } catch {
             throw StoreError(error)
         }
@@ -122,7 +126,7 @@ extension SQLiteStore {
         var count = 0
         while let blob = try blobs.blob(ofPieceFrom: next) {
             guard blob.isThere else {
-                problems.append("a piece is of a blob that isn't there")
+                found.problems.append("a piece is of a blob that isn't there")
                 break
             }
             next = BlobTable.number(ofPiece: 0, of: blob.number + 1)
@@ -131,7 +135,6 @@ extension SQLiteStore {
             count += 1
             if count % 64 == 0 { try pause() }
         }
-        return problems
     }
 
     /// Beside messages' numbers, which are under the same key and never get there.

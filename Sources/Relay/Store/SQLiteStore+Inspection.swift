@@ -1,6 +1,32 @@
 import RelayCore
 import RelayProtocol
 
+/// What looking at everything that is kept has shown.
+struct Inspection: Equatable {
+    /// Content that doesn't open any more. Whoever asks for it gets a gap, and everything else goes on.
+    enum Gap: Hashable {
+        case message(UInt64)
+        case piece(Int64)
+    }
+
+    /// What doesn't hold, and would end the relay, or lose more than itself.
+    var problems: [String] = []
+    var gaps: Set<Gap> = []
+
+    /// Whether all is well.
+    var isEmpty: Bool { problems.isEmpty && gaps.isEmpty }
+
+    /// The gaps in words; `nil` if there are none.
+    var gapWords: String? {
+        let messageCount = gaps.count { if case .message = $0 { true } else { false } }
+        let counts = [(messageCount, "message"), (gaps.count - messageCount, "piece")]
+        let words = counts.filter { $0.0 > 0 }.map { "\($0) \($1)\($0 == 1 ? "" : "s")" }
+        guard !words.isEmpty else { return nil }
+        return words.joined(separator: " and ") + (messageCount < gaps.count ? " of files" : "")
+            + " can't be read"
+    }
+}
+
 extension SQLiteStore {
     /// Reads and opens everything that is kept, and says what doesn't hold; nothing is changed.
     /// `pause` is called between pieces, so that another connection can go on.
@@ -8,20 +34,12 @@ extension SQLiteStore {
     /// - Parameter isDeep: opens files as well; otherwise their lengths are read.
     func inspect(
         isDeep: Bool = true, pause: () throws(StoreError) -> Void = {}
-    ) throws(StoreError) -> [String] {
-        var problems: [String] = []
+    ) throws(StoreError) -> Inspection {
+        var found = Inspection()
         var cursor: MailboxNumber?
         repeat {
-            let (found, next) = try mailboxes(after: cursor, limit: 200)
-            for (number, record) in found {
-                if try mailbox(record.id)?.0 != number {
-                    problems.append("a mailbox isn't found by its name")
-                }
-                for group in record.memberships where try self.group(group) == nil {
-                    problems.append("a mailbox names a group that isn't there")
-                }
-                if record.kind == .home { _ = try packages(of: number) }
-            }
+            let (mailboxes, next) = try mailboxes(after: cursor, limit: 200)
+            for (number, record) in mailboxes { try inspect(record, number, &found) }
             cursor = next
             try pause()
         } while cursor != nil
@@ -29,10 +47,10 @@ extension SQLiteStore {
             // With many files this takes a while, and a running relay goes on.
             guard let record = try group(number) else { continue }
             if try group(record.id)?.0 != number {
-                problems.append("a group isn't found by its name")
+                found.problems.append("a group isn't found by its name")
             }
             for case let member? in record.members where try mailbox(member.mailbox) == nil {
-                problems.append("a group names a mailbox that isn't there")
+                found.problems.append("a group names a mailbox that isn't there")
             }
             var last = MessageNumber(rawValue: 0)
             var isComplete = false
@@ -40,12 +58,46 @@ extension SQLiteStore {
                 let part = try messages(
                     in: number, waitingFor: .max, after: last, limit: 200, byteCount: 4 << 20)
                 isComplete = part.isComplete
+                for message in part.found where message.isDamaged {
+                    found.gaps.insert(.message(message.number.rawValue))
+                }
                 if let message = part.found.last { last = message.number }
                 try pause()
             }
-            problems += try inspectBlobs(of: number, isDeep: isDeep, pause: pause)
+            try inspectBlobs(of: number, isDeep: isDeep, pause: pause, &found)
         }
-        return problems + (try inspectStrayBlobs(pause: pause))
+        try inspectStrayBlobs(pause: pause, &found)
+        return found
+    }
+
+    private func inspect(
+        _ record: MailboxRecord, _ number: MailboxNumber, _ found: inout Inspection
+    ) throws(StoreError) {
+        if try mailbox(record.id)?.0 != number {
+            found.problems.append("a mailbox isn't found by its name")
+        }
+        for group in record.memberships where try self.group(group) == nil {
+            found.problems.append("a mailbox names a group that isn't there")
+        }
+        if record.kind == .home,
+            try !canBeRead({ () throws(StoreError) in _ = try packages(of: number) })
+        {
+            found.problems.append("a KeyPackage on a shelf can't be read")
+        }
+        if try !canBeRead({ () throws(StoreError) in try readAnswers(of: number) }) {
+            found.problems.append("an answer to a mailbox can't be read")
+        }
+    }
+
+    /// Whether what `body` opens is as it was stored.
+    func canBeRead(_ body: () throws(StoreError) -> Void) throws(StoreError) -> Bool {
+        do throws(StoreError) {
+            try body()
+            return true
+        } catch {
+            guard case .corrupt = error else { throw error }
+            return false
+        }
     }
 }
 

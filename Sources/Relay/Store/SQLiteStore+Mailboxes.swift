@@ -82,6 +82,17 @@ extension SQLiteStore {
         try sql.removeAnswers.run([mailbox.rawValue, Int64(clamping: request.rawValue)])
     }
 
+    /// Opens every answer of a mailbox.
+    func readAnswers(of mailbox: MailboxNumber) throws(StoreError) {
+        let key = try mailboxes.key(of: mailbox.rawValue)
+        let statement = try SQLStatement(
+            database, "SELECT request, content FROM answer WHERE slot = ?")
+        try statement.each([mailbox.rawValue]) { row throws(StoreError) in
+            _ = try open(row.octets(1), key, UInt64(bitPattern: row.integer(0)))
+            return true
+        }
+    }
+
     // MARK: Shelves
 
     func shelfCount(_ mailbox: MailboxNumber) throws(StoreError) -> Int {

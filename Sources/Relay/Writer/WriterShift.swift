@@ -129,7 +129,7 @@ final class WriterShift {
         }
         figures.deliverySeconds.add(SystemClock.seconds(since: since), times: deliveries)
         if desk.engine.counters.damagedPieces > countersBefore.damagedPieces {
-            log.warning("a piece of a file can't be read; `check` says more")
+            log.warning("a piece of a file can't be read; a backup tells how much is damaged")
         }
         let damaged = desk.engine.counters.damagedMessages - countersBefore.damagedMessages
         if damaged > 0 {
