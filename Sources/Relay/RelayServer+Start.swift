@@ -98,7 +98,7 @@ extension RelayServer {
                 listener, on: loop, http: { observatory.answer($0) },
                 handler: { id, event in switchboard.handle(id, event) })
         } catch {
-            throw .listen("\(error)")
+            throw .listen("\(settings.listen): \(error)")
         }
         // A socket of the service manager tells its address only now.
         guard settings.hasTLS || server.boundAddress.isLoopback else { throw .needsTLS }
@@ -120,7 +120,7 @@ extension RelayServer {
                 listener, on: loop, http: { observatory.answerWatcher($0) }, handler: { _, _ in }
             ).boundAddress
         } catch {
-            throw .listen("metrics: \(error)")
+            throw .listen("metrics: \(address): \(error)")
         }
     }
 }

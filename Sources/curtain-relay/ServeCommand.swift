@@ -81,7 +81,7 @@ struct ServeCommand: TakesSignals {
             let failure = error.failure
             let words =
                 error.isStoreWhole ? "the relay ends, what was accepted is safe" : "the relay ends"
-            log.error("\(failure.happened); \(words)")
+            log.error("\(failure.happened); \(words)\(failure.advice.map { "; \($0)" } ?? "")")
             _exit(failure.status.rawValue)
         }
         running.begin(server)

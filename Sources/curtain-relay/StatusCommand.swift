@@ -10,7 +10,8 @@ struct StatusCommand: ParsableCommand {
         abstract: "What the relay keeps, and how the running one is.",
         discussion: """
             Works whether a relay runs on the folder or not. Connections are known only of one that \
-            runs. The oldest message is known to the day: no time is kept beside messages.
+            runs. The oldest message is known to the day: no time is kept beside messages. Exit status \
+            69: a relay has the folder, but doesn't answer.
             """)
 
     @OptionGroup var data: DataOptions
@@ -18,7 +19,15 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let status = try RelayStatus(folder: data.path)
-        if output.json { return try output.output.json(Report(status)) }
+        if output.json {
+            try output.output.json(Report(status))
+        } else {
+            try show(status)
+        }
+        if status.processID != nil, status.live == nil { throw Failure.quiet(.unavailable) }
+    }
+
+    private func show(_ status: RelayStatus) throws {
         let live = status.live
         var running = "no"
         if let process = status.processID {
@@ -32,7 +41,11 @@ struct StatusCommand: ParsableCommand {
         try output.output.fields(
             [
                 ("running", running),
-                ("connections", live.map { "\($0.connections)" } ?? "none"),
+                (
+                    "connections",
+                    live.map { "\($0.connections)" }
+                        ?? (status.processID == nil ? "none" : "unknown")
+                ),
                 ("mailboxes", "\(status.store.mailboxes)"),
                 ("groups", "\(status.store.groups)"),
                 ("stored messages", "\(status.store.messages)"),

@@ -298,10 +298,11 @@ struct ServerTests {
         let other = try Served()
         let occupant = try other.start()
         for _ in 1...3 {
-            #expect(throws: RelayError.listen("metrics: another program listens there")) {
+            let words = "\(occupant.boundAddress): another program listens there"
+            #expect(throws: RelayError.listen("metrics: \(words)")) {
                 try served.start { $0.metrics = .address(occupant.boundAddress) }
             }
-            #expect(throws: RelayError.listen("another program listens there")) {
+            #expect(throws: RelayError.listen(words)) {
                 try served.start { $0.listen = occupant.boundAddress }
             }
         }

@@ -298,7 +298,7 @@ import Testing
         let summary = try #require(
             entries.first { $0.kind == .summary }.flatMap { TrailEvent($0) })
         #expect(summary["accepted"] == "3")
-        #expect(summary["refused.5"] == "7")
+        #expect(summary["refused.rate"] == "7")
         #expect(summary["connections.slow"] == "2")
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import RelayCore
 import RelayTestSupport
 import TestSupport
@@ -53,6 +54,18 @@ import Testing
         #expect(try scene.place.faults() == [.endUnknown])
         let points = try RelayCheck(folder: scene.place.path).points
         #expect(points.contains { $0.name == "trail" && $0.standing == .bad })
+    }
+
+    @Test func `finds a database that knows of no trail`() throws {
+        let scene = try Scene()
+        let queue = try RelayDatabase.open(scene.place.path + "/relay.sqlite")
+        try queue.writeWithoutTransaction { database in
+            try database.execute(sql: "DELETE FROM setting WHERE name = 'trail end'")
+        }
+        try queue.close()
+        #expect(try scene.place.faults() == [.foreign(next: 0)])
+        // A start says the same.
+        #expect(throws: RelayError.self) { try scene.place.run { _, _, _ in } }
     }
 
     @Test func `tells how much of the end its mirror lacks, and that a middle is missing`() throws {

@@ -56,7 +56,9 @@ public struct TrailAudit: Sendable {
                 mayBeBehind = false
                 continue
             }
-            verifier.finish(notBeyond: latest.end)
+            // A database that knows no end belongs to no trail that has an entry.
+            verifier.finish(
+                notBeyond: latest.isKnown ? latest.end ?? TrailEnd(relayKey: relayKey) : nil)
             if !latest.isKnown { verifier.note(.endUnknown) }
             // An end is torn only while the database has more to be written there.
             if reader.restByteCount > 0, verifier.next == latest.end?.next {

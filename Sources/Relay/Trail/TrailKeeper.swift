@@ -276,7 +276,7 @@ private struct Reported {
         add("delivered", counters.delivered, last.counters.delivered)
         add("erased", counters.erased, last.counters.erased)
         fields += counters.refusals.more(than: last.counters.refusals).map {
-            ("refused.\($0)", "\($1)")
+            ("refused.\(RelayMetrics.label($0))", "\($1)")
         }
         fields += refusedConnections.more(than: last.refusedConnections).map {
             ("connections.\($0)", "\($1)")
