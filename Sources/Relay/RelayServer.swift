@@ -63,6 +63,10 @@ public final class RelayServer: Sendable {
             ) { [loop, weak switchboard] release in
                 loop.execute { [weak switchboard] in switchboard?.release(release) }
             }
+            writer.events.add(
+                .task { desk throws(StoreError) in
+                    try desk.trail.settleBackup(in: desk.store)
+                })
             switchboard.writer = writer
             stopper.begin(writer)
             do throws(RelayError) {

@@ -28,6 +28,10 @@ struct BackupCommand: ParsableCommand {
             Diagnostic.warn(
                 "\(words), neither in the backup nor at the relay; look at the relay's disk")
         }
+        if !backup.isCounted {
+            Diagnostic.warn(
+                "the relay couldn't be told of it; check goes on counting from the one before")
+        }
         if output.json {
             return try output.output.json(
                 Report(

@@ -79,17 +79,17 @@ import Testing
         try place.makeStore()
         let target = place.folder.file("backup")
         let keys = try DataFolder(existing: place.path).existingKeys()
-        var notes: [Bool] = []
+        var notes: [BackupStep] = []
         #expect(throws: RelayError.backupFile("it can't be named: is a directory")) {
             try BackupFile.make(
                 from: place.path + "/relay.sqlite", keys: keys, hour: 1, to: target, replaces: false
-            ) { isThere throws(RelayError) in
-                notes.append(isThere)
+            ) { step throws(RelayError) in
+                notes.append(step)
                 // Somebody else makes a folder of that name.
-                if isThere { unsafe mkdir(target, 0o700) }
+                if step == .made { unsafe mkdir(target, 0o700) }
             }
         }
-        #expect(notes == [true, false])
+        #expect(notes == [.made, .lost])
         #expect(!FileManager.default.fileExists(atPath: target + ".new"))
     }
 
@@ -158,6 +158,53 @@ import Testing
         let point = try RelayCheck(folder: place.path).points.first { $0.name == "store" }
         #expect(point?.words == "an answer to a mailbox can't be read")
         #expect(point?.standing == .bad)
+    }
+
+    @Test func `of which nobody knows whether it has its name is none, once there is a start`()
+        throws
+    {
+        let folder = try TemporaryFolder()
+        let (data, clinic) = (folder.file("data"), try SigningKey().publicKey)
+        func served(_ body: () throws -> Void) throws {
+            let server = try RelayServer.serving(data, clinicRoot: clinic)
+            defer {
+                server.stop()
+                server.wait()
+            }
+            try body()
+        }
+        func notes() throws -> [String?] {
+            try TrailAudit(folder: data, last: 100).entries.filter { $0.kind == .backup }
+                .map { TrailEvent($0)?["result"] }
+        }
+        func lastBackup() throws -> UInt64? {
+            try RelayDatabase.marks(path: data + "/relay.sqlite").lastBackup
+        }
+        // As a command does that is killed before it can name its file.
+        func killed() throws {
+            var command = try ControlClient(folder: DataFolder(existing: data))
+            _ = try command.ask(.backupStep(.made))
+        }
+        try served {
+            try killed()
+            #expect(try notes() == [nil])
+            #expect(try lastBackup() == nil)
+        }
+        try served {}
+        #expect(try notes() == [nil, "failed"])
+        // The next one says so as well, if there is no start between; so does any other command.
+        try served {
+            try killed()
+            _ = try RelayBackup.make(folder: data, to: folder.file("backup"))
+            #expect(try notes() == [nil, "failed", nil, "failed", nil])
+            #expect(try lastBackup() != nil)
+            try killed()
+        }
+        _ = try Compaction.run(folder: data)
+        #expect(try notes() == [nil, "failed", nil, "failed", nil, nil, "failed"])
+        try served {}
+        #expect(try notes().count == 7)
+        #expect(try TrailAudit(folder: data).verifier.faults == [])
     }
 
     /// Makes a file that can't be replaced: something is mounted there.

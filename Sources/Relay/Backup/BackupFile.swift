@@ -22,6 +22,8 @@ public struct BackupFile: Sendable {
     /// `nil` if all can, or nobody has looked.
     public var gapWords: String? { inspection.gapWords }
     private var inspection = Inspection()
+    /// Whether the relay was told that it has its name: otherwise the one before counts as the last.
+    public private(set) var isCounted = true
     let keys: DataFolder.Keys
     /// Where the trail ended when it was made.
     let trailEnd: TrailEnd
@@ -32,11 +34,11 @@ public struct BackupFile: Sendable {
     ///
     /// - Parameter replaces: whether a file of that name may be replaced.
     /// - Parameter note: notes that there is a backup; without that it gets no name, and replaces none.
-    ///   Called again with `false` if it couldn't be named then.
+    ///   Called again once it has its name, or couldn't get it.
     /// - Throws: `.backup`, or what `note` throws, with nothing left behind.
     static func make(
         from database: String, keys: DataFolder.Keys, hour: UInt64, to path: String,
-        replaces: Bool, note: (_ isThere: Bool) throws(RelayError) -> Void
+        replaces: Bool, note: (BackupStep) throws(RelayError) -> Void
     ) throws(RelayError) -> BackupFile {
         try checkName(path, replaces: replaces)
         let temporary = path + ".new"
@@ -56,15 +58,16 @@ public struct BackupFile: Sendable {
             let inspection = try BackupFile(temporary, isDeep: true).inspection
             try requireGaps(inspection, in: RelayDatabase.open(database, readonly: true))
             guard fsync(file) == 0 else { throw RelayError.resources("the backup can't be synced") }
-            try note(true)
+            try note(.made)
             do throws(RelayError) {
                 try name(temporary, path)
             } catch {
-                try? note(false)
+                try? note(.lost)
                 throw error
             }
             var backup = try BackupFile(path, isDeep: false)
             backup.inspection = inspection
+            backup.isCounted = (try? note(.named)) != nil
             return backup
         } catch {
             DataFolder.removeDatabase(temporary)

@@ -31,15 +31,14 @@ public enum RelayBackup {
         if isOnline {
             return try makeOnline(folder, keys, target, replaces, patienceSeconds)
         }
-        let before = try RelayDatabase.marks(path: folder.databasePath).lastBackup ?? 0
         let offline = try OfflineRelay(folder, for: .backup)
         return try BackupFile.make(
             from: folder.databasePath, keys: keys, hour: SystemClock().now.hour, to: target,
             replaces: replaces
-        ) { isThere throws(RelayError) in
-            try offline.note(
-                .backup(by: Peer.name(of: getuid()), isLost: !isThere),
-                hourIn: TrailKeeper.SettingRow.lastBackup, hour: isThere ? nil : before)
+        ) { step throws(RelayError) in
+            try offline.write { trail, store, now throws(StoreError) in
+                try trail.note(step, by: Peer.name(of: getuid()), in: store, at: now.hour)
+            }
         }
     }
 
@@ -77,7 +76,6 @@ public enum RelayBackup {
         _ folder: DataFolder, _ keys: DataFolder.Keys, _ target: String, _ replaces: Bool,
         _ patienceSeconds: Int
     ) throws(RelayError) -> BackupFile {
-        let before = try RelayDatabase.marks(path: folder.databasePath).lastBackup ?? 0
         var relay = try ControlClient(folder: folder)
         // A copy may take hours; one that hangs is found out before.
         _ = try relay.ask(.status, timeoutSeconds: patienceSeconds)
@@ -89,9 +87,7 @@ public enum RelayBackup {
         return try BackupFile.make(
             from: copy, keys: keys, hour: SystemClock().now.hour, to: target,
             replaces: replaces
-        ) { isThere throws(RelayError) in
-            _ = try relay.ask(isThere ? .backedUp : .backupLost(before: before))
-        }
+        ) { step throws(RelayError) in _ = try relay.ask(.backupStep(step)) }
     }
 
     /// Has the relay sign its trail now, if one runs; otherwise the last head is from its stop.
@@ -135,10 +131,17 @@ final class OfflineRelay {
     deinit { lock.release() }
 
     /// Adds an event to the trail, and its hour to the store.
-    ///
-    /// - Parameter hour: by default now.
-    func note(
-        _ event: TrailEvent, hourIn setting: String?, hour: UInt64? = nil
+    func note(_ event: TrailEvent, hourIn setting: String?) throws(RelayError) {
+        try write { trail, store, now throws(StoreError) in
+            try trail.settleBackup(in: store)
+            if let setting { try store.set(setting, to: now.hour.bigEndianOctets) }
+            trail.note(event)
+        }
+    }
+
+    /// Changes trail and store in one transaction.
+    func write(
+        _ body: (TrailKeeper, SQLiteStore, RelayTime) throws(StoreError) -> Void
     ) throws(RelayError) {
         let database = try RelayDatabase(path: folder.databasePath)
         do {
@@ -149,10 +152,7 @@ final class OfflineRelay {
                     identity: keys.identity)
                 let now = SystemClock().now
                 try store.inTransaction {
-                    if let setting {
-                        try store.set(setting, to: (hour ?? now.hour).bigEndianOctets)
-                    }
-                    trail.note(event)
+                    try body(trail, store, now)
                     // A command doesn't vouch for the clock; only a running relay does.
                     try trail.prepare(
                         store, counters: RelayCounters(), isClockDoubted: true, at: now)

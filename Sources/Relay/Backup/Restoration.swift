@@ -372,6 +372,7 @@ public struct Restoration: Sendable {
         try store.set(SQLiteStore.SettingRow.incarnation, to: incarnation)
         try store.set(SQLiteStore.SettingRow.deliveryKey, to: Random.bytes(32))
         try store.set(TrailKeeper.SettingRow.lastBackup, to: backup.hour.bigEndianOctets)
+        try store.set(TrailKeeper.SettingRow.unnamedBackup, to: [])
         // What follows reads everything back, as a rehearsal does.
         try store.set(TrailKeeper.SettingRow.lastRehearsal, to: now.hour.bigEndianOctets)
 

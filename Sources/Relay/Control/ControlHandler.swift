@@ -28,12 +28,12 @@ struct ControlHandler: Sendable {
                         to: "\(copyPath).\(UInt32.random(in: 0 ... .max))", completion: reply)
                 }
             }
-        case .backedUp:
-            return note(.backup(by: peer.name), hourIn: TrailKeeper.SettingRow.lastBackup)
-        case .backupLost(let before):
-            return note(
-                .backup(by: peer.name, isLost: true), hourIn: TrailKeeper.SettingRow.lastBackup,
-                hour: before)
+        case .backupStep(let step):
+            return ask { desk, reply throws(StoreError) in
+                try desk.trail.note(
+                    step, by: peer.name, in: desk.store, at: desk.engine.time.hour)
+                desk.afterCommit { _ in reply(.done) }
+            }
         case .rehearsed(let passed):
             return note(
                 TrailEvent(
@@ -47,15 +47,11 @@ struct ControlHandler: Sendable {
         TrailEvent(.command, [("name", name), ("user", peer.name)])
     }
 
-    /// - Parameter hour: by default now.
-    private func note(
-        _ event: TrailEvent, hourIn setting: String?, hour: UInt64? = nil
-    ) -> ControlReply {
+    private func note(_ event: TrailEvent, hourIn setting: String?) -> ControlReply {
         ask { desk, reply throws(StoreError) in
             desk.trail.note(event)
             if let setting {
-                try desk.store.set(
-                    setting, to: (hour ?? desk.engine.time.hour).bigEndianOctets)
+                try desk.store.set(setting, to: desk.engine.time.hour.bigEndianOctets)
             }
             desk.afterCommit { _ in reply(.done) }
         }

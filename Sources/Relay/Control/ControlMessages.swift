@@ -6,31 +6,26 @@ enum ControlRequest: Equatable, Sendable {
     case status
     /// Copy the database into the data folder, online.
     case backup
-    /// The copy was verified, and is about to be put where the operator wants it.
-    case backedUp
-    /// It couldn't be put there after all; the hour of the last backup before, 0 if there is none.
-    case backupLost(before: UInt64)
+    /// What was made of the copy is verified, or has its name, or couldn't get it.
+    case backupStep(BackupStep)
     /// A restore was rehearsed.
     case rehearsed(passed: Bool)
     /// Sign the trail's head now.
     case signHead
 
     static let lineLimit = 64
-    private static let backupLost = "backup-lost "
 
     /// Reads a line without its end; `nil` for anything else.
     init?(_ line: some Collection<UInt8>) {
         switch String(decoding: line.prefix(Self.lineLimit + 1), as: UTF8.self) {
         case "status": self = .status
         case "backup": self = .backup
-        case "backed-up": self = .backedUp
         case "rehearsed passed": self = .rehearsed(passed: true)
         case "rehearsed failed": self = .rehearsed(passed: false)
         case "sign-head": self = .signHead
-        case let text where text.hasPrefix(Self.backupLost):
-            guard let hour = UInt64(text.dropFirst(Self.backupLost.count)) else { return nil }
-            self = .backupLost(before: hour)
-        default: return nil
+        case let text:
+            guard let step = BackupStep(rawValue: text) else { return nil }
+            self = .backupStep(step)
         }
     }
 
@@ -39,8 +34,7 @@ enum ControlRequest: Equatable, Sendable {
         switch self {
         case .status: "status"
         case .backup: "backup"
-        case .backedUp: "backed-up"
-        case .backupLost(let before): "\(Self.backupLost)\(before)"
+        case .backupStep(let step): step.rawValue
         case .rehearsed(let passed): "rehearsed \(passed ? "passed" : "failed")"
         case .signHead: "sign-head"
         }

@@ -127,6 +127,8 @@ final class TrailKeeper: @unchecked Sendable {
         static let pending = "trail pending"
         static let days = "message days"
         static let lastBackup = "last backup"
+        /// Who has made one that has no name yet; empty without one.
+        static let unnamedBackup = "backup without name"
         static let lastRehearsal = "last rehearsal"
     }
 
