@@ -21,24 +21,6 @@ protocol ConnectionOwner: AnyObject {
     func failed(_ connection: Connection, status: UInt16, reason: String)
 }
 
-/// What an upgrade asks for, as far as taking it depends on it.
-struct UpgradeRequest {
-    /// Sec-WebSocket-Protocol (RFC 6455 §11.3.4).
-    var subprotocols: String
-    /// X-Forwarded-For: empty if there is none, nil if it is too long.
-    var forwardedFor: String?
-}
-
-/// A request that asks for no upgrade.
-struct PlainRequest {
-    /// What a GET or HEAD asks for; nil if it is another request.
-    var path: String?
-    /// Asks for an answer without its body.
-    var isHead: Bool
-    /// As in `UpgradeRequest`.
-    var forwardedFor: String?
-}
-
 /// The state of one connection between the loop's thread and libwebsockets.
 ///
 /// Touched by the loop's thread only. `@safe`: `wsi` is set from adoption or connecting until libwebsockets says that it is gone.
@@ -67,7 +49,7 @@ struct PlainRequest {
     var addressKey: AddressKey?
     /// Milliseconds between two looks at the clocks that suffice for this connection.
     let sweepPeriod: UInt64
-    private var owner: (any ConnectionOwner)?
+    private(set) var owner: (any ConnectionOwner)?
     var id = ConnectionID(rawValue: 0)
     var wsi: OpaquePointer?
 
@@ -117,7 +99,8 @@ struct PlainRequest {
     private var acknowledged: UInt64 = 0
     /// When an unfinished opening or closing is cut off.
     private(set) var deadline: UInt64?
-    private var httpBody: [UInt8]?
+    /// Of an answer by HTTP, until it can be written.
+    var httpBody: [UInt8]?
 
     /// - Parameters:
     ///   - messageTimeout: for one received message, from its first part to its last.
@@ -408,47 +391,6 @@ struct PlainRequest {
     }
 
     func isOwned(by other: AnyObject) -> Bool { owner === other }
-
-    /// Answers an upgrade that isn't taken; true if it is.
-    func takes(_ request: UpgradeRequest) -> Bool {
-        guard let owner, let wsi = unsafe wsi else { return false }
-        guard let response = owner.refusal(of: self, request) else { return true }
-        if unsafe writeHead(of: response, on: wsi) {
-            httpBody = response.body
-            writeHTTPBody()
-        }
-        return false
-    }
-
-    private func writeHead(
-        of response: WebSocketServer.HTTPResponse, on wsi: OpaquePointer
-    ) -> Bool {
-        unsafe shim_http_headers(
-            wsi, UInt32(response.status), response.contentType, response.body.count,
-            response.retryAfterSeconds.map(Int64.init) ?? -1) == 0
-    }
-
-    func confirms(subprotocol: String) -> Bool {
-        owner?.confirms(subprotocol: subprotocol) ?? false
-    }
-
-    /// Answers a request that asks for no upgrade; false asks libwebsockets to close.
-    func respond(to request: PlainRequest) -> Bool {
-        guard let wsi = unsafe wsi else { return false }
-        let response =
-            owner?.response(to: request, on: self)
-            ?? WebSocketServer.HTTPResponse(status: 404, body: Array("not found\n".utf8))
-        guard unsafe writeHead(of: response, on: wsi) else { return false }
-        httpBody = request.isHead ? nil : response.body
-        unsafe lws_callback_on_writable(wsi)
-        return true
-    }
-
-    func writeHTTPBody() {
-        guard let wsi = unsafe wsi, let body = httpBody else { return }
-        httpBody = nil
-        _ = unsafe core.withScratch(body) { unsafe shim_write_http_body(wsi, $0, body.count) }
-    }
 
     // MARK: - Backpressure and clocks
 
