@@ -106,6 +106,15 @@ import Testing
         #expect(throws: RelayError.notFound("there is no mirror there")) {
             try TrailAudit(folder: scene.place.path, mirrorPath: scene.mirror + "s")
         }
+        // A check looks at the trail all the same.
+        var expected = RelayCheck.Expectations()
+        expected.mirrorPath = scene.mirror + "s"
+        func points() throws -> [RelayCheck.Point] {
+            try RelayCheck(folder: scene.place.path, expected).points.filter { $0.name == "trail" }
+        }
+        #expect(try points().map(\.standing) == [.attention, .good])
+        try scene.write(scene.entries.dropLast(9), to: scene.file)
+        #expect(try points().map(\.standing) == [.attention, .bad])
     }
 
     @Test func `finds what was put behind the end of trail or mirror`() throws {

@@ -168,11 +168,11 @@ private struct PointList {
         _ folder: DataFolder, _ mirror: String?, _ live: LiveStatus?
     ) -> UInt64? {
         for trouble in live?.troubles ?? [] { add("trail", .attention, trouble) }
-        let answers = mirror.map { TrailFolder(path: $0, mayBeLink: true).answers }
-        if answers == false { add("trail", .attention, "the mirror doesn't answer") }
+        let trouble = mirror.flatMap { Self.trouble(withMirror: $0) }
+        if let trouble { add("trail", .attention, trouble) }
         do throws(RelayError) {
             let audit = try TrailAudit(
-                folder: folder.path, mirrorPath: answers == true ? mirror : nil, last: 2_000)
+                folder: folder.path, mirrorPath: trouble == nil ? mirror : nil, last: 2_000)
             if let fault = audit.verifier.faults.first {
                 let more = audit.verifier.faults.count - 1
                 add("trail", .bad, fault.words + (more > 0 ? ", and \(more) more" : ""))
@@ -184,7 +184,8 @@ private struct PointList {
                     \(audit.mirrorMissing)
                     """)
             } else {
-                let ofMirror = answers.map { $0 ? ", as its mirror is" : "" } ?? "; no mirror"
+                let ofMirror =
+                    mirror == nil ? "; no mirror" : trouble == nil ? ", as its mirror is" : ""
                 add("trail", .good, "\(audit.verifier.count) entries, whole\(ofMirror)")
             }
             return audit.entries.latestTrustedHour.map(UInt64.init)
@@ -195,6 +196,16 @@ private struct PointList {
             }
             return nil
         }
+    }
+
+    /// Why the trail is looked at without its mirror: what isn't there says nothing against the trail.
+    private static func trouble(withMirror path: String) -> String? {
+        let mirror = TrailFolder(path: path, mayBeLink: true)
+        guard mirror.answers else { return "the mirror doesn't answer" }
+        guard let segments = try? mirror.segments(), !segments.isEmpty else {
+            return "there is no mirror there; perhaps its disk isn't mounted"
+        }
+        return nil
     }
 
     mutating func addAges(
