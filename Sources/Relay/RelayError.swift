@@ -38,8 +38,10 @@ public enum RelayError: Error, Equatable, Sendable {
     case backupFile(String)
     /// A backup can't be used, in words. Fault: the operator or the disk.
     case backup(String)
-    /// A running relay refused, or doesn't answer, in words.
+    /// A running relay doesn't answer, in words.
     case control(String)
+    /// A running relay refused for now, in its words.
+    case refused(String)
     /// The machine gave no memory, thread or randomness.
     case resources(String)
 }

@@ -49,6 +49,7 @@ extension RelayError {
         case .backupFile(let words): Failure(.cannotCreate, "the backup: \(words)")
         case .backup(let words): Failure(.badData, "the backup: \(words)")
         case .control(let words): Failure(.unavailable, words)
+        case .refused(let words): Failure(.tryAgain, words)
         case .resources(let words): Failure(.inputOutput, words)
         }
     }

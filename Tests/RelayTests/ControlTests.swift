@@ -167,6 +167,28 @@ import WebSockets
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func `what a relay refuses is told from one that doesn't answer`() throws {
+        let world = try FolderWorld()
+        try world.run { _, _, _ in }
+        let folder = try DataFolder(existing: world.path)
+        let lock = try folder.lock(for: .serve)
+        defer { lock.release() }
+        func backup() throws {
+            _ = try RelayBackup.make(folder: world.path, to: world.folder.file("backup"))
+        }
+        do {
+            let socket = try ControlSocket(folder: folder, owners: [getuid()]) { request, _ in
+                request == .backup ? .refused("another backup is being made") : .done
+            }
+            defer { socket.close() }
+            #expect(throws: RelayError.refused("another backup is being made"), performing: backup)
+        }
+        #expect(
+            throws: RelayError.control("the relay that has this folder doesn't answer"),
+            performing: backup)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `a backup of a relay that hangs doesn't wait for hours`() throws {
         let world = try FolderWorld()
         try world.run { _, _, _ in }

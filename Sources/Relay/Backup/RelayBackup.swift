@@ -9,7 +9,7 @@ public enum RelayBackup {
     /// Makes a backup, verifies it, and notes it in the trail.
     ///
     /// - Parameter replaces: whether a file of that name may be replaced.
-    /// - Throws: `.backup`, `.control`, `.notFound`, `.inUse`; no file is left behind.
+    /// - Throws: `.backup`, `.control`, `.refused`, `.notFound`, `.inUse`; no file is left behind.
     public static func make(
         folder path: String, to target: String, replaces: Bool = false
     ) throws(RelayError) -> BackupFile {

@@ -123,7 +123,9 @@ final class ControlSocket: Sendable {
         defer { if let copy { DataFolder.removeDatabase(copy) } }
         while let line = lines.next() {
             let reply =
-                ControlRequest(line).map { handler($0, peer) } ?? .refused("no such request")
+                ControlRequest(line).map { handler($0, peer) }
+                ?? .refused(
+                    "the relay is of another version and doesn't know this request; restart it")
             if let made = reply.copy {
                 copy = made
                 LocalAddress.limit(connection, seconds: Self.copySeconds)
@@ -157,7 +159,7 @@ struct ControlClient: ~Copyable {
 
     /// Asks, and waits for the answer.
     ///
-    /// - Throws: `.control` with the relay's words if it refused.
+    /// - Throws: `.control` if it doesn't answer, `.refused` with its words.
     mutating func ask(
         _ request: ControlRequest, timeoutSeconds: Int = 30
     ) throws(RelayError) -> ControlReply {
@@ -165,7 +167,7 @@ struct ControlClient: ~Copyable {
         guard LocalAddress.write(Array((request.text + "\n").utf8), to: file),
             let line = lines.next(), let reply = ControlReply(line)
         else { throw .control("the relay doesn't answer, or not this user") }
-        if let problem = reply.problem { throw .control(problem) }
+        if let problem = reply.problem { throw .refused(problem) }
         return reply
     }
 }
