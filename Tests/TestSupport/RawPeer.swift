@@ -28,12 +28,13 @@ private import Glibc
             close(descriptor)
             throw Refused(code: errno)
         }
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        // A slow machine has time; whoever waits for nothing isn't kept for ever.
+        var limit = timeval(tv_sec: 120, tv_usec: 0)
         unsafe setsockopt(
             descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
-    /// There is nobody at that port.
+    /// There is nobody at that port, or there is no port.
     public struct Refused: Error {
         /// The system's `errno`.
         public let code: Int32

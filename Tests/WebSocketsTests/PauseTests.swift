@@ -19,7 +19,7 @@ private final class PausingServer: @unchecked Sendable {
 
     init(_ adjust: (inout WebSocketServer.Configuration) -> Void = { _ in }) throws {
         loop = try EventLoop(name: "pausing")
-        var configuration = WebSocketServer.Configuration(subprotocol: testSubprotocol)
+        var configuration = WebSocketServer.Configuration.patient
         adjust(&configuration)
         let box = Box()
         server = try WebSocketServer(configuration, on: loop) { box.owner?.handle($0, $1) }
@@ -64,7 +64,7 @@ private func burst(_ count: Int, ending: [UInt8] = []) -> [UInt8] {
     (0..<count).flatMap { RawPeer.octets(ofFrame: 2, [UInt8($0 / 256), UInt8($0 % 256)]) } + ending
 }
 
-@Suite(.timeLimit(.minutes(1))) struct `What came before a pause` {
+@Suite(.timeLimit(.minutes(5))) struct `What came before a pause` {
     @Test func `waits with it, in its order, and is counted`() async throws {
         let server = try PausingServer()
         let (peer, id) = try server.connect()

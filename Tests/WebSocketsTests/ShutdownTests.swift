@@ -2,7 +2,7 @@ import Glibc
 import Testing
 import WebSockets
 
-@Suite(.timeLimit(.minutes(1))) struct `The end of a loop` {
+@Suite(.timeLimit(.minutes(5))) struct `The end of a loop` {
     /// Refused, half-way, open and closing: libuv must be left without a handle.
     @Test func `comes whatever state its connections are in`() async throws {
         let nobody = try #require(WebSocketURL("ws://127.0.0.1:1"))

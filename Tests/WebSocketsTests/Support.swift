@@ -1,7 +1,8 @@
 import Synchronization
 import TestSupport
 import Testing
-import WebSockets
+
+@testable import WebSockets
 
 /// Events of one side, waited for one by one.
 final class Events<Event: Sendable>: @unchecked Sendable {
@@ -24,6 +25,27 @@ final class Events<Event: Sendable>: @unchecked Sendable {
 
 let testSubprotocol = "curtain-test"
 
+extension ConnectionLimits {
+    /// Nothing ends because a machine is slow; a test that is about time sets its own.
+    static var patient: ConnectionLimits {
+        var limits = ConnectionLimits()
+        limits.pingInterval = .seconds(600)
+        limits.pongTimeout = .seconds(600)
+        limits.closeTimeout = .seconds(600)
+        return limits
+    }
+}
+
+extension WebSocketServer.Configuration {
+    /// For the tests' subprotocol, with patient limits.
+    static var patient: WebSocketServer.Configuration {
+        var configuration = WebSocketServer.Configuration(subprotocol: testSubprotocol)
+        configuration.limits = .patient
+        configuration.admission.handshakeTimeout = .seconds(600)
+        return configuration
+    }
+}
+
 typealias ServerEvent = (id: ConnectionID, event: WebSocketServer.Event)
 
 /// A server on a loop of its own, with its events.
@@ -40,7 +62,7 @@ final class TestServer: Sendable {
     ) throws {
         let events = Events<ServerEvent>()
         let loop = try EventLoop(name: name)
-        var configuration = WebSocketServer.Configuration(subprotocol: testSubprotocol)
+        var configuration = WebSocketServer.Configuration.patient
         adjust(&configuration)
         let box = ServerBox()
         server = try WebSocketServer(configuration, on: loop, http: http) { id, event in
@@ -114,6 +136,8 @@ final class TestClient: Sendable {
         let events = Events<WebSocketClient.Event>()
         var configuration = WebSocketClient.Configuration(
             url: url, subprotocol: testSubprotocol)
+        configuration.limits = .patient
+        configuration.connectTimeout = .seconds(600)
         adjust(&configuration)
         client = WebSocketClient(configuration, on: loop) { _, event in events.put(event) }
         self.loop = loop

@@ -7,7 +7,7 @@ import WebSockets
 private let hasOpenSSL = FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")
 
 @Suite(
-    .timeLimit(.minutes(1)), .serialized,
+    .timeLimit(.minutes(5)), .serialized,
     .enabled(if: hasOpenSSL, "/usr/bin/openssl is not installed"))
 struct `TLS` {
     @Test func `opens where the authority is trusted, and nowhere else`() async throws {

@@ -59,7 +59,7 @@ protocol ConnectionOwner: AnyObject {
 
     /// A message of which the last part has not come, and since when.
     private var incoming: [UInt8] = []
-    private(set) var incompleteSince: UInt64?
+    var incompleteSince: UInt64?
     /// What was read together with the message after which it was paused.
     private var heldBack = MessageStore()
     /// Octets that `incoming` and `heldBack` take, as they are counted in `sums`.
@@ -89,7 +89,7 @@ protocol ConnectionOwner: AnyObject {
 
     private var pauses: Pauses = []
     private var isPaused: Bool { !pauses.isEmpty }
-    private var pausedAt: UInt64 = 0
+    var pausedAt: UInt64 = 0
     /// What libwebsockets was told last.
     private var isRead = true
     private var willFollowPauses = false
@@ -122,8 +122,6 @@ protocol ConnectionOwner: AnyObject {
             limits.sweepPeriod, openingTimeout.milliseconds / 4,
             (messageTimeout?.milliseconds ?? .max) / 4)
     }
-
-    static let closeTimeout: UInt64 = 5000
 
     // MARK: - Sending
 
@@ -196,7 +194,7 @@ protocol ConnectionOwner: AnyObject {
     private func sendClose(_ wsi: OpaquePointer) {
         guard let closeFrame else { return }
         phase = .closing
-        deadline = core.now + Connection.closeTimeout
+        deadline = core.now + limits.closeTimeout.milliseconds
         var reason = Array(closeFrame.reason.utf8.prefix(123))
         let count = reason.count
         unsafe reason.withUnsafeMutableBufferPointer {
@@ -244,7 +242,7 @@ protocol ConnectionOwner: AnyObject {
         self.cause = cause
         dropIncoming()
         closeFrame = (code.isSendable ? code : .normalClosure, reason)
-        deadline = core.now + Connection.closeTimeout
+        deadline = core.now + limits.closeTimeout.milliseconds
         core.writeAtEndOfTurn(self)
     }
 
@@ -373,7 +371,7 @@ protocol ConnectionOwner: AnyObject {
         phase = .closing
         cause = .peer
         closeFrame = (code, reason)
-        deadline = core.now + Connection.closeTimeout
+        deadline = core.now + limits.closeTimeout.milliseconds
     }
 
     /// A client's attempt failed. The number is given up: libwebsockets may still mention it.

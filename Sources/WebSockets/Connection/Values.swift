@@ -141,6 +141,8 @@ public struct ConnectionLimits: Equatable, Sendable {
     public var pingInterval: Duration = .seconds(30)
     /// Silence after that ping, after which the connection is given up.
     public var pongTimeout: Duration = .seconds(10)
+    /// Time for sending what is queued, and then again for the peer's answer to a Close frame.
+    var closeTimeout: Duration = .seconds(5)
 
     /// The defaults.
     public init() {}
