@@ -19,9 +19,14 @@ private final class Board: @unchecked Sendable {
         let switchboard = Switchboard(log: log, limits: limits)
         self.switchboard = switchboard
         loop = try EventLoop(name: "board")
-        server = try WebSocketServer(
-            .init(subprotocol: ProtocolConstants.subprotocol), on: loop
-        ) { [weak switchboard] in switchboard?.handle($0, $1) }
+        var configuration = WebSocketServer.Configuration(
+            subprotocol: ProtocolConstants.subprotocol)
+        // Raw peers answer no pings.
+        configuration.limits.pingInterval = .seconds(600)
+        configuration.admission.handshakeTimeout = .seconds(600)
+        server = try WebSocketServer(configuration, on: loop) { [weak switchboard] in
+            switchboard?.handle($0, $1)
+        }
         let (server, loop) = (server, loop)
         try loop.executeAndWait { switchboard.start(server, loop) }
     }
@@ -48,7 +53,7 @@ private final class Board: @unchecked Sendable {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct `What waits of a connection` {
+@Suite(.timeLimit(.minutes(5))) struct `What waits of a connection` {
     @Test func `pauses it, and lets it go on again`() {
         var traffic = Switchboard.Traffic(socket: ConnectionID(rawValue: 1))
         #expect(!traffic.needsPause(pending: 0))

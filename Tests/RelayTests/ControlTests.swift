@@ -152,7 +152,7 @@ import WebSockets
         #expect(!FileManager.default.fileExists(atPath: path))
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `whoever comes while eight are listened to waits its turn`() throws {
         let folder = try TemporaryFolder()
         let server = try Self.serve(in: folder)
@@ -188,7 +188,7 @@ import WebSockets
             performing: backup)
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `a backup of a relay that hangs doesn't wait for hours`() throws {
         let world = try FolderWorld()
         try world.run { _, _, _ in }

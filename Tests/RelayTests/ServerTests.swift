@@ -39,9 +39,9 @@ private final class Device: Sendable {
         loop = try EventLoop(name: "device")
         let (stream, continuation) = AsyncStream<Event>.makeStream()
         events = stream
-        client = WebSocketClient(
-            .init(url: url, subprotocol: subprotocol), on: loop
-        ) { client, event in
+        var configuration = WebSocketClient.Configuration(url: url, subprotocol: subprotocol)
+        configuration.connectTimeout = .seconds(300)
+        client = WebSocketClient(configuration, on: loop) { client, event in
             switch event {
             case .opened, .drained: break
             case .message(let bytes):
@@ -82,7 +82,7 @@ struct ServerTests {
             relayKey: server.identityKey, clientNonce: nonce, relayNonce: challenge.nonce)
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `a device opens a mailbox, and finds it again after a restart`() async throws {
         let served = try Served()
         let key = try SigningKey()
@@ -138,7 +138,7 @@ struct ServerTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `random octets and frames out of turn end the connection`() async throws {
         let served = try Served()
         let server = try served.start()
@@ -162,7 +162,7 @@ struct ServerTests {
         server.wait()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `an oversized frame ends the connection, others go on`() async throws {
         let served = try Served()
         let server = try served.start()
@@ -190,7 +190,7 @@ struct ServerTests {
         await good.stop()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `whoever has opened no mailbox sends little at once, whoever has sends more`() async throws
     {
         let served = try Served()
@@ -246,7 +246,7 @@ struct ServerTests {
         server.wait()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `healthz answers while the writer works`() async throws {
         let served = try Served()
         let server = try served.start()
@@ -269,7 +269,7 @@ struct ServerTests {
             """
             exec 3<>/dev/tcp/\(address.host)/\(address.port)
             printf 'GET \(path) HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n' >&3
-            timeout 5 cat <&3
+            timeout 60 cat <&3
             """,
         ]
         let pipe = Pipe()
@@ -292,7 +292,7 @@ struct ServerTests {
         server.wait()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `a port that is taken is said to be, and the next start succeeds`() throws {
         let served = try Served()
         let other = try Served()

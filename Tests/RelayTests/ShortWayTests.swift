@@ -42,7 +42,7 @@ private final class Lent: @unchecked Sendable {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct ShortWayTests {
+@Suite(.timeLimit(.minutes(5))) struct ShortWayTests {
     @Test func `measures how long deliveries take that are never stored`() async throws {
         let lent = try Lent()
         let line = try #require(lent.talk.doctor.line)

@@ -67,10 +67,10 @@ import Testing
 }
 
 /// A queue that is suspended stands for a disk that doesn't answer.
-@Suite(.timeLimit(.minutes(1))) struct `A mirror that hangs` {
+@Suite(.timeLimit(.minutes(5))) struct `A mirror that hangs` {
     private let sample: TrailSample
     private let queue = DispatchQueue(label: "a mirror that hangs")
-    private let patience = 200
+    private let patience = 4_000
 
     private var mirror: TrailFolder { TrailFolder(path: sample.folder.file("mirror")) }
 
@@ -92,7 +92,7 @@ import Testing
 
     /// Whether it becomes so, within a while.
     private func becomes(_ isSo: () throws -> Bool) async throws -> Bool {
-        for _ in 0..<1_000 {
+        for _ in 0..<6_000 {
             if try isSo() { return true }
             try await Task.sleep(for: .milliseconds(10))
         }
@@ -104,12 +104,13 @@ import Testing
         try log.append([sample.entries[0]])
         #expect(try isSame())
         queue.suspend()
-        let begin = ContinuousClock.now
-        for entry in sample.entries[1..<12] { try log.append([entry]) }
-        let taken = ContinuousClock.now - begin
+        let times = try sample.entries[1..<12].map { entry in
+            try ContinuousClock().measure { try log.append([entry]) }
+        }
         queue.resume()
-        #expect(taken >= .milliseconds(patience))
-        #expect(taken < .milliseconds(3 * patience))
+        #expect(try #require(times.first) >= .milliseconds(patience))
+        // The machine may stall once or twice.
+        #expect(times.dropFirst().count { $0 < .milliseconds(patience) } >= 8)
         #expect(try await becomes { log.mirrorTrouble == nil })
         #expect(try isSame())
         #expect(log.end == sample.entries[11].end)

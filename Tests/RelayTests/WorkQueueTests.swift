@@ -13,7 +13,7 @@ struct WorkQueueTests {
         let (taken, end) = (Lock<[Int]>([]), DispatchSemaphore(value: 0))
         let queue = queue
         Thread.detachNewThread {
-            let items = queue.takeAll(waitingAtMost: 5_000).items
+            let items = queue.takeAll(waitingAtMost: 60_000).items
             taken.withLock { $0 = items }
             end.signal()
         }
@@ -31,7 +31,7 @@ struct WorkQueueTests {
         }
         #expect(items == [1, 2, 3])
         #expect(time >= 50)
-        #expect(time < 4_000)
+        #expect(time < 50_000)
     }
 
     @Test func `what can wait is taken once it has waited long enough`() {
@@ -43,7 +43,7 @@ struct WorkQueueTests {
         }
         #expect(items == [1])
         #expect(time >= 50)
-        #expect(time < 4_000)
+        #expect(time < 50_000)
     }
 
     @Test func `much that can wait doesn't`() {
@@ -51,7 +51,7 @@ struct WorkQueueTests {
             for number in 0..<32 { queue.add(number, canWait: true) }
         }
         #expect(items == Array(0..<32))
-        #expect(time < 4_000)
+        #expect(time < 50_000)
     }
 
     @Test func `nothing is waited for twice`() {
@@ -65,8 +65,13 @@ struct WorkQueueTests {
     @Test func `another thread takes what could wait in place of one who sleeps on`() {
         let (items, _) = take {
             queue.add(1, canWait: true)
-            usleep(50_000)
-            #expect(queue.takeInstead()?.items == [1])
+            var taken: [Int]?
+            // Until it sleeps.
+            for _ in 0..<60_000 where taken == nil {
+                taken = queue.takeInstead()?.items
+                usleep(1_000)
+            }
+            #expect(taken == [1])
             queue.add(2)
         }
         #expect(items == [2])

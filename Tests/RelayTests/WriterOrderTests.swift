@@ -8,7 +8,7 @@ import Testing
 @testable import Relay
 
 /// In which order the writer does what a batch needs.
-@Suite(.timeLimit(.minutes(1))) struct `The writer` {
+@Suite(.timeLimit(.minutes(5))) struct `The writer` {
     /// What somebody else finds on the disk at the moment when a batch is let go.
     private struct Sight {
         var frames: [RelayFrame]
@@ -42,7 +42,7 @@ import Testing
         }
 
         func next() throws -> Sight {
-            try #require(hasSeen.wait(timeout: .now() + 20) == .success)
+            try #require(hasSeen.wait(timeout: .now() + 60) == .success)
             return try #require(sights.withLock { $0.last })
         }
     }
