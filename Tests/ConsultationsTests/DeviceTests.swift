@@ -37,7 +37,8 @@ struct DeviceTests {
         try await doctor.accept(request.id)
         let message = try await doctor.send("Guten Tag", to: request.id)
         #expect(message.state == .waiting)
-        let relayed = try await doctor.relayed(message.id, in: request.id)
+        let relayed = try await doctor.relayed(
+            message.id, in: request.id, timeout: .seconds(120))
         #expect(relayed.state >= .relayed)
 
         let code = try await patient.safetyCode(
@@ -77,7 +78,7 @@ struct DeviceTests {
         let receipt = try #require(try await patient.receipts().first)
         #expect(receipt.id == asked.id)
         _ = try patient.verifyReceipt(receipt.bytes)
-        #expect(try await doctor.end(request.id, wait: .seconds(5))?.id == request.id)
+        #expect(try await doctor.end(request.id, wait: .seconds(120))?.id == request.id)
         #expect(try await patient.prescriptions().map(\.isIssuedByMe) == [false])
         #expect(try await doctor.prescriptions().map(\.isIssuedByMe) == [true])
         #expect(try await patient.consultations().map(\.state.word) == ["erased"])
@@ -97,11 +98,10 @@ struct DeviceTests {
         try await doctor.accept(asked.id)
         await patient.connect()
         await doctor.connect()
-        let port = place.port
         place.stopRelay()
         for number in 1...5 { _ = try await patient.send("\(number)", to: asked.id) }
-        try place.startRelay(port: port)
-        #expect(try await patient.flush(timeout: .seconds(20)))
+        try place.startRelay()
+        #expect(try await patient.flush(timeout: .seconds(120)))
         let arrived = await eventually {
             try await doctor.messages(of: asked.id).filter { !$0.isMine }.count == 6
         }
@@ -193,7 +193,8 @@ final class Place {
     let folder: TemporaryFolder
     let passphrase = SecretBytes(Array("a passphrase".utf8))
     private(set) var relay: RelayServer
-    private(set) var port: UInt16
+    /// Nobody else gets it while the relay is away.
+    private let held: HeldPort
     private var isRunning = true
     var options = DeviceOptions()
 
@@ -203,8 +204,8 @@ final class Place {
         options.passphraseCost = .minimal
         options.shelfTarget = 2
         options.backoff = .milliseconds(20) ... .milliseconds(200)
-        relay = try Self.start(folder.file("relay"), clinic, port: 0)
-        port = relay.boundAddress.port
+        held = try HeldPort()
+        relay = try Self.start(folder.file("relay"), clinic, port: held.port)
     }
 
     deinit {
@@ -230,14 +231,14 @@ final class Place {
         relay.wait()
     }
 
-    func startRelay(port: UInt16) throws {
-        relay = try Self.start(folder.file("relay"), clinic, port: port)
+    func startRelay() throws {
+        relay = try Self.start(folder.file("relay"), clinic, port: held.port)
         isRunning = true
     }
 
     func invitation(_ role: PersonRole, _ name: String) throws -> Invitation {
         try clinic.invitation(
-            role: role, name: name, reference: name, relayURL: "ws://127.0.0.1:\(port)",
+            role: role, name: name, reference: name, relayURL: "ws://127.0.0.1:\(held.port)",
             relayKey: relay.identityKey)
     }
 
@@ -262,9 +263,9 @@ final class Place {
     }
 }
 
-/// Whether something becomes true within some seconds.
+/// Whether something becomes true within a while.
 func eventually(
-    within seconds: Int = 10, _ condition: () async throws -> Bool
+    within seconds: Int = 120, _ condition: () async throws -> Bool
 ) async -> Bool {
     for _ in 0..<(seconds * 50) {
         if (try? await condition()) == true { return true }

@@ -57,7 +57,7 @@ struct ExampleTests {
                     $0.body == .text("Thank you.")
                 }
             })
-        #expect(try await doctor.end(asked.id, wait: .seconds(20)) != nil)
+        #expect(try await doctor.end(asked.id, wait: .seconds(120)) != nil)
         #expect(try await heard == ["Drink tea."])
         await doctor.close()
     }

@@ -60,9 +60,12 @@ private func wholeSteps(_ vault: Vault, _ number: Vault.ConsultationNumber) thro
         let number = try vault.write { try $0.createConsultation() }
         vault.close()
         var random = SeededGenerator(seed: 9)
-        for _ in 0..<5 {
+        var (rounds, found) = (0, 0)
+        // A slow machine's children get more time, until some get to work.
+        while rounds < 5 || (found == 0 && rounds < 40) {
+            rounds += 1
             let path = folder.path
-            let delay = UInt32.random(in: 500...60_000, using: &random)
+            let delay = UInt32.random(in: 500...60_000, using: &random) << UInt32(rounds / 8)
             await #expect(processExitsWith: .signal(SIGKILL)) {
                 [path = path as String, delay = delay as UInt32] in
                 let vault = try Vault.open(
@@ -79,14 +82,13 @@ private func wholeSteps(_ vault: Vault, _ number: Vault.ConsultationNumber) thro
                 }
             }
             let survivor = try Vault.open(at: folder.path, passphrase: passphrase)
-            let found = try wholeSteps(survivor, number)
+            found = try wholeSteps(survivor, number)
             let told = try? String(contentsOfFile: folder.file("returned"), encoding: .utf8)
             // The note may be torn by the kill itself; a whole one is never ahead of the vault.
             if let told, let returned = Int(told) { #expect(found >= returned) }
             survivor.close()
         }
-        let last = try Vault.open(at: folder.path, passphrase: passphrase)
-        #expect(try wholeSteps(last, number) > 0, "the children must have got to work")
+        #expect(found > 0, "the children must have got to work")
     }
 
     @Test func `a crash while the vault is made leaves none, and the next attempt works`() throws {

@@ -145,13 +145,17 @@ import Testing
             }
         }
         vault.close()
-        let clock = ContinuousClock()
-        let whole = try clock.measure { try home.open().close() }
-        let stretching = try clock.measure {
+        // Generous, and the quickest of ten: the machine may be busy. The figure itself is in the
+        // benchmarks.
+        func quickest(_ body: () throws -> Void) throws -> Duration {
+            let times = try (0..<10).map { _ in try ContinuousClock().measure(body) }
+            return try #require(times.min())
+        }
+        let whole = try quickest { try home.open().close() }
+        let stretching = try quickest {
             _ = try PasswordHash.deriveKey(
                 from: passphrase, salt: [UInt8](repeating: 1, count: 16), cost: .minimal)
         }
-        // Generous: the machine may be busy. The figure itself is in the benchmarks.
         #expect(whole - stretching < .milliseconds(500))
     }
 }
