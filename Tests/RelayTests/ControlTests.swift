@@ -166,7 +166,7 @@ import WebSockets
         server.wait()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `what a relay refuses is told from one that doesn't answer`() throws {
         let world = try FolderWorld()
         try world.run { _, _, _ in }
