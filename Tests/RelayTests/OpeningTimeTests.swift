@@ -5,8 +5,10 @@ import RelayTestSupport
 import TestSupport
 import Testing
 
+@testable import Relay
+
 /// What a stranger learns from how long the relay takes to refuse an opening: nothing about which
-/// mailboxes there are.
+/// mailboxes there are. Over the real store, for it is its lookups that take time.
 @Suite struct `Refused openings` {
     /// Ways to be refused.
     private enum Way: CaseIterable {
@@ -22,14 +24,16 @@ import Testing
     }
 
     @Test func `take the same time for unknown mailboxes and for wrong signatures`() throws {
-        let scene = try Scene()
         var generator = SeededGenerator(seed: 4)
         let kept = 2_500
         var times: [Way: [Duration]] = [:]
-        for round in 0..<kept + 250 {
-            for way in Way.allCases.shuffled(using: &generator) {
-                let time = try scene.timeToRefuse(way, round)
-                if round >= 250 { times[way, default: []].append(time) }
+        try StoreWorld().run { world, _ in
+            let scene = try Scene(world)
+            for round in 0..<kept + 250 {
+                for way in Way.allCases.shuffled(using: &generator) {
+                    let time = try scene.timeToRefuse(way, round)
+                    if round >= 250 { times[way, default: []].append(time) }
+                }
             }
         }
         let known = times[.known, default: []]
@@ -43,18 +47,20 @@ import Testing
     }
 
     @Test func `say the same, octet by octet, before there is a mailbox and afterwards`() throws {
-        let scene = try Scene()
-        let mailbox = try TestMailbox()
-        let line = try scene.world.connect()
-        let unknown = try scene.answer(to: mailbox, signedBy: mailbox.key)
-        let unknownForged = try scene.answer(to: mailbox, signedBy: scene.stranger)
-        let made = try line.open(
-            mailbox, creation: .home(admissionToken: try scene.world.token()))
-        guard case .opened = made else { throw RelayWorld.Problem.unexpected(made) }
-        let known = try scene.answer(to: mailbox, signedBy: scene.stranger)
-        #expect(!known.isEmpty)
-        #expect(unknown == known)
-        #expect(unknownForged == known)
+        try StoreWorld().run { world, _ in
+            let scene = try Scene(world)
+            let mailbox = try TestMailbox()
+            let line = try world.connect()
+            let unknown = try scene.answer(to: mailbox, signedBy: mailbox.key)
+            let unknownForged = try scene.answer(to: mailbox, signedBy: scene.stranger)
+            let made = try line.open(
+                mailbox, creation: .home(admissionToken: try world.token()))
+            guard case .opened = made else { throw RelayWorld.Problem.unexpected(made) }
+            let known = try scene.answer(to: mailbox, signedBy: scene.stranger)
+            #expect(!known.isEmpty)
+            #expect(unknown == known)
+            #expect(unknownForged == known)
+        }
     }
 
     /// The share of pairs in which the first one's is smaller, ties counting half (Mann and
@@ -88,11 +94,10 @@ import Testing
         private let known: [TestMailbox]
         private let unknown: [TestMailbox]
 
-        init() throws {
-            var limits = RelayLimits()
-            limits.failedOpenings = .max
-            limits.openingBurst = 1e9
-            world = try RelayWorld(limits: limits)
+        init(_ world: RelayWorld) throws {
+            self.world = world
+            world.engine.limits.failedOpenings = .max
+            world.engine.limits.openingBurst = 1e9
             stranger = try SigningKey()
             let owner = try world.connect()
             known = try (0..<32).map { _ in try owner.makeHome() }
