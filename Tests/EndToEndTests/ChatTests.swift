@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 @Suite struct `Two chats through pipes` {
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func `each sees what the other types, across a death of the relay`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `control characters of the other side are shown and not obeyed`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -65,14 +65,14 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `what is typed as end closes and erases the consultation`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
             let patient = try await stage.patient("Jonas Feld")
             let id = try await stage.consultation(of: patient, with: doctor)
             try await patient.curtain("send", id, "MARKER-text")
-            let waiting = try patient.start("sync", "--wait", "60")
+            let waiting = try patient.start("sync", "--wait", "200")
             let chat = try doctor.start("chat", id)
             try await chat.line { $0.contains("MARKER-text") }
             chat.type("/end yes")

@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `over TLS only a relay with the expected certificate is spoken to`() async throws {
         try await Stage.with(tls: true) { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `shows what was never read when the other side ends it, whichever command runs`()
         async throws
     {

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 @Suite struct `Exit statuses and standard streams` {
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func `each refusal has the status that scripts were promised`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -75,34 +75,41 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `a second process is told who holds the vault`() async throws {
         try await Stage.with { stage in
             let patient = try await stage.patient("Jonas Feld")
-            let holder = try await patient.hold(["sync", "--wait", "60"])
+            let holder = try await patient.hold(["sync", "--wait", "200"])
             let refused = try await patient.curtain("me", exits: 75)
             #expect(refused.errors.contains("\(holder.pid)"))
             holder.signal(SIGTERM)
-            try await holder.wait(for: .seconds(20))
+            try await holder.wait()
             try await patient.curtain("me")
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `two short commands at one moment wait for each other`() async throws {
         try await Stage.with { stage in
             let patient = try await stage.patient("Jonas Feld")
             // This test stands for the first of them, so that its end is exact.
-            let lock = unsafe open(patient.home + "/vault.lock", O_RDWR | O_CLOEXEC)
+            let path = patient.home + "/vault.lock"
+            let lock = unsafe open(path, O_RDWR | O_CLOEXEC)
             try #require(flock(lock, LOCK_EX | LOCK_NB) == 0)
+            let watch = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
+            defer { close(watch) }
+            try #require(unsafe inotify_add_watch(watch, path, UInt32(IN_CLOSE)) >= 0)
             let second = try patient.start("me")
-            try await Task.sleep(for: .milliseconds(500))
+            try await eventually("the second has tried in vain", every: .milliseconds(2)) {
+                var waiting = pollfd(fd: watch, events: Int16(POLLIN), revents: 0)
+                return unsafe poll(&waiting, 1, 0) == 1
+            }
             close(lock)
-            #expect(try await second.wait(for: .seconds(20)) == .exited(0))
+            #expect(try await second.wait() == .exited(0))
         }
     }
 
-    @Test(.timeLimit(.minutes(4)), arguments: [SIGINT, SIGTERM])
+    @Test(.timeLimit(.minutes(10)), arguments: [SIGINT, SIGTERM])
     func `a signal ends what runs and leaves nothing half done`(signal: Int32) async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -110,13 +117,13 @@ import Testing
             let id = try await stage.consultation(of: patient, with: doctor)
 
             for arguments in [
-                ["chat", id], ["read", id, "--follow", "--json"], ["sync", "--wait", "60"],
+                ["chat", id], ["read", id, "--follow", "--json"], ["sync", "--wait", "200"],
             ] {
                 let child = try await patient.hold(arguments)
                 // In its start or at work: both must end well.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 0...500)))
                 child.signal(signal)
-                let ending = try await child.wait(for: .seconds(20))
+                let ending = try await child.wait()
                 #expect(
                     ending == .exited(0) || ending == .killed(signal: signal)
                         || ending == .exited(128 + signal),

@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func `arrives whole though relay and sender are killed midway, and ends with the consultation`()
         async throws
     {
@@ -34,7 +34,7 @@ import Testing
             try write(content, to: source)
 
             // Few pieces per second, so that there is a midway.
-            let slow = ["--limit-pieces-per-second", "20", "--limit-piece-burst", "8"]
+            let slow = ["--limit-pieces-per-second", "2", "--limit-piece-burst", "8"]
             try await stage.stopRelay()
             try await stage.startRelay(slow)
             let sending = try patient.start("send", id, "--file", source, keepsInput: false)
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(6)))
     func `that can't be sent is said, with the status that scripts rely on`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")
@@ -128,7 +128,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(6)))
     func `is sent and saved within a chat`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")

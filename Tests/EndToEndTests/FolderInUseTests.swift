@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// A stopped relay's folder while one of the operator's commands has it.
-@Suite(.timeLimit(.minutes(2))) struct `A data folder that a command has` {
+@Suite(.timeLimit(.minutes(6))) struct `A data folder that a command has` {
     @Test func `is said to be a relay's that doesn't answer`() async throws {
         let relay = try RelayAlone()
         try await relay.start()

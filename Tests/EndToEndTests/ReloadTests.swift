@@ -10,7 +10,7 @@ import WebSockets
 
     init() throws { relay = try RelayAlone() }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(6)))
     func `holds messages or stores them, and keeps to limits, as it was told last`() async throws {
         try configure(holdMilliseconds: 0, tickets: 64)
         try await relay.start()

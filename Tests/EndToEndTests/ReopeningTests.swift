@@ -4,7 +4,7 @@ import Testing
 @Suite struct `Reopening after a restore` {
     /// The relay comes back with what it had before anybody asked for the consultation: with its own
     /// trail, or on a new disk that knows nothing of what happened since.
-    @Test(.timeLimit(.minutes(4)), arguments: [true, false])
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false])
     func `loses no word of a consultation that it has never heard of`(
         _ keepsTrail: Bool
     ) async throws {

@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(6)))
     func `a check tells of a certificate that ends soon, and of damage in store and trail`()
         async throws
     {
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(6)))
     func `a backup that can't be written leaves nothing behind, and the relay goes on`()
         async throws
     {

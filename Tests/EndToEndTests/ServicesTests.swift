@@ -6,7 +6,7 @@ import Testing
 import WebSockets
 
 /// The relay's process behind a proxy, and under a service manager.
-@Suite(.timeLimit(.minutes(2))) struct `A relay among other services` {
+@Suite(.timeLimit(.minutes(6))) struct `A relay among other services` {
     @Test func `takes the service manager's socket, and tells it how things stand`() async throws {
         let relay = try RelayAlone()
         try relay.configure()
@@ -15,7 +15,7 @@ import WebSockets
         let shell =
             "exec 3<&\(listening.descriptor); LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""
         try await relay.start(
-            environment: ["NOTIFY_SOCKET": notices.path, "WATCHDOG_USEC": "150000"], shell: shell)
+            environment: ["NOTIFY_SOCKET": notices.path, "WATCHDOG_USEC": "6000000"], shell: shell)
         #expect(relay.port == listening.port)
         #expect(try relay.connect().head.contains(" 101 "))
         #expect(notices.next() == "READY=1")
@@ -40,7 +40,8 @@ import WebSockets
             """)
         try await relay.start()
         try await relay.makeCertificate(named: "localhost")
-        let proxyPort = try ListeningSocket().port
+        let proxy = try HeldPort()
+        let proxyPort = proxy.port
         let nginx = try relay.launcher.start(
             .nginx, ["-p", relay.file(""), "-c", try nginxSettings(relay, port: proxyPort)])
         defer { nginx.kill() }
@@ -48,7 +49,7 @@ import WebSockets
         let url = try #require(WebSocketURL("wss://localhost:\(proxyPort)/"))
         let loop = try EventLoop(name: "device")
         defer { loop.shutdown() }
-        try await eventually("nginx listens", within: .seconds(10)) {
+        try await eventually("nginx listens") {
             (try? RawPeer(port: proxyPort)) != nil
         }
         let trust = WebSocketClient.Trust.authority(path: relay.file("tls.pem"))
@@ -62,6 +63,7 @@ import WebSockets
         #expect(await Self.outcome(of: url, trust, loop) == "status 502")
         let log = FileManager.default.contents(atPath: relay.file("error.log")) ?? Data()
         #expect(!(nginx.errors + String(decoding: log, as: UTF8.self)).contains("client:"))
+        withExtendedLifetime(proxy) {}
     }
 
     private func nginxSettings(_ relay: RelayAlone, port: UInt16) throws -> String {
@@ -159,7 +161,7 @@ private final class NoticeSocket {
             }
         }
         try #require(result == 0)
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         unsafe setsockopt(
             descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `serve --check-config`: what would keep a relay from starting, without starting one.
-@Suite(.timeLimit(.minutes(2))) struct `A check of what a relay needs` {
+@Suite(.timeLimit(.minutes(6))) struct `A check of what a relay needs` {
     private func check(_ relay: RelayAlone, _ options: String...) async throws -> Child.Outcome {
         try await relay.run(
             .relay, ["serve", "--config", relay.settingsFile, "--check-config"] + options)

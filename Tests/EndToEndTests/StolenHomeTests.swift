@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 @Suite struct `A home in other hands` {
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `a stolen home without its passphrase shows no text, no name and no address`() async throws
     {
         try await Stage.with { stage in
@@ -26,7 +26,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `of two copies of a home only the one that went on may send`() async throws {
         try await Stage.with { stage in
             let doctor = try await stage.doctor("Dr. Ada Weiss")

@@ -45,10 +45,10 @@ import WebSockets
     /// What comes next; empty once the relay has ended the connection.
     func read() -> [UInt8] { peer.read() }
 
-    /// How many of them the relay ends within 15 seconds. It gives five to answer its close.
+    /// How many of them the relay ends within a minute. It gives five seconds to answer its close.
     static func countEnded(_ attackers: [Attacker]) -> Int {
         var rest = attackers
-        for _ in 0..<300 where !rest.isEmpty {
+        for _ in 0..<1_200 where !rest.isEmpty {
             rest = rest.filter { !$0.isCut }
             if !rest.isEmpty { usleep(50_000) }
         }

@@ -3,7 +3,7 @@ import WebSockets
 
 /// Devices that don't read what is sent to them, at the real relay.
 @Suite struct `Slow readers` {
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `together take no more memory than they may, and lose nothing by being cut`() async throws
     {
         let relay = try RelayAlone()

@@ -24,25 +24,26 @@ import WebSockets
 
     /// Whether the relay says within a while that it is ready, or isn't; it may not end meanwhile.
     private func becomes(
-        ready isReady: Bool, within limit: Duration = .seconds(20)
+        ready isReady: Bool, within limit: Duration = .seconds(60)
     ) async throws -> Bool {
         let deadline = ContinuousClock.now + limit
-        while ContinuousClock.now < deadline {
+        while true {
+            let isLate = ContinuousClock.now >= deadline
             guard relay.process?.ending() == nil else { return false }
             let answer = try relay.get("/readyz")
             if answer.hasPrefix("HTTP/1.1 \(isReady ? 200 : 503)") {
                 if !isReady { #expect(answer.contains("the disk is full")) }
                 return true
             }
+            guard !isLate else { return false }
             try await Task.sleep(for: .milliseconds(100))
         }
-        return false
     }
 
     private func read(_ pair: WirePair, _ count: Int) async throws {
         let reading = Task { try await pair.read(untilAccepted: count) }
         let limit = Task {
-            try await Task.sleep(for: .seconds(60))
+            try await Task.sleep(for: .seconds(120))
             reading.cancel()
         }
         _ = await reading.result
@@ -50,7 +51,7 @@ import WebSockets
         #expect(await pair.faults() == [])
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `what was accepted is delivered, and there is room again afterwards`() async throws {
         try await relay.start()
         var pairs: [WirePair] = []
@@ -68,14 +69,13 @@ import WebSockets
         for pair in pairs { try await read(pair, pair.accepted.count) }
 
         let before = await pairs[0].accepted.count
-        // The relay looks at its disk once a second.
-        try await Task.sleep(for: .seconds(3))
+        #expect(try await becomes(ready: true))
         try await pairs[0].write(before + 50)
         #expect(await pairs[0].accepted.count == before + 50)
         try await end()
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `without an octet left the relay waits, is stopped, started and killed, and goes on`()
         async throws
     {
@@ -89,7 +89,7 @@ import WebSockets
         #expect(relay.process?.ending() == nil)
 
         relay.process?.signal(SIGTERM)
-        #expect(try await relay.process?.wait(for: .seconds(10)) == .exited(0))
+        #expect(try await relay.process?.wait() == .exited(0))
         try await relay.start()
         #expect(try await becomes(ready: false))
         try await relay.kill()
@@ -113,7 +113,7 @@ import WebSockets
         try await end()
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `a disk that fills up under the writers' hands takes nothing accepted with it`()
         async throws
     {
@@ -132,7 +132,7 @@ import WebSockets
         try await end()
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(8)))
     func `a restore that has no room is refused before it has changed anything`() async throws {
         try await relay.start()
         let pair = try await WirePair(at: relay, on: loop)

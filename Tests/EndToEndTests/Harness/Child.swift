@@ -163,8 +163,10 @@ final class Child: Sendable {
     @discardableResult
     func wait(for limit: Duration = .seconds(120)) async throws -> Ending {
         let deadline = ContinuousClock.now + limit
-        while ContinuousClock.now < deadline {
+        while true {
+            let isLate = ContinuousClock.now >= deadline
             if let ending = ending() { return ending }
+            guard !isLate else { break }
             try await Task.sleep(for: .milliseconds(4))
         }
         kill()
@@ -189,7 +191,7 @@ final class Child: Sendable {
     }
 
     /// Waits for its end, and tells how it was.
-    func outcome(within limit: Duration) async throws -> Outcome {
+    func outcome(within limit: Duration = .seconds(120)) async throws -> Outcome {
         let ending = try await wait(for: limit)
         return Outcome(ending: ending, output: output, errors: errors, name: name)
     }
@@ -211,9 +213,9 @@ final class Child: Sendable {
     ) async throws -> String {
         let deadline = ContinuousClock.now + limit
         while true {
-            let hasEnded = ending() != nil
+            let isOver = ContinuousClock.now >= deadline || ending() != nil
             if let line = lines.first(where: matches) { return line }
-            guard !hasEnded, ContinuousClock.now < deadline else {
+            guard !isOver else {
                 throw StageError.missingLine(name, output: output, errors: errors)
             }
             try await Task.sleep(for: .milliseconds(10))

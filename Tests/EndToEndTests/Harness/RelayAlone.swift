@@ -19,6 +19,8 @@ final class RelayAlone: Sendable {
 
     let clinic: TestClinic
     private let folder: TemporaryFolder
+    /// Nobody else gets it while the relay is away.
+    private let held: HeldPort
     let launcher: Launcher
     private let state = Lock(State())
 
@@ -27,6 +29,7 @@ final class RelayAlone: Sendable {
 
     init() throws {
         folder = try TemporaryFolder()
+        held = try HeldPort()
         launcher = Launcher(home: folder.path, logPrefix: folder.file("log"))
         clinic = try TestClinic()
         try Data(clinic.root.pem.utf8).write(to: URL(fileURLWithPath: file("root.pem")))
@@ -82,7 +85,7 @@ final class RelayAlone: Sendable {
     ) throws -> Child {
         let arguments =
             [
-                "serve", "--config", settingsFile, "--listen", "127.0.0.1:\(port)",
+                "serve", "--config", settingsFile, "--listen", "127.0.0.1:\(held.port)",
                 "--metrics-listen", "127.0.0.1:0",
             ] + options
         guard let shell else {
@@ -113,13 +116,13 @@ final class RelayAlone: Sendable {
     func kill() async throws {
         guard let process else { return }
         process.kill()
-        try await process.wait(for: .seconds(10))
+        try await process.wait()
     }
 
     /// SIGTERM, and how it ended.
     func stop() async throws -> Ending? {
         process?.signal(SIGTERM)
-        return try await process?.wait(for: .seconds(20))
+        return try await process?.wait()
     }
 
     // MARK: - Other programs
@@ -134,7 +137,7 @@ final class RelayAlone: Sendable {
         _ program: Program, _ arguments: [String], environment: [String: String] = [:]
     ) async throws -> Child.Outcome {
         try await launcher.start(program, arguments, environment: environment)
-            .outcome(within: .seconds(60))
+            .outcome()
     }
 
     /// A certificate for localhost that stands for itself, in `tls.pem` and `tls.key`.

@@ -1,12 +1,12 @@
 import Cryptography
 import Foundation
 import Glibc
+import TestSupport
 
 /// A clinic, a relay and people in a temporary folder of their own, played by the real programs.
 final class Stage: Sendable {
     private struct State {
         var relay: Child?
-        var port: UInt16 = 0
     }
 
     let folder: String
@@ -14,11 +14,13 @@ final class Stage: Sendable {
     let isSecure: Bool
     let launcher: Launcher
     private let state = Lock(State())
+    /// Nobody else gets it while the relay is away.
+    private let held: HeldPort
 
     var relayFolder: String { folder + "/relay" }
     var clinicFolder: String { folder + "/clinic" }
     var rootFile: String { folder + "/root.pem" }
-    var relayAddress: String { "127.0.0.1:\(state.withLock { $0.port })" }
+    var relayAddress: String { "127.0.0.1:\(held.port)" }
 
     /// Sets the stage: a clinic and a running relay; takes it down whatever `body` does.
     static func with<Result>(
@@ -40,6 +42,7 @@ final class Stage: Sendable {
 
     private init(isSecure: Bool) throws {
         self.isSecure = isSecure
+        held = try HeldPort()
         folder = NSTemporaryDirectory() + "curtain-\(getpid())-\(UUID().uuidString.prefix(8))"
         launcher = Launcher(home: folder, logPrefix: folder + "/log/")
         try FileManager.default.createDirectory(
@@ -60,7 +63,7 @@ final class Stage: Sendable {
     private func close() async {
         if let relay = state.withLock({ $0.relay }) {
             relay.kill()
-            _ = try? await relay.wait(for: .seconds(10))
+            _ = try? await relay.wait()
         }
         if ProcessInfo.processInfo.environment["CURTAIN_KEEP"] == nil {
             try? FileManager.default.removeItem(atPath: folder)
@@ -87,11 +90,8 @@ final class Stage: Sendable {
                 "--metrics-listen", "127.0.0.1:0",
             ] + (isSecure ? ["--tls-cert", serverCertificate, "--tls-key", serverKey] : [])
                 + options)
-        let port = try await child.listeningPort()
-        state.withLock {
-            $0.relay = child
-            $0.port = port
-        }
+        _ = try await child.listeningPort()
+        state.withLock { $0.relay = child }
     }
 
     private var serverCertificate: String { folder + "/server.pem" }
@@ -116,8 +116,7 @@ final class Stage: Sendable {
 
     /// The relay's URL as invitations name it.
     var relayURL: String {
-        let port = state.withLock { $0.port }
-        return isSecure ? "wss://localhost:\(port)" : "ws://127.0.0.1:\(port)"
+        isSecure ? "wss://localhost:\(held.port)" : "ws://127.0.0.1:\(held.port)"
     }
 
     var relay: Child? { state.withLock { $0.relay } }
@@ -126,7 +125,7 @@ final class Stage: Sendable {
     func killRelay() async throws {
         guard let relay else { return }
         relay.kill()
-        try await relay.wait(for: .seconds(10))
+        try await relay.wait()
     }
 
     var relayProcess: pid_t {
@@ -140,7 +139,7 @@ final class Stage: Sendable {
     func stopRelay() async throws {
         guard let relay else { return }
         relay.signal(SIGTERM)
-        try await relay.outcome(within: .seconds(30)).expect(0)
+        try await relay.outcome().expect(0)
     }
 
     /// The relay's public key, as invitations name it.

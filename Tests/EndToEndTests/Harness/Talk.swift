@@ -54,7 +54,7 @@ struct TalkingSide {
 
     private mutating func settle(_ chat: Child, expected: Ending) async throws {
         self.chat = nil
-        let ending = try await chat.wait(for: .seconds(120))
+        let ending = try await chat.wait()
         guard ending == expected else {
             throw StageError.unexpectedEnding(
                 chat.name, ending, expected: 0, output: chat.output, errors: chat.errors)

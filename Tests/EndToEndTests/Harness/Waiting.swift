@@ -14,8 +14,10 @@ func eventually(
     every interval: Duration = .milliseconds(50), _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
-    while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw StageError.neverHappened(what) }
+    while true {
+        let isLate = ContinuousClock.now >= deadline
+        if try await condition() { return }
+        guard !isLate else { throw StageError.neverHappened(what) }
         try await Task.sleep(for: interval)
     }
 }
