@@ -73,7 +73,9 @@ static inline struct lws_context *shim_context_create(
     info.pt_serv_buf_size = (unsigned int)read_size;
     info.alpn = "http/1.1";
     info.http_proxy_address = "";  // the environment's http_proxy must not redirect connections
-    info.timeout_secs = 30;
+    // The connections' own clocks, which can be set to five minutes, come first.
+    info.timeout_secs = is_server ? 400 : 30;
+    info.timeout_secs_ah_idle = 400;
     info.connect_timeout_secs = 120;
     info.gid = -1;
     info.uid = -1;

@@ -132,6 +132,18 @@ import WebSockets
         await server.loop.shutdownAndWait()
     }
 
+    @Test func `have as long for the upgrade as is set, also beyond libwebsockets' ten seconds`()
+        async throws
+    {
+        let server = try TestServer(http: { _ in .init(body: Array("ok\n".utf8)) })
+        let slow = try RawPeer(port: server.port)
+        slow.write("GET / HTTP/1.1\r\n")
+        try await Task.sleep(for: .seconds(13))
+        slow.write("Host: x\r\n\r\n")
+        #expect(slow.readToEnd().hasSuffix("ok\n"))
+        await server.loop.shutdownAndWait()
+    }
+
     @Test func `without the subprotocol are refused`() async throws {
         let server = try TestServer()
         let answer = try RawPeer(port: server.port).upgrade(subprotocol: nil)

@@ -58,7 +58,8 @@ public struct ServiceManager: Sendable {
             unsafe withUnsafePointer(to: &address) { address in
                 _ = unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     unsafe sendto(
-                        descriptor, message.baseAddress, message.count, Int32(MSG_NOSIGNAL), $0,
+                        descriptor, message.baseAddress, message.count,
+                        Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT), $0,
                         socklen_t(offset + octets.count))
                 }
             }
